@@ -1,0 +1,50 @@
+# The Makefile only saves typing: in an activated environment the commands below work by themselves.
+
+PYTHON ?= python3
+.DEFAULT_GOAL := help
+.PHONY: help setup run test gate ui record verify bench lint readme
+
+# Stages are run as `python -m ...`: this is the python they get, also when the environment is not activated.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/installed  ## the environment in .venv, with the versions locked in requirements.txt
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; point PYTHON to one: make PYTHON=python3.12"; exit 1; }
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@echo "installing requirements.txt into .venv (a few minutes, once)"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+# `validate` goes first because DVC reads params.yaml itself, and stops at some faults with less to say.
+run: setup  ## create the data, train, evaluate, plot and record: whatever changed since the last time
+	@python -m stages.validate
+	@python -m dvc repro
+	@python -m commands.summary
+
+test: setup  ## run the tests
+	@python -m pytest
+
+gate: setup  ## fail (5) unless the test accuracy is surely at least gate.min_accuracy
+	@python -m commands.gate
+
+ui: setup  ## open the recorded runs: MLflow on 127.0.0.1
+	@python -m commands.ui
+
+record: setup  ## record the present state again, for instance into a new store
+	@python -m dvc repro --force --single-item record
+
+verify: setup  ## rerun everything in a fresh clone and compare every output with dvc.lock
+	@python -m commands.verify
+
+bench: setup  ## measure the speed, and write benchmarks/results.md
+	@python -m benchmarks.run
+
+lint: setup  ## ruff and mypy
+	@python -m ruff check . && python -m ruff format --check . && python -m mypy
+
+readme: setup  ## write the README's tables anew from the files they speak of
+	@python -m commands.readme
