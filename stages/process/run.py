@@ -1,0 +1,50 @@
+"""How every stage and command runs: faults as one line each, an exit status that tells what happened."""
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from stages.process.faults import MACHINE_FAULT, Fault
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. Not an Exception, so that no handler below takes it for a fault."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main` and end the process: 0, a fault's own status, 4 (machine), 130 (Ctrl-C) or 143 (SIGTERM).
+
+    An interrupted stage must never exit 0: DVC would take its outputs for finished ones.
+    """
+
+    def terminate(signum: int, frame: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    name = getattr(main, "__module__", "")
+    if name == "__main__":
+        name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    status = 0
+    try:
+        main()
+    except Fault as fault:
+        print(fault, file=sys.stderr)
+        status = fault.status
+    except MemoryError:
+        print(f"{name}: out of memory; use fewer rows, fewer replicas or a smaller batch", file=sys.stderr)
+        status = MACHINE_FAULT
+    except OSError as error:
+        # The files that people write are checked where they are read; what is left is the machine's own.
+        print(f"{name}: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        status = MACHINE_FAULT
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; nothing half-written was left behind", file=sys.stderr)
+        status = 130
+    except Terminated:
+        print(f"{name}: terminated; nothing half-written was left behind", file=sys.stderr)
+        status = 143
+    # Walking every object of torch or mlflow at exit costs up to a second and frees nothing that matters.
+    gc.freeze()
+    sys.exit(status)
