@@ -1,0 +1,56 @@
+"""data/schema.json: the facts of a data set that later stages need. They flow from here, never from params.yaml."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.files.atomic import write_json
+from stages.files.tables import RESTORE, read_json
+from stages.process.faults import BAD_DATA, Fault
+
+PATH = Path("data/schema.json")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Names, kinds and counts.
+
+    features: one name a column, in the order in which the network gets them; all numeric (float64 in the tables).
+    target:   name of the column that holds the class as an index into `classes` (int64 in the tables).
+    classes:  one name a class.
+    counts:   rows of each class.
+    density:  where the generator's density is known, its name and numbers (see datasets/densities.py); else None.
+    """
+
+    dataset: str
+    features: list[str]
+    target: str
+    classes: list[str]
+    counts: list[int]
+    density: dict[str, Any] | None
+
+
+def write_schema(schema: Schema) -> None:
+    content = asdict(schema)
+    content["features"] = [{"name": name, "kind": "numeric"} for name in schema.features]
+    content["target"] = {"name": schema.target, "kind": "categorical"}
+    content["classes"] = [
+        {"name": name, "rows": rows} for name, rows in zip(schema.classes, schema.counts, strict=True)
+    ]
+    del content["counts"]
+    write_json(PATH, content)
+
+
+def read_schema() -> Schema:
+    content = read_json(PATH)
+    try:
+        return Schema(
+            dataset=content["dataset"],
+            features=[feature["name"] for feature in content["features"]],
+            target=content["target"]["name"],
+            classes=[item["name"] for item in content["classes"]],
+            counts=[item["rows"] for item in content["classes"]],
+            density=content["density"],
+        )
+    except (KeyError, TypeError) as error:
+        raise Fault(BAD_DATA, f"{PATH} lacks {error}; {RESTORE}") from None
