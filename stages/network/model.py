@@ -1,0 +1,115 @@
+"""The model as it is stored and used: raw rows in, class probabilities out.
+
+On disk it is plain data: models/model.json (names, widths, preprocessing, SHA-256 of the weights) and the weights as
+safetensors, laid out as torch.nn.Linear has them, so that any safetensors reader can use them. Nothing is pickled.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from stages.files.atomic import write, write_json
+from stages.files.tables import RESTORE, read_bytes, read_json
+from stages.network.network import Network, from_torch_layout, to_torch_layout
+from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
+
+# Rows go through the network in pieces, so that memory stays bounded however many there are.
+ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True)
+class Description:
+    """All of a model but its weights. center and spread: (x - center) / spread is what the network sees, by feature."""
+
+    features: list[str]
+    target: str
+    classes: list[str]
+    hidden: list[int]
+    activation: str
+    center: list[float]
+    spread: list[float]
+
+    @property
+    def widths(self) -> list[int]:
+        return [len(self.features), *self.hidden, 1 if len(self.classes) == 2 else len(self.classes)]
+
+
+class Model:
+    """A description and one or more replicas of its network, on one device."""
+
+    def __init__(self, description: Description, state: dict[str, Tensor]):
+        """state: weights as in the files, [replicas, out, in] and [replicas, out]."""
+        self.description = description
+        replicas = next(iter(state.values())).shape[0]
+        self.network = Network(replicas, description.widths, description.activation)
+        self.network.load_state_dict(from_torch_layout(state))
+        self.network.requires_grad_(False)
+
+    def probabilities(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Raw rows [rows, features], columns in the order of `description.features` -> [replicas, rows, classes]."""
+        pieces = []
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            x = scale(list(rows[start : start + ROWS_AT_ONCE].T), self.description.center, self.description.spread)
+            logits = self.network(x.expand(self.network.replicas, -1, -1)).double()
+            if logits.shape[2] == 1:
+                second = torch.sigmoid(logits)
+                pieces.append(torch.cat([1 - second, second], 2))
+            else:
+                pieces.append(torch.softmax(logits, 2))
+        return torch.cat(pieces, 1).numpy()
+
+
+def scale(columns: Sequence[NDArray[np.floating]], center: Sequence[float], spread: Sequence[float]) -> Tensor:
+    """The model's preprocessing: raw columns [rows] of any float type -> float32 [rows, features].
+
+    Computed in float64, column by column, so that a large offset costs no digits and memory stays at one copy.
+    """
+    scaled = np.empty((len(columns[0]), len(columns)), dtype=np.float32)
+    for index, column in enumerate(columns):
+        with np.errstate(over="ignore"):  # an infinity is found, and reported by column, where the table is read
+            scaled[:, index] = (np.asarray(column, dtype=np.float64) - center[index]) / spread[index]
+    return torch.from_numpy(scaled)
+
+
+def save(folder: Path, description: Description, replicas: dict[str, Tensor], shipped: int) -> None:
+    """Write model.json, model.safetensors (the shipped replica) and replicas.safetensors (all), weights as in Network.
+
+    Raises Fault, before anything is written, when a weight is not finite.
+    """
+    stacked = to_torch_layout(replicas)
+    if not all(torch.isfinite(tensor).all() for tensor in stacked.values()):
+        raise Fault(
+            MACHINE_FAULT,
+            "train: a weight is not finite; lower train.optimizer.learning_rate, or set train.gradient_clip or"
+            " train.scaling: standard",
+        )
+    one = {name: tensor[shipped].contiguous() for name, tensor in stacked.items()}
+    digests = {}
+    for name, tensors in (("model", one), ("replicas", stacked)):
+        content = save_tensors(tensors)
+        digests[f"{name}.safetensors"] = hashlib.sha256(content).hexdigest()
+        write(folder / f"{name}.safetensors", lambda file, content=content: file.write(content))
+    write_json(folder / "model.json", {**asdict(description), "sha256": digests})
+
+
+def load(folder: Path, name: str = "model") -> Model:
+    """The shipped model, or with name="replicas" all of them; checked against its SHA-256 before it is parsed."""
+    content = read_json(folder / "model.json")
+    path = folder / f"{name}.safetensors"
+    weights = read_bytes(path)
+    if hashlib.sha256(weights).hexdigest() != content.pop("sha256")[path.name]:
+        raise Fault(BAD_DATA, f"{path} is not the file that {folder / 'model.json'} describes (SHA-256); {RESTORE}")
+    state = load_tensors(weights)
+    if name == "model":
+        state = {key: tensor.unsqueeze(0) for key, tensor in state.items()}
+    if not all(torch.isfinite(tensor).all() for tensor in state.values()):
+        raise Fault(BAD_DATA, f"{path} holds a weight that is not finite; {RESTORE}")
+    return Model(Description(**content), state)

@@ -1,0 +1,115 @@
+"""Stage `train`: fit the network, all replicas side by side.
+
+Reads   data/train.parquet, data/validation.parquet, data/schema.json
+Writes  models/model.safetensors     weights of the replica that ships, as torch.nn.Linear lays them out
+        models/replicas.safetensors  best weights of every replica, stacked along a first axis
+        models/model.json            names, widths, preprocessing, SHA-256 of both
+        models/training.json         device and why, best epoch and validation loss of each replica
+        reports/history.csv          a row for each epoch and replica
+        reports/loss.csv             training and validation loss of the replica that ships, for `dvc plots`
+        reports/steps.parquet        training loss of every step, a column a replica
+        .retrace/train.json          when and how long; DVC does not know it, since a clock is not a result
+"""
+
+import hashlib
+import platform
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+
+from stages.datasets.schema import Schema, read_schema
+from stages.files.atomic import write_csv, write_json
+from stages.files.tables import write_table
+from stages.network.model import Description, save
+from stages.params.reader import fault, read
+from stages.params.train import Train
+from stages.process.run import run
+from stages.training.device import choose, make_deterministic
+from stages.training.rows import Rows, fit_scaling, read_rows
+from stages.training.trainer import Fit, fit
+
+TRAIN = Path("data/train.parquet")
+VALIDATION = Path("data/validation.parquet")
+MODELS = Path("models")
+TRAINING = Path("models/training.json")
+HISTORY = Path("reports/history.csv")
+LOSS = Path("reports/loss.csv")
+STEPS = Path("reports/steps.parquet")
+CLOCK = Path(".retrace/train.json")
+
+
+def train(training: Rows, validation: Rows, description: Description, section: Train, device: torch.device) -> Fit:
+    """Fit the network to the training rows, judged on the validation rows after each epoch."""
+    if section.batch_size > len(training.x):
+        raise fault(Train, "batch_size", f"must be at most the number of training rows ({len(training.x):,})")
+    return fit(training, validation, description.widths, section, device)
+
+
+def describe(schema: Schema, section: Train, center: list[float], spread: list[float]) -> Description:
+    return Description(
+        features=schema.features,
+        target=schema.target,
+        classes=schema.classes,
+        hidden=list(section.hidden),
+        activation=section.activation,
+        center=center,
+        spread=spread,
+    )
+
+
+def main() -> None:
+    started, clock = datetime.now(UTC), time.monotonic()
+    section = read(Train)
+    schema = read_schema()
+    device, reason = choose(section)
+    make_deterministic(device, section.tf32)
+    center, spread = fit_scaling(TRAIN, schema, section.scaling)
+    description = describe(schema, section, center, spread)
+    training = read_rows(TRAIN, schema, center, spread)
+    validation = read_rows(VALIDATION, schema, center, spread)
+    widths = " - ".join(map(str, description.widths))
+    print(f"train: on {device} ({reason}); {section.replicas} replicas of {widths}; {len(training.x):,} rows")
+    result = train(training, validation, description, section, device)
+
+    shipped = result.shipped
+    save(MODELS, description, result.state, shipped)
+    write_json(
+        TRAINING,
+        {
+            "device": str(device),
+            "device_reason": reason,
+            "precision": "tf32" if section.tf32 else "float32",
+            "shipped": shipped,
+            "steps_per_epoch": result.steps_per_epoch,
+            "replicas": [
+                {"best_epoch": epoch, "best_validation_loss": loss, "epochs": epochs}
+                for epoch, loss, epochs in zip(result.best_epoch, result.best_loss, result.epochs, strict=True)
+            ],
+        },
+    )
+    write_csv(HISTORY, result.header, result.history)
+    losses = [(row[0], row[2], row[3]) for row in result.history if row[1] == shipped]
+    write_csv(LOSS, ["epoch", "train", "validation"], losses)
+    steps = torch.cat(result.step_losses).T
+    write_table(STEPS, pa.table({f"replica_{index}": column.numpy() for index, column in enumerate(steps)}))
+    write_json(
+        CLOCK,
+        {
+            "started": started.isoformat(),
+            "seconds": round(time.monotonic() - clock, 3),
+            "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+            # Ties these times to the model they belong to: the run cache can bring back another one.
+            "model": hashlib.sha256((MODELS / "model.safetensors").read_bytes()).hexdigest(),
+        },
+    )
+    print(
+        f"train: {len(result.step_losses)} epochs of {result.steps_per_epoch} steps; replica {shipped} ships, best epoch"
+        f" {result.best_epoch[shipped]}, validation loss {result.best_loss[shipped]:.4f}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

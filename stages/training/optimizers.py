@@ -1,0 +1,112 @@
+"""The optimizers of torch.optim, in their functional form, registered by name.
+
+Building an optimizer object imports torch._dynamo, 1 to 2 seconds that no network here needs; the functions below are
+the ones those objects call. All are element-wise, so that stacked replicas are optimized each as if it were alone.
+To add one: a function that returns its step, registered in OPTIMIZERS, its name in `stages/params/train.py` and in params.yaml.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam as torch_adam
+from torch.optim.adamw import adamw as torch_adamw
+from torch.optim.rmsprop import rmsprop as torch_rmsprop
+from torch.optim.sgd import sgd as torch_sgd
+
+from stages.params.train import Optimizer
+
+# gradients, learning rate -> the parameters are changed in place
+Step = Callable[[list[Tensor], float], None]
+
+# What the papers and torch use and nobody turns (Kingma and Ba 2015; Hinton 2012).
+ADAM_BETAS = (0.9, 0.999)
+RMSPROP_ALPHA = 0.99
+EPSILON = 1e-8
+
+
+def sgd(parameters: list[Tensor], section: Optimizer) -> Step:
+    buffers: list[Tensor | None] = [None] * len(parameters)
+
+    def step(gradients: list[Tensor], learning_rate: float) -> None:
+        torch_sgd(
+            parameters,
+            gradients,
+            buffers,
+            has_sparse_grad=False,
+            # A plain loop over a few small tensors is quickest on the CPU; on CUDA each call is a kernel launch.
+            foreach=parameters[0].is_cuda,
+            weight_decay=section.weight_decay,
+            momentum=section.momentum,
+            lr=learning_rate,
+            dampening=0.0,
+            nesterov=section.nesterov,
+            maximize=False,
+        )
+
+    return step
+
+
+def _adaptive(function: Callable[..., None]) -> Callable[[list[Tensor], Optimizer], Step]:
+    """adam and adamw differ in how they apply weight decay and in nothing else."""
+
+    def build(parameters: list[Tensor], section: Optimizer) -> Step:
+        first = [torch.zeros_like(parameter) for parameter in parameters]
+        second = [torch.zeros_like(parameter) for parameter in parameters]
+        steps = [torch.zeros((), device=parameter.device) for parameter in parameters]
+
+        def step(gradients: list[Tensor], learning_rate: float) -> None:
+            function(
+                parameters,
+                gradients,
+                first,
+                second,
+                [],
+                steps,
+                foreach=False,
+                fused=True,
+                amsgrad=False,
+                beta1=ADAM_BETAS[0],
+                beta2=ADAM_BETAS[1],
+                lr=learning_rate,
+                weight_decay=section.weight_decay,
+                eps=EPSILON,
+                maximize=False,
+            )
+
+        return step
+
+    return build
+
+
+def rmsprop(parameters: list[Tensor], section: Optimizer) -> Step:
+    averages = [torch.zeros_like(parameter) for parameter in parameters]
+    buffers = [torch.zeros_like(parameter) for parameter in parameters] if section.momentum else []
+    steps = [torch.zeros(()) for _ in parameters]
+
+    def step(gradients: list[Tensor], learning_rate: float) -> None:
+        torch_rmsprop(
+            parameters,
+            gradients,
+            averages,
+            [],
+            buffers,
+            steps,
+            foreach=True,
+            lr=learning_rate,
+            alpha=RMSPROP_ALPHA,
+            eps=EPSILON,
+            weight_decay=section.weight_decay,
+            momentum=section.momentum,
+            centered=False,
+        )
+
+    return step
+
+
+OPTIMIZERS: dict[str, Callable[[list[Tensor], Optimizer], Step]] = {
+    "sgd": sgd,
+    "adam": _adaptive(torch_adam),
+    "adamw": _adaptive(torch_adamw),
+    "rmsprop": rmsprop,
+}

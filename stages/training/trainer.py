@@ -1,0 +1,295 @@
+"""The training loop: all replicas side by side, each as if it trained alone."""
+
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from tqdm import tqdm
+
+from stages.network.activations import UNIT_HEALTH
+from stages.network.initializers import initialize
+from stages.network.network import Network
+from stages.params.train import Train
+from stages.process.faults import MACHINE_FAULT, Fault
+from stages.training.backpropagation import Dropout, backward, forward
+from stages.training.losses import LOSSES, targets
+from stages.training.optimizers import OPTIMIZERS
+from stages.training.rows import Rows
+from stages.training.schedules import learning_rates
+
+# Rows of a block that are gathered at once: one large gather instead of one a step, in at most this many bytes.
+BLOCK_BYTES = 16 * 2**20
+# Validation rows that go through the network at once, and those on which the health of the units is judged.
+ROWS_AT_ONCE = 8192
+# Steps of an epoch whose gradient norms are averaged into the history; all of them would cost a fifth of the time.
+GRADIENT_SAMPLES = 8
+# Asking whether a loss is finite makes a GPU wait for its queue; there it is asked once in this many steps.
+CUDA_CHECK_INTERVAL = 64
+# A gradient this long is reported: still finite, but the next ones may not be.
+EXPLODING = 1e4
+
+INITIAL = 0  # the "epoch" of the generator that draws the initial weights
+ORDER, DROPOUT = 0, 1  # what a generator draws
+
+
+@dataclass
+class Fit:
+    """What a training gives.
+
+    state:       best weights of each replica, as in Network.state_dict(), on the CPU.
+    best_epoch:  by replica, from 1; best_loss: its validation loss; epochs: how many it trained.
+    history:     a row for each epoch and replica, in the columns of `header`.
+    step_losses: [steps, replicas] float32, the training loss of every step; NaN after a replica has stopped.
+    """
+
+    state: dict[str, Tensor]
+    header: list[str]
+    best_epoch: list[int]
+    best_loss: list[float]
+    epochs: list[int]
+    steps_per_epoch: int
+    history: list[list[float | int]] = field(default_factory=list)
+    step_losses: list[Tensor] = field(default_factory=list)
+
+    @property
+    def shipped(self) -> int:
+        """The replica with the best validation loss at its best epoch."""
+        return min(range(len(self.best_loss)), key=self.best_loss.__getitem__)
+
+
+def generator(
+    seed: int, replica: int, epoch: int, stream: int = ORDER, device: torch.device | str = "cpu"
+) -> Generator:
+    """The only source of randomness: derived from its place, so that nothing of it needs to be stored to resume."""
+    state = np.random.SeedSequence([seed, replica, epoch, stream]).generate_state(1, np.uint64)[0]
+    return Generator(device).manual_seed(int(state))
+
+
+def fit(train: Rows, validation: Rows, widths: list[int], section: Train, device: torch.device) -> Fit:
+    """Train `section.replicas` networks; raises Fault (status 4) in the step in which a loss is no longer finite."""
+    network = Network(section.replicas, widths, section.activation)
+    generators = [generator(section.seed, replica, INITIAL) for replica in range(section.replicas)]
+    initialize(network, section.init, section.init_scale, section.activation, generators)
+    network.to(device)
+    return Training(network, train, validation, widths[-1], section, device).run()
+
+
+class Training:
+    """One call of `fit`: what its parts share."""
+
+    def __init__(
+        self, network: Network, train: Rows, validation: Rows, outputs: int, section: Train, device: torch.device
+    ):
+        self.network, self.section, self.device = network, section, device
+        self.parameters = list(network.parameters())
+        self.x, self.y = train.x.to(device), targets(train.y, outputs).to(device)
+        self.validation_x, self.validation_y = validation.x.to(device), targets(validation.y, outputs).to(device)
+        self.loss = LOSSES[section.loss]
+        self.optimize = OPTIMIZERS[section.optimizer.name](self.parameters, section.optimizer)
+        self.steps = math.ceil(len(train.x) / section.batch_size)
+        self.rate = learning_rates(section, self.steps)
+        self.active = [True] * section.replicas
+        self.check_interval = 1 if device.type == "cpu" else CUDA_CHECK_INTERVAL
+        self.sampled = {self.steps - 1 - round(i * self.steps / GRADIENT_SAMPLES) for i in range(GRADIENT_SAMPLES)}
+        # A permutation of the rows for each replica, refilled at each epoch.
+        self.order = torch.empty(section.replicas, len(train.x), dtype=torch.int32)
+
+    def run(self) -> Fit:
+        section, replicas = self.section, range(self.section.replicas)
+        health, _ = UNIT_HEALTH.get(section.activation, ("", None))
+        layers = range(1, len(self.network.layers) + 1)
+        fit = Fit(
+            state={name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()},
+            header=[
+                *("epoch", "replica", "train_loss", "validation_loss", "validation_accuracy", "learning_rate"),
+                *(f"gradient_norm_layer_{layer}" for layer in layers),
+                *(f"{health}_layer_{layer}" for layer in layers[:-1] if health),
+            ],
+            best_epoch=[0 for _ in replicas],
+            best_loss=[math.inf for _ in replicas],
+            epochs=[0 for _ in replicas],
+            steps_per_epoch=self.steps,
+        )
+        initial = [parameter.detach().clone() for parameter in self.parameters]
+        with tqdm(total=section.epochs, desc="train", unit="epoch", disable=None, file=sys.stderr) as bar:
+            for epoch in range(1, section.epochs + 1):
+                losses, norms = self.train_epoch(epoch)
+                self._close_epoch(fit, epoch, losses, norms)
+                bar.set_postfix_str(_postfix(fit.history[-1], section), refresh=False)
+                bar.update()
+                if not any(self.active):
+                    break
+        if all(torch.equal(old, new) for old, new in zip(initial, self.parameters, strict=True)):
+            raise Fault(
+                MACHINE_FAULT,
+                "train: no weight changed in the whole training: every gradient was zero;"
+                " choose another train.init or train.activation, or a larger train.optimizer.learning_rate",
+            )
+        self._warn(fit)
+        fit.state = {name: tensor.cpu() for name, tensor in fit.state.items()}
+        return fit
+
+    @torch.no_grad()
+    def train_epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """One pass over the training rows: step losses [steps, replicas], mean gradient norms [layers, replicas]."""
+        section, network = self.section, self.network
+        dropout = self._dropout(epoch)
+        losses: list[Tensor] = []
+        norms = []
+        for step, (x, y) in enumerate(self._batches(epoch)):
+            passed = forward(network, x, dropout)
+            loss, gradient = self.loss(passed.logits, y, section.label_smoothing)
+            losses.append(loss)
+            if (step + 1) % self.check_interval == 0 or step == self.steps - 1:
+                self._check_finite(losses, epoch)
+            gradients = backward(network, passed, gradient)
+            if section.gradient_clip is not None:
+                self._clip(gradients, epoch, step)
+            if step in self.sampled:
+                norms.append(self._layer_norms(gradients))
+            self.optimize(gradients, self.rate(epoch, step))
+        return torch.stack(losses), torch.stack(norms).mean(0)
+
+    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """x [replicas, batch, features] and y [replicas, batch], each replica in an order of its own."""
+        section, rows = self.section, self.x.shape[0]
+        for replica in range(section.replicas):
+            torch.randperm(
+                rows, generator=generator(section.seed, replica, epoch), dtype=torch.int32, out=self.order[replica]
+            )
+        row_bytes = section.replicas * (self.x.shape[1] + 1) * self.x.element_size()
+        block = max(1, BLOCK_BYTES // (row_bytes * section.batch_size)) * section.batch_size
+        for start in range(0, rows, block):
+            indices = self.order[:, start : start + block].to(self.device)
+            x, y = self.x[indices], self.y[indices]
+            yield from zip(x.split(section.batch_size, 1), y.split(section.batch_size, 1), strict=True)
+
+    def _dropout(self, epoch: int) -> Dropout | None:
+        """Inverted dropout (Srivastava et al. 2014) with a mask of each replica's own."""
+        if not self.section.dropout:
+            return None
+        keep = 1 - self.section.dropout
+        generators = [
+            generator(self.section.seed, replica, epoch, DROPOUT, self.device)
+            for replica in range(self.section.replicas)
+        ]
+
+        def draw(x: Tensor) -> Tensor:
+            mask = torch.empty_like(x)
+            for replica, source in enumerate(generators):
+                mask[replica].bernoulli_(keep, generator=source)
+            return mask.div_(keep)
+
+        return draw
+
+    def _check_finite(self, losses: list[Tensor], epoch: int) -> None:
+        """Look at the losses since the last check; the first one that is not finite ends the training."""
+        if self.check_interval == 1 and math.isfinite(losses[-1].sum().item()):
+            return
+        first = (len(losses) - 1) // self.check_interval * self.check_interval
+        for step, row in enumerate(torch.stack(losses[first:]).tolist(), start=first):
+            for replica, value in enumerate(row):
+                if self.active[replica] and not math.isfinite(value):
+                    self._diverged("loss", value, replica, epoch, step)
+
+    def _clip(self, gradients: list[Tensor], epoch: int, step: int) -> None:
+        """Shorten each replica's whole gradient to `gradient_clip`, as torch.nn.utils.clip_grad_norm_ does for one."""
+        assert self.section.gradient_clip is not None
+        norms = torch.stack([gradient.square().sum((1, 2)) for gradient in gradients]).sum(0).sqrt()
+        if not math.isfinite(norms.sum().item()):
+            for replica, norm in enumerate(norms.tolist()):
+                if not math.isfinite(norm) and self.active[replica]:
+                    self._diverged("gradient norm", norm, replica, epoch, step)
+        factors = (self.section.gradient_clip / (norms + 1e-6)).clamp(max=1.0)[:, None, None]
+        torch._foreach_mul_(gradients, [factors] * len(gradients))
+
+    def _diverged(self, what: str, value: float, replica: int, epoch: int, step: int) -> None:
+        rate = self.rate(epoch, step)
+        raise Fault(
+            MACHINE_FAULT,
+            f"train: epoch {epoch}, step {step + 1}: the {what} of replica {replica} is {value} at learning rate"
+            f" {rate:g}; lower train.optimizer.learning_rate, or set train.gradient_clip or train.scaling: standard",
+        )
+
+    def _layer_norms(self, gradients: list[Tensor]) -> Tensor:
+        """Euclidean norm of weight and bias gradient together, [layers, replicas]."""
+        squares = [gradient.square().sum((1, 2)) for gradient in gradients]
+        return torch.stack([weight + bias for weight, bias in zip(squares[::2], squares[1::2], strict=True)]).sqrt()
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Loss and accuracy [replicas] on all validation rows; unit health [replicas] of each hidden layer."""
+        replicas, rows = self.section.replicas, len(self.validation_x)
+        loss, correct = torch.zeros(replicas, device=self.device), torch.zeros(replicas, device=self.device)
+        health: list[Tensor] = []
+        for start in range(0, rows, ROWS_AT_ONCE):
+            x = self.validation_x[start : start + ROWS_AT_ONCE].expand(replicas, -1, -1)
+            y = self.validation_y[start : start + ROWS_AT_ONCE].expand(replicas, -1)
+            passed = forward(self.network, x)
+            logits = passed.logits
+            loss += self.loss(logits, y, self.section.label_smoothing)[0] * x.shape[1]
+            predicted = (logits[..., 0] >= 0) if logits.shape[2] == 1 else logits.argmax(2)
+            correct += (predicted == y).sum(1)
+            if start == 0 and self.section.activation in UNIT_HEALTH:
+                _, share = UNIT_HEALTH[self.section.activation]
+                health = [share(outputs) for outputs in passed.inputs[1:]]
+        return loss / rows, correct / rows, health
+
+    def _close_epoch(self, fit: Fit, epoch: int, losses: Tensor, norms: Tensor) -> None:
+        """History, best weights and early stopping of each replica that still trains."""
+        section = self.section
+        loss, accuracy, health = self._validate()
+        sizes = torch.full((self.steps, 1), section.batch_size, device=self.device)
+        sizes[-1] = len(self.x) - section.batch_size * (self.steps - 1)
+        train_loss = (losses * sizes).sum(0) / len(self.x)
+        columns = torch.stack([train_loss, loss, accuracy, *norms, *health]).cpu()
+        rate = self.rate(epoch, self.steps - 1)
+        improved = torch.zeros(section.replicas, dtype=torch.bool)
+        for replica, values in enumerate(columns.T.tolist()):
+            if not self.active[replica]:
+                losses[:, replica] = math.nan
+                continue
+            if not math.isfinite(values[1]):
+                self._diverged("validation loss", values[1], replica, epoch, self.steps - 1)
+            fit.history.append([epoch, replica, *values[:3], rate, *values[3:]])
+            fit.epochs[replica] = epoch
+            if values[1] < fit.best_loss[replica]:
+                fit.best_loss[replica], fit.best_epoch[replica] = values[1], epoch
+                improved[replica] = True
+            elif section.patience is not None and epoch - fit.best_epoch[replica] >= section.patience:
+                self.active[replica] = False
+        fit.step_losses.append(losses.cpu())
+        mask = improved.to(self.device)[:, None, None]
+        for best, parameter in zip(fit.state.values(), self.parameters, strict=True):
+            torch.where(mask, parameter.detach(), best, out=best)
+
+    def _warn(self, fit: Fit) -> None:
+        """Lines on stderr for what is wrong but not fatal: dead layers and exploding gradients."""
+        for column, name in enumerate(fit.header):
+            values = {(int(row[0]), int(row[1])): row[column] for row in fit.history}
+            layer = name.rsplit("_", 1)[-1]
+            if name.startswith("dead_"):
+                replicas = [r for r, last in enumerate(fit.epochs) if values[(last, r)] == 1]
+                if replicas:
+                    _print(f"train: warning: every unit of hidden layer {layer} is dead in replicas {_join(replicas)}")
+            if name.startswith("gradient_norm_"):
+                replicas = sorted({r for (_, r), norm in values.items() if norm > EXPLODING})
+                if replicas:
+                    _print(f"train: warning: gradient norms over {EXPLODING:g} in layer {layer}, replicas {_join(replicas)}")
+
+
+def _postfix(row: list[Any], section: Train) -> str:
+    return f"train {row[2]:.4f}, validation {row[3]:.4f}, learning rate {row[5]:.3g}, {section.replicas} replicas"
+
+
+def _join(replicas: list[int]) -> str:
+    return ", ".join(map(str, replicas))
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr)
