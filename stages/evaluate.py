@@ -1,0 +1,245 @@
+"""Stage `evaluate`: how good, and how sure?
+
+Reads   models/model.json, models/model.safetensors, models/replicas.safetensors, models/training.json
+        data/test.parquet, data/train.parquet (for the plane of the pictures only), data/schema.json
+        reports/baseline.json, reports/baseline.parquet
+Writes  reports/metrics.json              every number of the result: small, rounded, sorted, in git
+        reports/predictions.parquet       class, prediction and probabilities of each test row, and its place in the plane
+        reports/replicas.csv              the metrics of each replica
+        reports/classification_report.txt scikit-learn's
+        reports/confusion_matrix.csv, classes.csv, roc.csv, precision_recall.csv, calibration.csv
+        reports/boundary.parquet, plane.json  what `plot` draws
+
+The model is read as a user would read it, from its files, and given raw rows: what is tested is what is served.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from sklearn.metrics import classification_report, confusion_matrix, precision_recall_curve, roc_curve
+
+from stages.datasets.densities import bayes_predictions
+from stages.datasets.schema import Schema, read_schema
+from stages.files.atomic import write_csv, write_json, write_text
+from stages.files.tables import read_json, read_table, write_table
+from stages.network.model import Model, load
+from stages.params.evaluate import Evaluate
+from stages.params.reader import read
+from stages.process.run import run
+from stages.scoring.intervals import wilson
+from stages.scoring.metrics import Verdict, calibration, class_scores, metrics, resamples
+from stages.scoring.plane import Plane, grid, plane
+
+MODELS = Path("models")
+TRAINING = Path("models/training.json")
+TRAIN = Path("data/train.parquet")
+TEST = Path("data/test.parquet")
+BASELINE = Path("reports/baseline.json")
+BASELINE_PREDICTIONS = Path("reports/baseline.parquet")
+METRICS = Path("reports/metrics.json")
+PREDICTIONS = Path("reports/predictions.parquet")
+REPLICAS = Path("reports/replicas.csv")
+REPORT = Path("reports/classification_report.txt")
+CONFUSION = Path("reports/confusion_matrix.csv")
+CLASSES = Path("reports/classes.csv")
+ROC = Path("reports/roc.csv")
+PRECISION_RECALL = Path("reports/precision_recall.csv")
+CALIBRATION = Path("reports/calibration.csv")
+BOUNDARY = Path("reports/boundary.parquet")
+PLANE = Path("reports/plane.json")
+
+DIGITS = 6
+
+
+class Evaluation(NamedTuple):
+    """metrics: the content of metrics.json; replicas: each replica's metrics by name, [replicas]."""
+
+    metrics: dict[str, Any]
+    replicas: dict[str, NDArray[np.float64]]
+
+
+def evaluate(
+    verdict: Verdict,
+    replicas: list[Verdict],
+    others: dict[str, NDArray[np.int64]],
+    schema: Schema,
+    section: Evaluate,
+) -> Evaluation:
+    """Score the shipped replica on the test rows, with intervals, beside the other replicas and other classifiers.
+
+    others: predicted class indices [rows] of each classifier to compare with, on the same rows.
+    """
+    rows = len(verdict.actual)
+    once = np.ones((1, rows))
+    values = {name: float(value[0]) for name, value in metrics(verdict, once, section.calibration_bins).items()}
+    spread = {
+        name: np.array([metrics(replica, once, section.calibration_bins)[name][0] for replica in replicas])
+        for name in values
+    }
+    hit = (verdict.predicted == verdict.actual).astype(np.float64)
+    gaps = {name: hit - (predicted == verdict.actual) for name, predicted in others.items()}
+    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (*values, *gaps)}
+    for weights in resamples(rows, section.resamples, section.seed):
+        for name, sample in metrics(verdict, weights, section.calibration_bins).items():
+            drawn[name].append(sample)
+        for name, gap in gaps.items():
+            drawn[name].append(weights @ gap / rows)
+    tail = (1 - section.confidence) / 2
+    bounds = {name: np.quantile(np.concatenate(samples), [tail, 1 - tail]) for name, samples in drawn.items()}
+    # A proportion has an interval of its own, which also holds at the ends of the scale.
+    correct = int(hit.sum())
+    bounds["accuracy"] = np.array(wilson(correct, rows, section.confidence))
+
+    content: dict[str, Any] = {
+        "rows": rows,
+        "correct": correct,
+        "confidence": section.confidence,
+        "threshold": section.threshold,
+    }
+    for name, value in values.items():
+        low, high = bounds[name]
+        content[name] = {
+            "value": value,
+            "low": low,
+            "high": high,
+            "mean": spread[name].mean(),
+            "deviation": spread[name].std(ddof=1) if len(replicas) > 1 else None,
+        }
+    scores = class_scores(verdict, once)
+    content["classes"] = {
+        name: {
+            "precision": scores["precision"][0, index],
+            "recall": scores["recall"][0, index],
+            "f1": scores["f1"][0, index],
+            "rows": int(scores["rows"][0, index]),
+        }
+        for index, name in enumerate(schema.classes)
+    }
+    comparisons = {}
+    for name, gap in gaps.items():
+        comparisons[name] = {
+            "accuracy": values["accuracy"] - gap.mean(),
+            "correct": correct - round(gap.sum()),
+            "difference": gap.mean(),
+            "difference_low": bounds[name][0],
+            "difference_high": bounds[name][1],
+        }
+    content["bayes"] = comparisons.pop("bayes", None)
+    content["baseline"] = comparisons
+    return Evaluation(content, spread)
+
+
+def verdicts(model: Model, rows: NDArray[np.float64], actual: NDArray[np.int64], threshold: float) -> list[Verdict]:
+    """Each replica's verdict; with two classes the second one is predicted from `threshold` on, else the likeliest."""
+    return [
+        Verdict(actual, decide(probabilities, threshold), probabilities) for probabilities in model.probabilities(rows)
+    ]
+
+
+def decide(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
+    """probabilities [rows, classes] -> class indices [rows]."""
+    if probabilities.shape[1] == 2:
+        return (probabilities[:, 1] >= threshold).astype(np.int64)
+    return probabilities.argmax(1)
+
+
+def rounded(content: Any) -> Any:
+    """The same with every float at DIGITS decimals."""
+    if isinstance(content, dict):
+        return {key: rounded(value) for key, value in content.items()}
+    return round(float(content), DIGITS) if isinstance(content, float) else content
+
+
+def main() -> None:
+    section = read(Evaluate)
+    schema = read_schema()
+    model, replicas = load(MODELS), load(MODELS, "replicas")
+    training = read_json(TRAINING)
+    test = read_table(TEST).to_pandas()
+    features, actual = test[schema.features].to_numpy(), test[schema.target].to_numpy()
+    verdict = verdicts(model, features, actual, section.threshold)[0]
+    others = {name: predicted.to_numpy() for name, predicted in read_table(BASELINE_PREDICTIONS).to_pandas().items()}
+    if schema.density is not None:
+        others["bayes"] = bayes_predictions(schema.density, features)
+    all_verdicts = verdicts(replicas, features, actual, section.threshold)
+    content, spread = evaluate(verdict, all_verdicts, others, schema, section)
+    for name, item in read_json(BASELINE).items():
+        content["baseline"][name]["log_loss"] = item["log_loss"]
+    shipped = training["shipped"]
+    chosen = training["replicas"][shipped]
+    content["training"] = {
+        "replicas": len(all_verdicts),
+        "shipped": shipped,
+        "best_epoch": chosen["best_epoch"],
+        "best_validation_loss": chosen["best_validation_loss"],
+    }
+
+    write_curves(verdict, schema, section)
+    surface = plane(read_table(TRAIN, schema.features).to_pandas().to_numpy(), schema)
+    write_boundary(model, surface, features, section)
+    write_predictions(verdict, surface.coordinates(features))
+    write_csv(
+        REPLICAS,
+        ["replica", "shipped", "best_epoch", "best_validation_loss", *spread],
+        (
+            [index, int(index == shipped), item["best_epoch"], item["best_validation_loss"], *map(float, values)]
+            for index, (item, *values) in enumerate(zip(training["replicas"], *spread.values(), strict=True))
+        ),
+    )
+    write_json(METRICS, rounded(content))
+    accuracy = content["accuracy"]
+    print(
+        f"evaluate: accuracy {accuracy['value']:.4f} ({accuracy['low']:.4f} to {accuracy['high']:.4f}) on"
+        f" {len(test):,} test rows; {content['correct']:,} correct"
+    )
+
+
+def write_curves(verdict: Verdict, schema: Schema, section: Evaluate) -> None:
+    """The tables behind the confusion matrix, ROC, precision-recall and calibration figures, and the report."""
+    indices = list(range(len(schema.classes)))
+    matrix = confusion_matrix(verdict.actual, verdict.predicted, labels=indices)
+    write_csv(CONFUSION, ["actual", *schema.classes], ([schema.classes[i], *map(int, matrix[i])] for i in indices))
+    names = np.array(schema.classes)
+    write_csv(CLASSES, ["actual", "predicted"], zip(names[verdict.actual], names[verdict.predicted], strict=True))
+    roc, precision_recall = [], []
+    # With two classes the second one's curves say all; with more, each class stands against the rest.
+    for index in indices[1:] if len(indices) == 2 else indices:
+        positive, score = verdict.actual == index, verdict.probabilities[:, index]
+        false, true, _ = roc_curve(positive, score)
+        roc += [(schema.classes[index], float(x), float(y)) for x, y in zip(false, true, strict=True)]
+        precision, recall, _ = precision_recall_curve(positive, score, drop_intermediate=True)
+        precision_recall += [(schema.classes[index], float(x), float(y)) for x, y in zip(recall, precision, strict=True)]
+    write_csv(ROC, ["class", "false_positive_rate", "true_positive_rate"], roc)
+    write_csv(PRECISION_RECALL, ["class", "recall", "precision"], precision_recall)
+    bins = calibration(verdict, section.calibration_bins)
+    write_csv(CALIBRATION, ["low", "high", "confidence", "accuracy", "rows"], bins)
+    write_text(
+        REPORT,
+        classification_report(
+            verdict.actual, verdict.predicted, labels=indices, target_names=schema.classes, digits=4, zero_division=0
+        ),
+    )
+
+
+def write_boundary(model: Model, surface: Plane, features: NDArray[np.float64], section: Evaluate) -> None:
+    points = grid(surface.coordinates(features), section.grid)
+    probabilities = model.probabilities(surface.rows(points))[0]
+    predicted = decide(probabilities, section.threshold)
+    shown = probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities.max(1)
+    table = {"x": points[:, 0], "y": points[:, 1], "predicted": predicted, "probability": shown.astype(np.float32)}
+    write_table(BOUNDARY, pa.table(table))
+    write_json(PLANE, surface.content())
+
+
+def write_predictions(verdict: Verdict, coordinates: NDArray[np.float64]) -> None:
+    columns = {"actual": verdict.actual, "predicted": verdict.predicted}
+    columns |= {f"probability_{index}": column for index, column in enumerate(verdict.probabilities.T)}
+    columns |= {"x": coordinates[:, 0], "y": coordinates[:, 1]}
+    write_table(PREDICTIONS, pa.table({name: np.ascontiguousarray(column) for name, column in columns.items()}))
+
+
+if __name__ == "__main__":
+    run(main)
