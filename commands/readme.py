@@ -1,0 +1,126 @@
+"""`make readme`: the README's tables, written from the files they speak of, so that they cannot drift. A test compares.
+
+results  from reports/metrics.json
+rerun    from dvc.yaml: which stages a change in a section of params.yaml reruns
+bench    the first table of benchmarks/results.md, which `make bench` writes
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stages.files.atomic import write_text
+from stages.process.run import run
+
+README = Path("README.md")
+METRICS = Path("reports/metrics.json")
+GRAPH = Path("dvc.yaml")
+BENCH = Path("benchmarks/results.md")
+
+
+def results(metrics: dict[str, Any]) -> str:
+    accuracy = metrics["accuracy"]
+    training = metrics["training"]
+    rows = [
+        (
+            "**the network** (the replica that ships)",
+            f"**{accuracy['value']:.4f}**",
+            f"{accuracy['low']:.4f} to {accuracy['high']:.4f}",
+            "",
+        )
+    ]
+    if accuracy["deviation"] is not None:
+        luck = f"{accuracy['mean']:.4f} ± {accuracy['deviation']:.4f}"
+        rows.append((f"its {training['replicas']} replicas, mean and standard deviation", luck, "", ""))
+    others = {name.replace("_", " "): other for name, other in metrics["baseline"].items()}
+    others["majority class"] = others.pop("majority")
+    if metrics["bayes"] is not None:
+        others = {"Bayes classifier (the limit)": metrics["bayes"], **others}
+    for name, other in sorted(others.items(), key=lambda item: -item[1]["accuracy"]):
+        low, high = other["difference_low"], other["difference_high"]
+        rows.append((name, f"{other['accuracy']:.4f}", "", f"{other['difference']:+.4f} ({low:+.4f} to {high:+.4f})"))
+    confidence = f"{metrics['confidence']:.0%}"
+    return _table(
+        [
+            f"accuracy on {metrics['rows']:,} test rows",
+            "",
+            f"{confidence} interval",
+            f"network minus it ({confidence})",
+        ],
+        [list(row) for row in rows],
+    )
+
+
+def reruns(graph: dict[str, Any]) -> dict[str, list[str]]:
+    """section -> stages that rerun when a key of it changes, in the order of dvc.yaml.
+
+    Every change of params.yaml reruns `validate`, which writes the same receipt again, so that nothing else follows
+    from that.
+    """
+    stages = graph["stages"]
+    made_by = {
+        path: name
+        for name, stage in stages.items()
+        for kind in ("outs", "metrics", "plots")
+        for path in map(_path, stage.get(kind, ()))
+    }
+    followers: dict[str, set[str]] = {name: set() for name in stages}
+    for name, stage in stages.items():
+        for maker in {made_by[path] for path in map(_path, stage["deps"]) if path in made_by} - {"validate"}:
+            followers[maker].add(name)
+
+    def after(name: str) -> set[str]:
+        return {name}.union(*(after(follower) for follower in followers[name]))
+
+    reached = {name: after(name) | {"validate"} for name in stages if stages[name].get("params")}
+    reached["gate"] = {"validate"}
+    return {section: [name for name in stages if name in rerun] for section, rerun in reached.items()}
+
+
+def rerun(graph: dict[str, Any]) -> str:
+    names = list(graph["stages"])
+    return _table(
+        ["change in section", *names],
+        [[f"`{section}`", *("●" if name in run else "" for name in names)] for section, run in reruns(graph).items()],
+        align=":---:",
+    )
+
+
+def bench(text: str) -> str:
+    match = re.search(r"(?m)(^\|.*\n)+", text)
+    return match[0].strip() if match else ""
+
+
+def filled(text: str) -> str:
+    """The README with each marked part written anew."""
+    parts = {
+        "results": results(json.loads(METRICS.read_text())),
+        "rerun": rerun(YAML(typ="safe").load(GRAPH.read_text())),
+        "bench": bench(BENCH.read_text()) if BENCH.exists() else "",
+    }
+    for name, part in parts.items():
+        pattern = rf"(<!-- {name}: make readme -->\n).*?(<!-- /{name} -->)"
+        text, count = re.subn(pattern, lambda match, part=part: f"{match[1]}{part}\n{match[2]}", text, flags=re.DOTALL)
+        assert count == 1, f"{README} must have one part marked {name}"
+    return text
+
+
+def _path(entry: Any) -> str:
+    return entry if isinstance(entry, str) else str(next(iter(entry)))
+
+
+def _table(header: list[str], rows: list[list[str]], align: str = "---") -> str:
+    rule = ["---", *[align] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
+
+
+def main() -> None:
+    write_text(README, filled(README.read_text()))
+    print(f"readme: the tables of {README} are those of {METRICS}, {GRAPH} and {BENCH}")
+
+
+if __name__ == "__main__":
+    run(main)

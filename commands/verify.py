@@ -1,0 +1,177 @@
+"""`make verify`: does the committed state reproduce? Exit status 0, or 1 when a file differs.
+
+Clones the last commit into a temporary folder with an empty cache, reruns every stage there, and compares each output
+with the hash in the committed dvc.lock. Where the bytes differ, as they may on another type of machine, the numbers are
+compared with the original, if it is at hand: in the workspace, in git or in the DVC cache.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+from ruamel.yaml import YAML
+from safetensors.numpy import load as load_tensors
+
+from stages.process.faults import MACHINE_FAULT, Fault
+from stages.process.run import run
+
+# Sum of absolute differences over sum of absolute values, all numbers of a file taken together. Rows and splits come
+# out of generators that are exact to rounding; thousands of training steps let rounding grow.
+TOLERANCE_DATA = 1e-9
+TOLERANCE_RESULT = 0.02
+# What another machine type may call differently without being wrong: digests of the weights and the device.
+NOT_COMPARED = re.compile(r"[0-9a-f]{64}|cpu|cuda:\d+|auto: .*")
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+# Of the machine, not of the state: they would lead the clone to somebody else's tracking store or project.
+FOREIGN = ("MLFLOW_", "DVC_")
+
+
+class Verdict(NamedTuple):
+    path: str
+    text: str
+    good: bool
+
+
+def verify(root: Path) -> list[Verdict]:
+    """One verdict for each output that the committed dvc.lock names."""
+    with tempfile.TemporaryDirectory(prefix="retrace verify ") as folder:
+        clone = Path(folder) / "clone"
+        _command(["git", "clone", "--quiet", "--no-local", str(root), str(clone)], root)
+        committed = outputs(clone)
+        # The clone's own dvc.lock is overwritten by the rerun; --force leaves nothing to any cache.
+        _command([sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache"], clone, show=True)
+        rerun = outputs(clone)
+        return [
+            judge(path, digest, rerun.get(path), (clone / path).read_bytes(), original(root, path, digest))
+            for path, digest in committed.items()
+        ]
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """Path and MD5 of every output in dvc.lock."""
+    try:
+        lock = YAML(typ="safe").load((folder / "dvc.lock").read_text())
+    except FileNotFoundError:
+        raise Fault(MACHINE_FAULT, "dvc.lock is not in the last commit; commit it after: dvc repro") from None
+    return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage.get("outs", ())}
+
+
+def judge(path: str, committed: str, rerun: str | None, content: bytes, reference: bytes | None) -> Verdict:
+    if rerun == committed:
+        return Verdict(path, "identical", True)
+    if reference is None:
+        return Verdict(path, "DIFFERS in bytes; its original is not here to compare numbers with: run dvc repro", False)
+    tolerance = TOLERANCE_DATA if path.startswith("data/") else TOLERANCE_RESULT
+    old, new = contents(path, reference), contents(path, content)
+    if old.texts != new.texts or old.numbers.shape != new.numbers.shape:
+        return Verdict(path, "DIFFERS in text or shape", False)
+    finite = np.isfinite(old.numbers)
+    if (finite != np.isfinite(new.numbers)).any():
+        return Verdict(path, "DIFFERS in which numbers are finite", False)
+    gap = np.abs(old.numbers - new.numbers)[finite].sum()
+    distance = gap / scale if (scale := np.abs(old.numbers[finite]).sum()) else gap
+    if distance <= tolerance:
+        return Verdict(path, f"within tolerance: off by {distance:.1e} of {tolerance:g}", True)
+    return Verdict(path, f"DIFFERS: off by {distance:.1e}, tolerance {tolerance:g}", False)
+
+
+class Contents(NamedTuple):
+    """All numbers of a file in order, float64, and all else."""
+
+    numbers: np.ndarray[Any, np.dtype[np.float64]]
+    texts: list[str]
+
+
+def contents(path: str, raw: bytes) -> Contents:
+    match Path(path).suffix:
+        case ".parquet":
+            table = pq.read_table(io.BytesIO(raw))
+            return Contents(np.concatenate([c.to_numpy().astype(np.float64) for c in table]), table.column_names)
+        case ".safetensors":
+            tensors = sorted(load_tensors(raw).items())
+            return Contents(np.concatenate([tensor.ravel() for _, tensor in tensors]), [name for name, _ in tensors])
+        case ".png":
+            from matplotlib.image import imread  # 0.5 s, and only where a picture differs
+
+            pixels = imread(io.BytesIO(raw))
+            return Contents(pixels.ravel().astype(np.float64), [str(pixels.shape)])
+        case ".json":
+            cells = [str(cell) for cell in _leaves(json.loads(raw))]
+        case ".csv":
+            cells = [cell for row in csv.reader(io.StringIO(raw.decode())) for cell in row]
+        case _:
+            cells = raw.decode().split()
+    numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
+    return Contents(
+        np.array(numbers), [cell for cell in cells if not NUMBER.fullmatch(cell) and not NOT_COMPARED.fullmatch(cell)]
+    )
+
+
+def original(root: Path, path: str, digest: str) -> bytes | None:
+    """The committed content of an output: whatever copy at hand has its hash."""
+    copies = (root / path, root / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:])
+    for copy in copies:
+        if copy.is_file() and _md5(copy.read_bytes()) == digest:
+            return copy.read_bytes()
+    shown = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=root, capture_output=True, check=False)
+    return shown.stdout if shown.returncode == 0 and _md5(shown.stdout) == digest else None
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()  # DVC's own choice
+
+
+def _leaves(content: Any) -> Iterator[Any]:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield key
+            yield from _leaves(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _leaves(value)
+    else:
+        yield content
+
+
+def _command(command: list[str], folder: Path, show: bool = False) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, text=True, check=False, stdout=None if show else subprocess.PIPE
+        )
+    except FileNotFoundError:
+        raise Fault(MACHINE_FAULT, f"verify: {command[0]} is not installed") from None
+    if done.returncode:
+        raise Fault(MACHINE_FAULT, f"verify: {' '.join(command)} failed with status {done.returncode}, in {folder}")
+    return done.stdout or ""
+
+
+def main() -> None:
+    root = Path.cwd()
+    changes = _command(["git", "status", "--porcelain", "--untracked-files=no"], root).splitlines()
+    if changes:
+        names = ", ".join(line[3:] for line in changes)
+        print(f"verify: the last commit is verified; uncommitted changes are not: {names}", file=sys.stderr)
+    verdicts = verify(root)
+    print()
+    for verdict in verdicts:
+        print(f"{verdict.path:<42} {verdict.text}")
+    bad = [verdict for verdict in verdicts if not verdict.good]
+    print(f"\nverify: {len(verdicts) - len(bad)} of {len(verdicts)} outputs reproduce")
+    if bad:
+        raise Fault(1, f"verify: failed: {', '.join(verdict.path for verdict in bad)}")
+
+
+if __name__ == "__main__":
+    run(main)
