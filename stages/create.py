@@ -42,7 +42,10 @@ def main() -> None:
     write_table(DATASET, table)
     write_schema(schema)
     classes = ", ".join(f"{name} {count:,}" for name, count in zip(schema.classes, schema.counts, strict=True))
-    print(f"create: {schema.dataset}, {table.num_rows:,} rows, {len(schema.features)} features; {schema.target}: {classes}")
+    print(
+        f"create: {schema.dataset}, {table.num_rows:,} rows, {len(schema.features)} features;"
+        f" {schema.target}: {classes}"
+    )
 
 
 if __name__ == "__main__":

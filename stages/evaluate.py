@@ -4,7 +4,7 @@ Reads   models/model.json, models/model.safetensors, models/replicas.safetensors
         data/test.parquet, data/train.parquet (for the plane of the pictures only), data/schema.json
         reports/baseline.json, reports/baseline.parquet
 Writes  reports/metrics.json              every number of the result: small, rounded, sorted, in git
-        reports/predictions.parquet       class, prediction and probabilities of each test row, and its place in the plane
+        reports/predictions.parquet       class, prediction, probabilities and place in the plane of each test row
         reports/replicas.csv              the metrics of each replica
         reports/classification_report.txt scikit-learn's
         reports/confusion_matrix.csv, classes.csv, roc.csv, precision_recall.csv, calibration.csv
@@ -143,7 +143,8 @@ def decide(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.i
     """probabilities [rows, classes] -> class indices [rows]."""
     if probabilities.shape[1] == 2:
         return (probabilities[:, 1] >= threshold).astype(np.int64)
-    return probabilities.argmax(1)
+    likeliest: NDArray[np.int64] = probabilities.argmax(1)
+    return likeliest
 
 
 def rounded(content: Any) -> Any:
@@ -211,7 +212,9 @@ def write_curves(verdict: Verdict, schema: Schema, section: Evaluate) -> None:
         false, true, _ = roc_curve(positive, score)
         roc += [(schema.classes[index], float(x), float(y)) for x, y in zip(false, true, strict=True)]
         precision, recall, _ = precision_recall_curve(positive, score, drop_intermediate=True)
-        precision_recall += [(schema.classes[index], float(x), float(y)) for x, y in zip(recall, precision, strict=True)]
+        precision_recall += [
+            (schema.classes[index], float(x), float(y)) for x, y in zip(recall, precision, strict=True)
+        ]
     write_csv(ROC, ["class", "false_positive_rate", "true_positive_rate"], roc)
     write_csv(PRECISION_RECALL, ["class", "recall", "precision"], precision_recall)
     bins = calibration(verdict, section.calibration_bins)
@@ -235,7 +238,7 @@ def write_boundary(model: Model, surface: Plane, features: NDArray[np.float64], 
 
 
 def write_predictions(verdict: Verdict, coordinates: NDArray[np.float64]) -> None:
-    columns = {"actual": verdict.actual, "predicted": verdict.predicted}
+    columns: dict[str, NDArray[Any]] = {"actual": verdict.actual, "predicted": verdict.predicted}
     columns |= {f"probability_{index}": column for index, column in enumerate(verdict.probabilities.T)}
     columns |= {"x": coordinates[:, 0], "y": coordinates[:, 1]}
     write_table(PREDICTIONS, pa.table({name: np.ascontiguousarray(column) for name, column in columns.items()}))

@@ -57,8 +57,8 @@ def split(table: pa.Table, schema: Schema, section: Split) -> Sides:
             index = int(missing.argmax())
             raise Fault(
                 BAD_DATA,
-                f"{DATASET}: class '{schema.classes[index]}' of {schema.target} has {schema.counts[index]} rows and none"
-                f" of them is a {name} row; set split.stratified: true or make more rows",
+                f"{DATASET}: class '{schema.classes[index]}' of {schema.target} has {schema.counts[index]} rows and"
+                f" none of them is a {name} row; set split.stratified: true or make more rows",
             )
     return Sides(train, validation, test)
 

@@ -106,8 +106,8 @@ def main() -> None:
         },
     )
     print(
-        f"train: {len(result.step_losses)} epochs of {result.steps_per_epoch} steps; replica {shipped} ships, best epoch"
-        f" {result.best_epoch[shipped]}, validation loss {result.best_loss[shipped]:.4f}"
+        f"train: {len(result.step_losses)} epochs of {result.steps_per_epoch} steps; replica {shipped} ships, best"
+        f" epoch {result.best_epoch[shipped]}, validation loss {result.best_loss[shipped]:.4f}"
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 # Neighbouring points of a sampled curve stay closer than half a deviation of the noise, where a sum of Gaussians is
-# the integral to float precision; the cap keeps the cost bounded for tiny noise, where the nearest point decides anyway.
+# the integral to float precision; the cap bounds the cost for tiny noise, where the nearest point decides anyway.
 _FEWEST, _MOST = 512, 8192
 _SMALLEST_NOISE = 1e-3
 
@@ -32,7 +32,8 @@ def bayes_predictions(density: dict[str, Any], features: Floats) -> NDArray[np.i
             nearest = squared.min(1)
             total = np.exp(nearest[:, None] - squared).sum(1)
             scores[index, start : start + piece] = np.log(total) - nearest - np.log(len(points))
-    return scores.argmax(0)
+    best: NDArray[np.int64] = scores.argmax(0)
+    return best
 
 
 def _circles(density: dict[str, Any]) -> tuple[list[Floats], float]:

@@ -1,6 +1,7 @@
 """Files appear whole or not at all: written beside the target, synced, renamed."""
 
 import csv
+import io
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -17,13 +18,20 @@ def write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
             fill(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    def fill(file: BinaryIO) -> None:
+        file.write(content)
+
+    write(path, fill)
+
+
 def write_text(path: Path, text: str) -> None:
-    write(path, lambda file: _discard(file.write(text.encode())))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -34,24 +42,8 @@ def write_json(path: Path, content: Any) -> None:
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Comma-separated rows with `\\n` line ends; floats with nine significant digits (enough for float32)."""
 
-    def fill(file: BinaryIO) -> None:
-        lines = _Lines(file)
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows([format(cell, ".9g") if isinstance(cell, float) else cell for cell in row] for row in rows)
-
-    write(path, fill)
-
-
-class _Lines:
-    """What csv.writer needs of a text file, over a binary one."""
-
-    def __init__(self, file: BinaryIO):
-        self._file = file
-
-    def write(self, line: str) -> None:
-        self._file.write(line.encode())
-
-
-def _discard(_: object) -> None:
-    return None
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([format(cell, ".9g") if isinstance(cell, float) else cell for cell in row] for row in rows)
+    write_text(path, text.getvalue())

@@ -33,7 +33,8 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     """A Parquet file, its page checksums verified; all columns, or the named ones."""
     try:
         with open(path, "rb") as file:
-            return pq.read_table(file, columns=columns, page_checksum_verification=True)
+            # pq.read_table does the same, but imports pandas and pyarrow.dataset for it, for 0.3 s.
+            return pq.ParquetFile(file, page_checksum_verification=True).read(columns=columns)
     except FileNotFoundError:
         raise Fault(BAD_DATA, f"{path} not found; {RESTORE}") from None
     except (pa.ArrowException, OSError) as error:

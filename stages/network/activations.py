@@ -1,7 +1,7 @@
 """Activations of the hidden layers, registered by name, each with its derivative.
 
-To add one: one line in ACTIVATIONS, its name in `stages/params/train.py` and in params.yaml; a test finds what is missing.
-The derivative may be left to autograd, `Activation(F.mish)`: right, but slower than one that is written out.
+To add one: a line in ACTIVATIONS, its name in `stages/params/train.py` and in params.yaml; a test finds what is
+missing. The derivative may be left to autograd, `Activation(F.mish)`: right, but slower than one that is written out.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def dead(outputs: Tensor) -> Tensor:
-    """Share of ReLU units [replicas] that are 0 on every row of outputs [replicas, rows, units]: they never learn again."""
+    """Share of ReLU units [replicas] that are 0 on every row of outputs [replicas, rows, units]: they learn no more."""
     return (outputs <= 0).all(1).float().mean(1)
 
 

@@ -27,7 +27,7 @@ def gain_of(activation: str) -> float:
         case "leaky_relu":
             return init.calculate_gain("leaky_relu", 0.01)
         case "sigmoid" | "tanh" | "relu":
-            return init.calculate_gain(activation)  # type: ignore[arg-type]
+            return init.calculate_gain(activation)
     return init.calculate_gain("relu")
 
 
@@ -94,7 +94,7 @@ INITIALIZERS: dict[str, Initializer] = {
 
 @torch.no_grad()
 def initialize(network: Network, method: str, scale: float, activation: str, generators: Sequence[Generator]) -> None:
-    """Draw each replica's weights from its own generator, as torch would for ordinary layers [out, in], in their order."""
+    """Draw each replica's weights from its own generator, layer by layer, as torch would for plain ones [out, in]."""
     for layer in network.layers:
         gain = 1.0 if layer is network.layers[-1] else gain_of(activation)
         _, inputs, outputs = layer.weight.shape

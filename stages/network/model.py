@@ -16,7 +16,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from stages.files.atomic import write, write_json
+from stages.files.atomic import write_bytes, write_json
 from stages.files.tables import RESTORE, read_bytes, read_json
 from stages.network.network import Network, from_torch_layout, to_torch_layout
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
@@ -96,7 +96,7 @@ def save(folder: Path, description: Description, replicas: dict[str, Tensor], sh
     for name, tensors in (("model", one), ("replicas", stacked)):
         content = save_tensors(tensors)
         digests[f"{name}.safetensors"] = hashlib.sha256(content).hexdigest()
-        write(folder / f"{name}.safetensors", lambda file, content=content: file.write(content))
+        write_bytes(folder / f"{name}.safetensors", content)
     write_json(folder / "model.json", {**asdict(description), "sha256": digests})
 
 

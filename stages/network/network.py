@@ -7,7 +7,7 @@ of every result depends on row r of the weights and inputs alone.
 """
 
 from collections.abc import Sequence
-from typing import cast
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -37,20 +37,20 @@ class Network(nn.Module):
         super().__init__()
         self.replicas = replicas
         self.activation = ACTIVATIONS[activation]
-        self.layers = nn.ModuleList(
-            Linear(replicas, inputs, outputs) for inputs, outputs in zip(widths[:-1], widths[1:], strict=True)
-        )
+        layers = [Linear(replicas, inputs, outputs) for inputs, outputs in pairwise(widths)]
+        self.layers: Sequence[Linear] = nn.ModuleList(layers)  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
         """x [replicas, rows, inputs] -> logits [replicas, rows, outputs]."""
         *hidden, last = self.layers
         for layer in hidden:
             x = self.activation.forward(layer(x))
-        return cast(Tensor, last(x))
+        logits: Tensor = last(x)
+        return logits
 
 
 def to_torch_layout(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """This module's state dict as that of plain torch.nn.Linear layers: weight [replicas, out, in], bias [replicas, out].
+    """This module's state dict as torch.nn.Linear has it: weight [replicas, out, in], bias [replicas, out].
 
     The way torch.func.stack_module_state lays out stacked modules; the first axis of one replica can be dropped.
     """

@@ -6,7 +6,7 @@ MACHINE_FAULT = 4
 GATE_FAILED = 5
 
 
-class Fault(Exception):
+class Fault(Exception):  # noqa: N818 - not an error of the program
     """A fault the user can mend: one line for each, and the exit status of the process.
 
     Each line names the file, the key or column, the value, the rule and the fix.

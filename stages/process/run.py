@@ -1,10 +1,10 @@
 """How every stage and command runs: faults as one line each, an exit status that tells what happened."""
 
 import gc
-import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from stages.process.faults import MACHINE_FAULT, Fault
 
@@ -25,7 +25,7 @@ def run(main: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, terminate)
     name = getattr(main, "__module__", "")
     if name == "__main__":
-        name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+        name = Path(sys.argv[0]).stem
     status = 0
     try:
         main()

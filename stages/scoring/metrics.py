@@ -107,7 +107,8 @@ def _calibration_error(verdict: Verdict, weights: Floats, bins: int) -> Floats:
     confidence, place = _confidence(verdict, bins)
     gap = confidence - (verdict.actual == verdict.probabilities.argmax(1))
     sums = [np.abs(weights[:, place == index] @ gap[place == index]) for index in np.unique(place)]
-    return np.sum(sums, axis=0) / weights.sum(1)
+    error: Floats = np.sum(sums, axis=0) / weights.sum(1)
+    return error
 
 
 def _ranking(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats]:
@@ -132,7 +133,8 @@ def _ranking(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> tup
 
 
 def _mean_over_present(scores: Floats, rows: Floats) -> Floats:
-    return (scores * (rows > 0)).sum(1) / (rows > 0).sum(1)
+    mean: Floats = (scores * (rows > 0)).sum(1) / (rows > 0).sum(1)
+    return mean
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

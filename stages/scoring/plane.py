@@ -1,4 +1,4 @@
-"""The plane in which a decision boundary is drawn: two features as they are, else the first two principal components."""
+"""The plane of a decision-boundary picture: two features as they are, else the first two principal components."""
 
 from typing import Any, NamedTuple
 

@@ -17,7 +17,7 @@ Dropout = Callable[[Tensor], Tensor]
 
 
 class Pass(NamedTuple):
-    """A forward pass, all [replicas, rows, units]: what each layer got, what each hidden layer summed up, the logits."""
+    """A forward pass, all [replicas, rows, units]: each layer's input, each hidden layer's sum and mask, the logits."""
 
     inputs: list[Tensor]
     sums: list[Tensor]

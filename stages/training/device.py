@@ -29,7 +29,7 @@ def make_deterministic(device: torch.device, tf32: bool) -> None:
     torch.set_num_threads(1)
     # use_deterministic_algorithms(True) sets the same flag, but imports torch._dynamo, for 2 seconds.
     torch.set_deterministic_debug_mode("error")
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32

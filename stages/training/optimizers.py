@@ -2,7 +2,8 @@
 
 Building an optimizer object imports torch._dynamo, 1 to 2 seconds that no network here needs; the functions below are
 the ones those objects call. All are element-wise, so that stacked replicas are optimized each as if it were alone.
-To add one: a function that returns its step, registered in OPTIMIZERS, its name in `stages/params/train.py` and in params.yaml.
+To add one: a function that returns its step, registered in OPTIMIZERS, its name in `stages/params/train.py` and in
+params.yaml.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Training and validation rows as tensors, read a column at a time so that memory stays near one copy of the tensors."""
+"""Training and validation rows as tensors, read a column at a time: memory stays near one copy of the tensors."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,4 +61,5 @@ def _column(path: Path, name: str) -> NDArray[np.float64]:
     table = read_table(path, [name])
     if name not in table.column_names:
         raise Fault(BAD_DATA, f"{path}: column {name} is missing; run: dvc repro")
-    return table.column(name).to_numpy()
+    column: NDArray[np.float64] = table.column(name).to_numpy()
+    return column

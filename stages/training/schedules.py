@@ -1,8 +1,9 @@
 """The learning rate of every step, from the schedulers of torch.optim.lr_scheduler, registered by name.
 
-step, exponential and cosine change the rate once an epoch, one_cycle and the warm-up at every step. The schedulers drive
-an optimizer of one dummy parameter ahead of the training, so that the rates are known before it starts. To add one: a
-function that builds the scheduler, registered in SCHEDULES, its name in `stages/params/train.py` and in params.yaml.
+step, exponential and cosine change the rate once an epoch, one_cycle and the warm-up at every step. The schedulers
+drive an optimizer of one dummy parameter ahead of the training, so that the rates are known before it starts. To add
+one: a function that builds the scheduler, registered in SCHEDULES, its name in `stages/params/train.py` and in
+params.yaml.
 """
 
 from collections.abc import Callable
@@ -64,18 +65,16 @@ def learning_rates(section: Train, steps: int) -> Callable[[int, int], float]:
         scheduler = build(optimizer, section, steps)
         optimizer.step()  # torch warns about a scheduler that runs ahead of its optimizer
         changes = section.epochs * (steps if section.schedule.name in EVERY_STEP else 1)
-        rates = [scheduler.get_last_lr()[0]]
+        rates = [float(scheduler.get_last_lr()[0])]
         for _ in range(changes - 1):
             scheduler.step()
-            rates.append(scheduler.get_last_lr()[0])
+            rates.append(float(scheduler.get_last_lr()[0]))
     warmup = section.schedule.warmup_epochs * steps
 
     def rate(epoch: int, step: int) -> float:
         position = (epoch - 1) * steps + step
-        if section.schedule.name in EVERY_STEP:
-            value = rates[position]
-        else:
-            value = rates[min(epoch, len(rates)) - 1]
+        change = position if section.schedule.name in EVERY_STEP else epoch - 1
+        value = rates[min(change, len(rates) - 1)]
         # Linear from 1/warmup of the rate at the first step to all of it at the last one of the warm-up.
         return value * min(1.0, (position + 1) / warmup) if warmup else value
 

@@ -86,7 +86,7 @@ class Training:
         self, network: Network, train: Rows, validation: Rows, outputs: int, section: Train, device: torch.device
     ):
         self.network, self.section, self.device = network, section, device
-        self.parameters = list(network.parameters())
+        self.parameters: list[Tensor] = list(network.parameters())
         self.x, self.y = train.x.to(device), targets(train.y, outputs).to(device)
         self.validation_x, self.validation_y = validation.x.to(device), targets(validation.y, outputs).to(device)
         self.loss = LOSSES[section.loss]
@@ -167,7 +167,7 @@ class Training:
         for start in range(0, rows, block):
             indices = self.order[:, start : start + block].to(self.device)
             x, y = self.x[indices], self.y[indices]
-            yield from zip(x.split(section.batch_size, 1), y.split(section.batch_size, 1), strict=True)
+            yield from zip(torch.split(x, section.batch_size, 1), torch.split(y, section.batch_size, 1), strict=True)
 
     def _dropout(self, epoch: int) -> Dropout | None:
         """Inverted dropout (Srivastava et al. 2014) with a mask of each replica's own."""
@@ -250,12 +250,16 @@ class Training:
         columns = torch.stack([train_loss, loss, accuracy, *norms, *health]).cpu()
         rate = self.rate(epoch, self.steps - 1)
         improved = torch.zeros(section.replicas, dtype=torch.bool)
+        finite = torch.stack([torch.isfinite(weights).flatten(1).all(1) for weights in self.parameters]).all(0).tolist()
         for replica, values in enumerate(columns.T.tolist()):
             if not self.active[replica]:
                 losses[:, replica] = math.nan
                 continue
             if not math.isfinite(values[1]):
                 self._diverged("validation loss", values[1], replica, epoch, self.steps - 1)
+            # A saturated output hides an infinite weight from the loss.
+            if not finite[replica]:
+                self._diverged("largest weight", math.inf, replica, epoch, self.steps - 1)
             fit.history.append([epoch, replica, *values[:3], rate, *values[3:]])
             fit.epochs[replica] = epoch
             if values[1] < fit.best_loss[replica]:
@@ -280,7 +284,10 @@ class Training:
             if name.startswith("gradient_norm_"):
                 replicas = sorted({r for (_, r), norm in values.items() if norm > EXPLODING})
                 if replicas:
-                    _print(f"train: warning: gradient norms over {EXPLODING:g} in layer {layer}, replicas {_join(replicas)}")
+                    _print(
+                        f"train: warning: gradient norms over {EXPLODING:g} in layer {layer},"
+                        f" replicas {_join(replicas)}"
+                    )
 
 
 def _postfix(row: list[Any], section: Train) -> str:

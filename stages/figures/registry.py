@@ -1,0 +1,23 @@
+"""All figures by name: reports/figures/NAME.png."""
+
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+
+from stages.figures.curves import gradients, loss, steps
+from stages.figures.rows import data, decision_boundary
+from stages.figures.scores import accuracy, calibration, confusion_matrix, roc_precision_recall
+from stages.figures.tables import Tables
+from stages.params.plot import Plot
+
+FIGURES: dict[str, Callable[[Tables, Plot], Figure]] = {
+    "data": data,
+    "steps": steps,
+    "loss": loss,
+    "gradients": gradients,
+    "accuracy": accuracy,
+    "confusion_matrix": confusion_matrix,
+    "decision_boundary": decision_boundary,
+    "roc_precision_recall": roc_precision_recall,
+    "calibration": calibration,
+}
