@@ -1,0 +1,54 @@
+"""What the tests share: the real params.yaml, sections of it with a few keys changed, a project folder."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.params.create import Create
+from stages.params.split import Split
+from stages.params.train import Train
+
+ROOT = Path(__file__).parents[1]
+PARAMS = (ROOT / "params.yaml").read_text()
+VALUES = YAML(typ="safe").load(PARAMS)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """An empty project with the real params.yaml, as the working directory."""
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A deep copy with dotted keys changed; a key that does not exist is a KeyError."""
+    values = {key: changed(value, {}) if isinstance(value, dict) else value for key, value in values.items()}
+    for key, value in changes.items():
+        place = values
+        *parents, last = key.split(".")
+        for parent in parents:
+            place = place[parent]
+        place[last], _ = value, place[last]
+    return values
+
+
+def create_section(**changes: Any) -> Create:
+    return Create.model_validate(changed(VALUES["create"], changes))
+
+
+def split_section(**changes: Any) -> Split:
+    return Split.model_validate(changed(VALUES["split"], changes))
+
+
+def train_section(**changes: Any) -> Train:
+    """`optimizer_name="adam"` is train.optimizer.name; so with schedule_."""
+    dotted = {}
+    for key, value in changes.items():
+        for group in ("optimizer", "schedule"):
+            if key.startswith(f"{group}_"):
+                key = f"{group}.{key.removeprefix(f'{group}_')}"
+        dotted[key] = value
+    return Train.model_validate(changed(VALUES["train"], dotted))

@@ -1,0 +1,111 @@
+"""The gate: exact at its edge, and closed whenever a comparison cannot be made."""
+
+import copy
+import json
+import subprocess
+import sys
+
+import pytest
+
+from commands.gate import gate
+from stages.params.gate import Gate
+from stages.process.faults import GATE_FAILED, Fault
+from stages.scoring.intervals import wilson
+from tests.conftest import ROOT
+
+GOOD = {
+    "rows": 3300,
+    "correct": 3235,
+    "confidence": 0.95,
+    "accuracy": {"value": 0.980303},
+    "baseline": {"majority": {"correct": 1635}},
+}
+
+
+def verdict(metrics, bar=0.95) -> str:
+    try:
+        return gate(metrics, Gate(min_accuracy=bar))
+    except Fault as fault:
+        line, status = str(fault), fault.status
+    assert status == GATE_FAILED
+    assert "\n" not in line
+    return line
+
+
+def test_a_good_result_passes():
+    assert verdict(GOOD).startswith("gate: passed: 3,235 of 3,300")
+
+
+def test_the_edge_is_exact():
+    """The bar at the lower end itself passes; a hair above it, or one row less, fails: nothing is rounded."""
+    low, _ = wilson(3235, 3300, 0.95)
+    assert "passed" in verdict(GOOD, low)
+    assert "failed" in verdict(GOOD, low + 1e-15)
+    assert "failed" in verdict({**GOOD, "correct": 3234}, low)
+
+
+@pytest.mark.parametrize(("correct", "passes"), [(3155, False), (3159, False), (3160, True)])
+def test_the_lower_end_is_what_counts(correct, passes):
+    """3,155 of 3,300 is 0.956, above the bar; its interval is not."""
+    assert ("passed" in verdict({**GOOD, "correct": correct})) == passes
+
+
+def test_it_must_beat_the_majority_class():
+    """96 % of one class: accuracy 0.96 passes the bar and says nothing."""
+    even = {**GOOD, "correct": 3200, "baseline": {"majority": {"correct": 3200}}}
+    assert "beat" in verdict(even)
+    assert "passed" in verdict({**even, "baseline": {"majority": {"correct": 3199}}})
+
+
+@pytest.mark.parametrize("key", ["rows", "correct", "confidence", "baseline"])
+def test_what_is_missing_closes_it(key):
+    metrics = copy.deepcopy(GOOD)
+    del metrics[key]
+    assert "failed" in verdict(metrics)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"correct": float("nan")},
+        {"correct": "3235"},
+        {"correct": True},
+        {"correct": 4000},
+        {"rows": 0},
+        {"rows": None},
+        {"confidence": None},
+        {"accuracy": {"value": float("nan")}},
+        {"accuracy": {"value": float("inf")}},
+        {"baseline": {"majority": {}}},
+        {"baseline": {"majority": {"correct": None}}},
+    ],
+)
+def test_what_is_not_a_number_closes_it(change):
+    assert "failed" in verdict({**GOOD, **change})
+
+
+@pytest.mark.parametrize("content", [[], "text", None, 3])
+def test_what_is_no_report_closes_it(content):
+    assert "failed" in verdict(content)
+
+
+def test_the_command_says_one_line_and_exits_5(tmp_path):
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    code = (
+        f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); runpy.run_module('commands.gate', run_name='__main__')"
+    )
+
+    def run() -> tuple[int, str, str]:
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    status, _, error = run()
+    assert (status, error) == (5, "gate: failed: reports/metrics.json: not found; run: dvc repro\n")
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/metrics.json").write_text('{"accuracy": NaN')
+    status, _, error = run()
+    assert status == 5
+    assert error.count("\n") == 1
+    (tmp_path / "reports/metrics.json").write_text(json.dumps(GOOD))
+    status, out, error = run()
+    assert (status, error, out.count("\n")) == (0, "", 1)

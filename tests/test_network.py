@@ -1,0 +1,306 @@
+"""The network: stacked replicas compute what ordinary torch layers compute, and a stored model is what was trained."""
+
+import hashlib
+import json
+import math
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save
+from torch import Generator, nn
+
+from stages.network import model
+from stages.network.activations import ACTIVATIONS, UNIT_HEALTH, dead, saturated
+from stages.network.initializers import INITIALIZERS, gain_of, initialize
+from stages.network.model import Description, Model
+from stages.network.network import Linear, Network, to_torch_layout
+from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
+
+TORCH_ACTIVATIONS = {
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "identity": nn.Identity,
+}
+MODELS = Path("models")
+DESCRIPTION = Description(["a", "b", "c"], "kind", ["no", "yes"], [5, 4], "tanh", [1.0, -2.0, 0.0], [2.0, 0.5, 1.0])
+
+
+def seeded(seed):
+    return Generator().manual_seed(seed)
+
+
+def network_of(description, replicas=3):
+    network = Network(replicas, description.widths, description.activation)
+    initialize(network, "default", 1.0, description.activation, [seeded(index) for index in range(replicas)])
+    return network
+
+
+def plain(state, replica, activation):
+    """The same replica as a stack of ordinary torch layers, from the stored layout."""
+    weights = [tensor[replica] for name, tensor in state.items() if name.endswith("weight")]
+    biases = [tensor[replica] for name, tensor in state.items() if name.endswith("bias")]
+    layers = []
+    for weight, bias in zip(weights, biases, strict=True):
+        linear = nn.Linear(*weight.T.shape)
+        with torch.no_grad():
+            linear.weight.copy_(weight)
+            linear.bias.copy_(bias)
+        layers += [linear, TORCH_ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers[:-1])
+
+
+def test_a_stacked_layer_is_one_torch_linear_a_replica():
+    stacked = Linear(3, 4, 2)
+    with torch.no_grad():
+        stacked.weight.normal_(generator=seeded(0))
+        stacked.bias.normal_(generator=seeded(1))
+    x = torch.randn(3, 7, 4, generator=seeded(2), requires_grad=True)
+    upstream = torch.randn(3, 7, 2, generator=seeded(3))
+    ours = stacked(x)
+    ours.backward(upstream)
+    for replica in range(3):
+        one = nn.Linear(4, 2)
+        with torch.no_grad():
+            one.weight.copy_(stacked.weight[replica].T)
+            one.bias.copy_(stacked.bias[replica, 0])
+        row = x[replica].detach().requires_grad_()
+        theirs = one(row)
+        theirs.backward(upstream[replica])
+        torch.testing.assert_close(ours[replica], theirs)
+        torch.testing.assert_close(stacked.weight.grad[replica].T, one.weight.grad)
+        torch.testing.assert_close(stacked.bias.grad[replica, 0], one.bias.grad)
+        torch.testing.assert_close(x.grad[replica], row.grad)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_network_is_a_stack_of_torch_layers(activation):
+    network = Network(2, [3, 6, 5, 4], activation)
+    initialize(network, "default", 1.0, activation, [seeded(0), seeded(1)])
+    x = torch.randn(2, 9, 3, generator=seeded(2))
+    state = to_torch_layout(network.state_dict())
+    for replica in range(2):
+        torch.testing.assert_close(network(x)[replica], plain(state, replica, activation)(x[replica]))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_derivative_of_an_activation_is_autograds(activation):
+    z = torch.linspace(-6, 6, 101).view(1, 101, 1).requires_grad_()  # with 0, where relu has its corner
+    function = ACTIVATIONS[activation]
+    upstream = torch.randn(1, 101, 1, generator=seeded(0))
+    expected = torch.autograd.grad(TORCH_ACTIVATIONS[activation]()(z), z, upstream)[0]
+    with torch.no_grad():  # as in training
+        torch.testing.assert_close(function.gradient(upstream, z, function.forward(z)), expected)
+
+
+def test_dead_and_saturated_units_are_counted():
+    layer = Linear(2, 3, 4)
+    with torch.no_grad():
+        layer.weight.normal_(generator=seeded(0))
+        layer.bias[0] = -1000.0  # replica 0 is pushed below zero on every row
+        layer.bias[1, 0, :3] = -1000.0
+        layer.bias[1, 0, 3] = 1000.0
+        outputs = torch.relu(layer(torch.randn(2, 50, 3, generator=seeded(1))))
+    assert dead(outputs).tolist() == [1.0, 0.75]
+    assert UNIT_HEALTH["relu"][1](outputs).tolist() == [1.0, 0.75]
+    # A unit that answers one row only is not dead.
+    outputs[0, 0, 0] = 1.0
+    assert dead(outputs).tolist() == [0.75, 0.75]
+    z = torch.tensor([[[0.0, 9.0], [0.1, -9.0], [0.0, 9.0], [9.0, 0.0]]])
+    for name, function in (("sigmoid", torch.sigmoid), ("tanh", torch.tanh)):
+        assert UNIT_HEALTH[name][1](function(z)).tolist() == [0.5]
+    assert saturated(torch.zeros(3, 5, 2), lambda s: s, 1.0).tolist() == [1, 1, 1]
+
+
+TORCH_INITIALIZERS = {
+    "xavier_uniform": lambda w, gain, nonlinearity, g: nn.init.xavier_uniform_(w, gain, generator=g),
+    "xavier_normal": lambda w, gain, nonlinearity, g: nn.init.xavier_normal_(w, gain, generator=g),
+    "he_uniform": lambda w, gain, nonlinearity, g: nn.init.kaiming_uniform_(
+        w, 0.01, nonlinearity=nonlinearity, generator=g
+    ),
+    "he_normal": lambda w, gain, nonlinearity, g: nn.init.kaiming_normal_(
+        w, 0.01, nonlinearity=nonlinearity, generator=g
+    ),
+    "orthogonal": lambda w, gain, nonlinearity, g: nn.init.orthogonal_(w, gain, generator=g),
+    "normal": lambda w, gain, nonlinearity, g: nn.init.normal_(w, std=0.3, generator=g),
+    "uniform": lambda w, gain, nonlinearity, g: nn.init.uniform_(w, -0.3, 0.3, generator=g),
+    "zeros": lambda w, gain, nonlinearity, g: nn.init.zeros_(w),
+}
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", "sigmoid", "identity"])
+@pytest.mark.parametrize("method", TORCH_INITIALIZERS)
+def test_initial_weights_are_those_of_torch(method, activation):
+    network = Network(3, [4, 6, 5], activation)
+    initialize(network, method, 0.3, activation, [seeded(10 + replica) for replica in range(3)])
+    state = to_torch_layout(network.state_dict())
+    nonlinearity = "linear" if activation == "identity" else activation
+    for replica in range(3):
+        source = seeded(10 + replica)  # one generator runs through the layers
+        for index, (inputs, outputs) in enumerate([(4, 6), (6, 5)]):
+            kind = nonlinearity if index == 0 else "linear"  # nothing follows the last layer
+            one = nn.Linear(inputs, outputs)
+            with torch.no_grad():
+                TORCH_INITIALIZERS[method](one.weight, nn.init.calculate_gain(kind, 0.01), kind, source)
+            torch.testing.assert_close(state[f"layers.{index}.weight"][replica], one.weight)
+            assert not state[f"layers.{index}.bias"][replica].any()
+
+
+def test_the_default_is_that_of_torch_linear():
+    network = Network(2, [4, 6, 3], "relu")
+    initialize(network, "default", 1.0, "relu", [seeded(5), seeded(6)])
+    state = to_torch_layout(network.state_dict())
+    for replica in range(2):
+        torch.manual_seed(5 + replica)
+        for index, one in enumerate([nn.Linear(4, 6), nn.Linear(6, 3)]):
+            torch.testing.assert_close(state[f"layers.{index}.weight"][replica], one.weight)
+            torch.testing.assert_close(state[f"layers.{index}.bias"][replica], one.bias)
+
+
+def test_every_init_is_tested_here():
+    assert {*TORCH_INITIALIZERS, "default"} == set(INITIALIZERS)
+    assert set(TORCH_ACTIVATIONS) == set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_variances_are_those_of_the_papers(activation):
+    inputs, outputs = 400, 600
+    gain = {"tanh": 5 / 3, "sigmoid": 1.0, "identity": 1.0, "leaky_relu": math.sqrt(2 / 1.0001)}.get(
+        activation, math.sqrt(2)
+    )
+    assert gain_of(activation) == pytest.approx(gain)
+    for method, variance in {
+        "xavier_uniform": gain**2 * 2 / (inputs + outputs),
+        "xavier_normal": gain**2 * 2 / (inputs + outputs),
+        "he_uniform": gain**2 / inputs,
+        "he_normal": gain**2 / inputs,
+        "orthogonal": gain**2 / outputs,  # columns of length gain
+        "normal": 0.5**2,
+        "uniform": 0.5**2 / 3,
+        "default": 1 / (3 * inputs),
+        "zeros": 0.0,
+    }.items():
+        weight, bias = torch.empty(outputs, inputs), torch.zeros(outputs)
+        INITIALIZERS[method](weight, bias, gain_of(activation), 0.5, seeded(0))
+        assert weight.var().item() == pytest.approx(variance, rel=0.02), method
+        assert bias.any().item() == (method == "default")
+
+
+def test_orthogonal_columns_are_orthogonal():
+    weight = torch.empty(8, 5)
+    INITIALIZERS["orthogonal"](weight, torch.zeros(8), 2.0, 1.0, seeded(0))
+    torch.testing.assert_close(weight.T @ weight, 4 * torch.eye(5), atol=1e-5, rtol=0)
+
+
+# --- the stored model -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stored(project):
+    """A model of three replicas, the second one shipped, and its state."""
+    state = network_of(DESCRIPTION).state_dict()
+    model.save(MODELS, DESCRIPTION, state, shipped=1)
+    return state
+
+
+def rows(count=20, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, 3))
+
+
+def test_a_model_comes_back_as_it_was_saved(stored):
+    shipped, replicas = model.load(MODELS), model.load(MODELS, "replicas")
+    assert shipped.description == replicas.description == DESCRIPTION
+    assert replicas.probabilities(rows()).shape == (3, 20, 2)
+    np.testing.assert_array_equal(shipped.probabilities(rows())[0], replicas.probabilities(rows())[1])
+    before = {path.name: path.read_bytes() for path in MODELS.iterdir()}
+    model.save(MODELS, replicas.description, replicas.network.state_dict(), shipped=1)
+    assert {path.name: path.read_bytes() for path in MODELS.iterdir()} == before
+    assert set(before) == {"model.json", "model.safetensors", "replicas.safetensors"}
+
+
+def test_the_files_hold_ordinary_torch_layers(stored):
+    # What another program would do: scale, ordinary layers, sigmoid.
+    state = {name: tensor.unsqueeze(0) for name, tensor in load_file(MODELS / "model.safetensors").items()}
+    x = (torch.tensor(rows()) - torch.tensor(DESCRIPTION.center)) / torch.tensor(DESCRIPTION.spread)
+    second = torch.sigmoid(plain(state, 0, "tanh")(x.float())).squeeze(1)
+    ours = model.load(MODELS).probabilities(rows())[0]
+    np.testing.assert_allclose(ours[:, 1], second.detach().numpy(), rtol=1e-5)
+    np.testing.assert_allclose(ours.sum(1), 1)
+
+
+def test_probabilities_of_many_classes_are_a_softmax(project):
+    description = Description(["a", "b", "c"], "kind", ["x", "y", "z"], [], "relu", [0.0] * 3, [1.0] * 3)
+    network = network_of(description)
+    ours = Model(description, to_torch_layout(network.state_dict())).probabilities(rows())
+    logits = network(torch.tensor(rows()).float().expand(3, -1, -1)).detach()
+    np.testing.assert_allclose(ours, torch.softmax(logits, 2).numpy(), rtol=1e-5)
+
+
+def test_n10_any_float_type_gives_the_same_probabilities(stored):
+    exact = rows().astype(np.float32)
+    shipped = model.load(MODELS)
+    expected = shipped.probabilities(exact.astype(np.float64))
+    np.testing.assert_array_equal(shipped.probabilities(exact), expected)
+    np.testing.assert_array_equal(shipped.probabilities(np.asfortranarray(exact)), expected)
+    assert expected.dtype == np.float64
+    whole = np.arange(12).reshape(4, 3)
+    np.testing.assert_array_equal(shipped.probabilities(whole), shipped.probabilities(whole.astype(float)))
+
+
+def test_rows_in_pieces_give_the_same_probabilities(stored, monkeypatch):
+    replicas = model.load(MODELS, "replicas")
+    expected = replicas.probabilities(rows())
+    monkeypatch.setattr(model, "ROWS_AT_ONCE", 7)
+    np.testing.assert_allclose(replicas.probabilities(rows()), expected, rtol=1e-6)
+
+
+def test_another_file_under_the_models_name_is_refused(stored):
+    path = MODELS / "model.safetensors"
+    good = path.read_bytes()
+    flipped = bytearray(good)
+    flipped[-1] ^= 1
+    for content in (bytes(flipped), good[:-1], b"", pickle.dumps(Canary())):
+        path.write_bytes(content)
+        with pytest.raises(Fault, match=r"^models/model.safetensors is not the file that .* \(SHA-256\)") as caught:
+            model.load(MODELS)
+        assert caught.value.status == BAD_DATA
+    assert not Path("canary").exists()
+    path.unlink()
+    with pytest.raises(Fault, match=r"^models/model.safetensors not found; bring it back with"):
+        model.load(MODELS)
+
+
+class Canary:
+    """A pickle that leaves a file where it is unpickled."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("canary"),)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_n03_a_weight_that_is_not_finite_is_refused(stored, value):
+    # At load, even with the right digest.
+    tensors = load_file(MODELS / "model.safetensors")
+    tensors["layers.1.weight"][0, 0] = value
+    content = save(tensors)
+    (MODELS / "model.safetensors").write_bytes(content)
+    description = json.loads((MODELS / "model.json").read_text())
+    description["sha256"]["model.safetensors"] = hashlib.sha256(content).hexdigest()
+    (MODELS / "model.json").write_text(json.dumps(description))
+    with pytest.raises(Fault, match=r"^models/model.safetensors holds a weight that is not finite") as caught:
+        model.load(MODELS)
+    assert caught.value.status == BAD_DATA
+    # At save, and nothing of the earlier model is touched.
+    before = {path.name: path.read_bytes() for path in MODELS.iterdir()}
+    stored["layers.0.bias"][2, 0, 0] = value
+    with pytest.raises(Fault, match="a weight is not finite") as caught:
+        model.save(MODELS, DESCRIPTION, stored, shipped=1)
+    assert caught.value.status == MACHINE_FAULT
+    assert {path.name: path.read_bytes() for path in MODELS.iterdir()} == before

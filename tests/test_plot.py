@@ -1,0 +1,415 @@
+"""Stage plot: every figure from small tables, whatever the data look like and the classes are called."""
+
+import inspect
+import itertools
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pyarrow as pa
+import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+from ruamel.yaml import YAML
+
+from stages import plot as stage
+from stages.datasets.schema import Schema, write_schema
+from stages.figures import curves, rows, scores
+from stages.figures.curves import running_mean, thin
+from stages.figures.registry import FIGURES
+from stages.figures.style import clean, labels, styled
+from stages.figures.tables import Tables, numbers
+from stages.files.atomic import write_csv, write_json
+from stages.files.tables import read_csv, write_table
+from stages.params.plot import Plot
+from stages.plot import plot, png
+from stages.scoring.intervals import wilson
+from tests.conftest import PARAMS, ROOT, VALUES, changed
+
+NASTY = [
+    "$x^2$",
+    r"$\frac{1}{$",
+    "_hidden",
+    "two\nlines\tand \x00\x1b[31mcontrol",
+    "\u202eright to left\u202c",
+    "\u732b\U0001f600",
+    "W" * 60,
+    "W" * 59 + "x",
+    "",
+    "NA",
+    "e\u0301\u0301\u0301\u0301",
+]
+
+
+def section(**changes: Any) -> Plot:
+    return Plot.model_validate(changed(VALUES["plot"], {"dpi": 50, "smoothing": 3, **changes}))
+
+
+def tables_of(
+    names: list[str] | None = None,
+    features: int = 2,
+    test: int = 60,
+    epochs: int = 4,
+    steps: int = 5,
+    replicas: int = 3,
+    health: str = "dead",
+    errors: int = 6,
+    stopped: int | None = None,
+    dataset: str = "tiny",
+) -> Tables:
+    """Tables such as earlier stages write: `errors` test rows misclassified, replica 0 stopped after `stopped`."""
+    random = np.random.default_rng(7)
+    names = names or ["left", "right"]
+    classes = len(names)
+    schema = Schema(dataset, [f"x{index}" for index in range(features)], "kind", names, [10] * classes, None)
+
+    def side(count: int) -> tuple[np.ndarray, pa.Table]:
+        kind = np.arange(count) % classes
+        x = random.normal(size=(count, features)) + kind[:, None]
+        return x, pa.table({**dict(zip(schema.features, x.T, strict=True)), "kind": kind})
+
+    (_, train_table), (x, test_table) = side(2 * test), side(test)
+    actual = test_table.column("kind").to_numpy()
+    predicted = np.where(np.arange(test) < errors, (actual + 1) % classes, actual)
+    axes = np.eye(2, features)
+    place = x @ axes.T
+    probabilities = np.full((test, classes), 0.2 / classes)
+    probabilities[np.arange(test), predicted] += 0.8
+    side_x, side_y = np.meshgrid(np.linspace(-3, 4, 12), np.linspace(-2, 3, 12))
+    chance = 1 / (1 + np.exp(-side_x.ravel()))
+
+    epochs_of = [stopped if stopped and replica == 0 else epochs for replica in range(replicas)]
+    step_losses = 1 / (1 + np.arange(steps * epochs)[:, None] + random.random((steps * epochs, replicas)))
+    for replica, last in enumerate(epochs_of):
+        step_losses[steps * last :, replica] = np.nan
+    history = [
+        {
+            "epoch": epoch,
+            "replica": replica,
+            "train_loss": 1 / epoch + 0.1 * replica,
+            "validation_loss": 1.2 / epoch + 0.1 * replica,
+            "gradient_norm_layer_1": 0.1 / epoch,
+            "gradient_norm_layer_2": 0.0 if replica == 0 else 0.3 / epoch,
+            **({f"{health}_layer_1": 0.1 * replica} if health else {}),
+        }
+        for epoch in range(1, epochs + 1)
+        for replica in range(replicas)
+        if epoch <= epochs_of[replica]
+    ]
+    correct = test - errors
+    low, high = wilson(correct, test, 0.95)
+    metric = {"value": 0.75, "low": 0.7, "high": 0.8, "mean": 0.75, "deviation": None}
+    curve = [
+        (name, value / 4, (value / 4) ** 0.5) for name in (names[1:] if classes == 2 else names) for value in range(5)
+    ]
+    return Tables(
+        schema=schema,
+        training={
+            "shipped": replicas - 1,
+            "steps_per_epoch": steps,
+            "replicas": [{"best_epoch": last, "best_validation_loss": 0.4, "epochs": last} for last in epochs_of],
+        },
+        metrics={
+            "rows": test,
+            "correct": correct,
+            "confidence": 0.95,
+            "threshold": 0.5,
+            "accuracy": {**metric, "value": correct / test, "low": low, "high": high},
+            **dict.fromkeys(("roc_auc", "average_precision", "calibration_error"), metric),
+            "classes": {name: {"rows": int((actual == index).sum())} for index, name in enumerate(names)},
+            "bayes": {"accuracy": 0.95},
+            "baseline": {
+                "majority": {"accuracy": 30 / 60, "correct": test // 2},
+                "logistic_regression": {"accuracy": 0.85, "correct": round(0.85 * test)},
+                "gradient_boosting": {"accuracy": 0.9, "correct": round(0.9 * test)},
+            },
+        },
+        plane={
+            "x": "x0",
+            "y": "x1" if features > 1 else "",
+            "projected": features > 2,
+            "center": [0.0] * features,
+            "spread": [1.0] * features,
+            "axes": axes.tolist(),
+        },
+        train=train_table,
+        test=test_table,
+        history=pa.Table.from_pylist(history),
+        steps=pa.table({f"replica_{index}": column for index, column in enumerate(step_losses.astype(np.float32).T)}),
+        predictions=pa.table({"actual": actual, "predicted": predicted, "x": place[:, 0], "y": place[:, 1]}),
+        boundary=pa.table(
+            {
+                "x": side_x.ravel(),
+                "y": side_y.ravel(),
+                "predicted": np.arange(144) * classes // 144,
+                "probability": chance.astype(np.float32),
+            }
+        ),
+        roc=pa.table(
+            dict(zip(("class", "false_positive_rate", "true_positive_rate"), zip(*curve, strict=True), strict=True))
+        ),
+        precision_recall=pa.table(dict(zip(("class", "recall", "precision"), zip(*curve, strict=True), strict=True))),
+        calibration=pa.table(
+            {
+                "low": [0.5, 0.9],
+                "high": [0.6, 1.0],
+                "confidence": [0.55, 0.97],
+                "accuracy": [0.5, 1.0],
+                "rows": [4, test - 4],
+            }
+        ),
+        replicas=pa.table({"replica": range(replicas), "accuracy": [0.9 - 0.01 * index for index in range(replicas)]}),
+    )
+
+
+def write_all(tables: Tables) -> None:
+    write_schema(tables.schema)
+    for path, content in (
+        (stage.TRAINING, tables.training),
+        (stage.METRICS, tables.metrics),
+        (stage.PLANE, tables.plane),
+    ):
+        write_json(path, content)
+    for path in (stage.TRAIN, stage.TEST, stage.STEPS, stage.PREDICTIONS, stage.BOUNDARY):
+        write_table(path, getattr(tables, path.stem))
+    for path in (stage.HISTORY, stage.ROC, stage.PRECISION_RECALL, stage.CALIBRATION, stage.REPLICAS):
+        table = getattr(tables, path.stem)
+        write_csv(path, table.column_names, zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def draw(tables: Tables, name: str, **changes: Any) -> Figure:
+    with styled():
+        return FIGURES[name](tables, section(**changes))
+
+
+def texts(figure: Figure, monkeypatch) -> list[tuple[str, Any]]:
+    """Each text that is really drawn, with its box in pixels."""
+    drawn: list[Text] = []
+    original = Text.draw
+
+    def record(self: Text, renderer: Any) -> None:
+        original(self, renderer)
+        if self.get_visible() and self.get_text().strip():
+            drawn.append(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Text, "draw", record)
+        png(figure)
+    with styled():
+        return [(text.get_text(), text.get_window_extent()) for text in drawn]
+
+
+# --- the stage as a whole ---------------------------------------------------------------------------------------------
+
+
+def test_all_figures_are_written_declared_and_the_same_twice(project, capsys):
+    """Once from the files, once from the tables while matplotlib is set to something else: the same bytes."""
+    tables = tables_of()
+    write_all(tables)
+    (project / "params.yaml").write_text(PARAMS.replace("dpi: 110", "dpi: 50").replace("smoothing: 94", "smoothing: 3"))
+    stage.main()
+    assert capsys.readouterr().out.startswith("plot: 9 figures of 60 test rows, ")
+    assert {path.stem for path in stage.FOLDER.iterdir()} == set(FIGURES)
+    with matplotlib.rc_context({"lines.linewidth": 9, "savefig.dpi": 33, "axes.xmargin": 0.3, "font.weight": "bold"}):
+        before = dict(matplotlib.rcParams)
+        for name, figure in plot(tables, section()).items():
+            path = stage.FOLDER / f"{name}.png"
+            assert path.read_bytes() == png(figure), name
+            with Image.open(path) as picture:
+                picture.load()
+                assert picture.width == int(50 * figure.get_figwidth())
+                assert not picture.info.keys() - {"dpi"}  # no version, no date
+        assert dict(matplotlib.rcParams) == before
+    declared = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]["plot"]
+    entries = [entry for kind in ("outs", "plots", "metrics") for entry in declared.get(kind, [])]
+    paths = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+    assert sorted(paths) == sorted(f"{stage.FOLDER}/{name}.png" for name in FIGURES)
+
+
+def test_no_figure_function_is_forgotten():
+    public = {
+        name: function
+        for module in (rows, curves, scores)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+        if inspect.signature(function).return_annotation is Figure
+    }
+    assert public == FIGURES
+
+
+def test_nasty_names_come_out_of_the_files_as_they_went_in(project):
+    tables = tables_of(NASTY)
+    write_all(tables)
+    again = stage.read_tables()
+    assert again.roc.column("class").to_pylist() == tables.roc.column("class").to_pylist()
+    assert png(draw(tables, "roc_precision_recall")) == png(draw(again, "roc_precision_recall"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "changes", "stays"),
+    [
+        ("dpi", 60, {"accuracy", "calibration"}, set()),
+        ("points", 10, {"data", "decision_boundary"}, {"calibration"}),
+        ("smoothing", 4, {"steps"}, {"loss"}),
+    ],
+)
+def test_each_key_changes_its_figures(key, value, changes, stays, monkeypatch):
+    assert set(Plot.model_fields) == {"dpi", "points", "smoothing"}
+    monkeypatch.setattr(stage, "FIGURES", {name: FIGURES[name] for name in changes | stays})
+    tables = tables_of()
+    before, after = plot(tables, section()), plot(tables, section(**{key: value}))
+    for name in changes | stays:
+        assert (png(before[name]) != png(after[name])) == (name in changes), name
+
+
+def test_needs_no_network_and_no_other_heavy_library():
+    heavy = {"torch", "sklearn", "mlflow", "scipy", "matplotlib.pyplot"}
+    check = f"import sys, stages.plot; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+# --- any data ---------------------------------------------------------------------------------------------------------
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "nasty names": {"names": NASTY, "dataset": "W" * 99, "test": 96},
+    "two wide classes": {"names": ["W" * 40, "M" * 40], "stopped": 2},
+    "one of everything": {"features": 1, "epochs": 1, "steps": 1, "replicas": 1, "health": "", "errors": 0, "test": 30},
+    "ten classes, projected": {"names": [str(index) for index in range(10)], "features": 64, "health": "saturated"},
+    "forty classes": {"names": [f"class {index}" for index in range(40)], "test": 160, "replicas": 1},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_text_stays_inside_and_apart_and_nothing_warns(shape, monkeypatch):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures = plot(tables_of(**SHAPES[shape]), section(dpi=60))
+        for name, figure in figures.items():
+            drawn = texts(figure, monkeypatch)
+            assert drawn
+            for text, box in drawn:
+                inside = box.x0 > -2 and box.y0 > -2 and box.x1 < figure.bbox.x1 + 2 and box.y1 < figure.bbox.y1 + 2
+                assert inside, (name, text, box)
+            for (text, box), (other, second) in itertools.combinations(drawn, 2):
+                width = min(box.x1, second.x1) - max(box.x0, second.x0)
+                height = min(box.y1, second.y1) - max(box.y0, second.y0)
+                assert width < 2 or height < 2, (name, text, other)
+
+
+def test_names_are_drawn_as_they_are_and_stay_distinct(monkeypatch):
+    shown = [text for text, _ in texts(draw(tables_of(NASTY, test=96), "data"), monkeypatch)]
+    assert "$x^2$" in shown
+    assert "_hidden" in shown
+    assert set(labels(NASTY)) <= set(shown)
+    assert len(set(labels(NASTY))) == len(NASTY)
+    assert labels(["a" * 30, "a" * 31]) == ["a" * 23 + "… (0)", "a" * 23 + "… (1)"]
+
+
+def test_clean():
+    assert clean("two\nlines\x07") == "two lines"
+    assert clean("\u202eabc") == "abc"
+    assert clean("\u732b!") == "□!"
+    assert clean(" \t") == "(no name)"
+    assert clean("e\u0301\u0302") == "é"
+    assert clean("\ud83d!") == "!"
+    assert clean("x" * 25) == "x" * 23 + "…"
+    assert clean("x" * 24) == "x" * 24
+
+
+def test_a_replica_that_stopped_early_ends_early():
+    tables = tables_of(stopped=2, epochs=6)
+    lines = draw(tables, "steps").axes[0].get_lines()
+    ends = Counter(round(float(line.get_xdata()[-1]), 6) for line in lines)
+    assert all(np.isfinite(line.get_ydata()).all() for line in lines)
+    assert ends == {1.8: 1, 5.8: 2, 6.0: 1}  # a mean of three steps stands at the second; the last is the raw loss
+    mean = next(line for line in draw(tables, "loss").axes[0].get_lines() if line.get_linestyle() == ":")
+    assert mean.get_ydata() == pytest.approx([1.1, 0.6, 1 / 3 + 0.15, 0.25 + 0.15, 0.2 + 0.15, 1 / 6 + 0.15])
+
+
+# --- what is shown is what the tables say -----------------------------------------------------------------------------
+
+
+def test_running_mean_and_thinning():
+    values = np.random.default_rng(0).normal(size=10_007)
+    assert running_mean(values, 94) == pytest.approx(np.convolve(values, np.full(94, 1 / 94), "valid"))
+    assert running_mean(values[:5], 94) == pytest.approx([values[:5].mean()])
+    assert np.array_equal(running_mean(values[:5], 1).round(12), values[:5].round(12))
+    x = np.arange(len(values))
+    kept_x, kept = thin(x, values)
+    assert len(kept) < 4_000
+    assert (np.diff(kept_x) >= 0).all()
+    assert np.array_equal(values[kept_x], kept)
+    for start in range(0, len(values), 50):  # the same picture: no stretch loses its highest or lowest point
+        inside = kept[(kept_x >= start) & (kept_x < start + 50)]
+        assert values[start + 6 : start + 44].max() <= inside.max()
+        assert values[start + 6 : start + 44].min() >= inside.min()
+    assert len(thin(x[:100], values[:100])[1]) == 100
+
+
+def test_confusion_matrix_counts(monkeypatch):
+    tables = tables_of(["a", "b", "c"], test=60, errors=6)
+    shown = Counter(text for text, _ in texts(draw(tables, "confusion_matrix"), monkeypatch) if "%" in text)
+    assert shown == {"18\n90.0%": 3, "2\n10.0%": 3, "0\n0.0%": 3}
+
+
+@pytest.mark.parametrize(("points", "wrong", "right"), [(2000, 6, 54), (20, 6, 14), (10, 6, 4)])
+def test_each_misclassified_row_is_marked(points, wrong, right):
+    axes = draw(tables_of(errors=6), "decision_boundary", points=points).axes[0]
+    sizes = {}
+    for collection in axes.collections:
+        if isinstance(collection, PathCollection):
+            crossed = float(collection.get_sizes()[0]) == 42
+            sizes[crossed] = sizes.get(crossed, 0) + len(collection.get_offsets())
+    assert sizes == {True: wrong, False: right}
+
+
+def test_decision_boundary_where_the_threshold_is_never_crossed():
+    tables = tables_of(errors=0)
+    sure = replace(
+        tables, boundary=tables.boundary.set_column(3, "probability", pa.array(np.full(144, 0.9, np.float32)))
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert png(draw(sure, "decision_boundary")) != png(draw(tables, "decision_boundary"))
+
+
+def test_accuracy_shows_intervals_replicas_and_the_bayes_limit(monkeypatch):
+    tables = tables_of()
+    shown = [text for text, _ in texts(draw(tables, "accuracy"), monkeypatch)]
+    low, high = wilson(51, 60, 0.95)
+    assert f"0.850  ({low:.3f} to {high:.3f})" in shown
+    assert "Bayes limit 0.950" in shown
+    assert "each of 3 replicas" in shown
+    unknown = replace(tables, metrics={**tables.metrics, "bayes": None})
+    assert not any("Bayes" in text for text, _ in texts(draw(unknown, "accuracy"), monkeypatch))
+
+
+def test_rows_are_drawn_where_the_plane_puts_them():
+    tables = tables_of(features=5)
+    random = np.random.default_rng(3)
+    plane = {
+        **tables.plane,
+        "center": random.normal(size=5).tolist(),
+        "spread": (1 + random.random(5)).tolist(),
+        "axes": random.normal(size=(2, 5)).tolist(),
+    }
+    figure = draw(replace(tables, plane=plane), "data")
+    x = np.column_stack([numbers(tables.test, name) for name in tables.schema.features])
+    expected = ((x - plane["center"]) / plane["spread"]) @ np.array(plane["axes"]).T
+    assert np.asarray(figure.axes[1].collections[0].get_offsets()) == pytest.approx(expected)
+
+
+def test_csv_keeps_text_and_reads_nan(tmp_path):
+    path = tmp_path / "table.csv"
+    write_csv(path, ["class", "value"], [("NA", 1.5), ("", float("nan")), ("a\nb", 3.0), ('q"', 4)])
+    table = read_csv(path, text=["class"])
+    assert table.column("class").to_pylist() == ["NA", "", "a\nb", 'q"']
+    assert numbers(table, "value") == pytest.approx([1.5, float("nan"), 3, 4], nan_ok=True)

@@ -1,0 +1,292 @@
+"""Stage train: from tables to a stored model, the device it runs on, and the result of the default recipe."""
+
+import csv
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from sklearn.datasets import load_wine
+from torch.nn import functional as F
+
+from stages import create, split, train
+from stages.datasets.densities import bayes_predictions
+from stages.datasets.schema import Schema, read_schema, write_schema
+from stages.files.tables import read_table, write_table
+from stages.network.model import load
+from stages.process.faults import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
+from stages.training.device import choose, make_deterministic
+from stages.training.rows import fit_scaling, read_rows
+from tests.conftest import PARAMS, ROOT, train_section
+
+TINY = {"replicas": 3, "hidden": "[4]", "epochs": 3, "batch_size": 32}
+OUTPUTS = (
+    *("models/model.safetensors", "models/replicas.safetensors", "models/model.json", "models/training.json"),
+    *("reports/history.csv", "reports/loss.csv", "reports/steps.parquet"),
+)
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """The stage sets torch's threads and determinism for its whole process; other tests share this one."""
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_deterministic_debug_mode(mode)
+
+
+def write_params(**changes):
+    """The real params.yaml with leaves of section train changed, by their last name."""
+    start, end = PARAMS.index("\ntrain:"), PARAMS.index("\nevaluate:")
+    lines = PARAMS[start:end].split("\n")
+    for key, value in changes.items():
+        (index,) = (i for i, line in enumerate(lines) if line.strip().startswith(f"{key}: "))
+        lines[index] = f"{lines[index].split(key)[0]}{key}: {value}"
+    Path("params.yaml").write_text(PARAMS[:start] + "\n".join(lines) + PARAMS[end:])
+
+
+def write_data(features, target, classes=2, sizes=(150, 50)):
+    """Training and validation tables out of the first rows of an array, and their schema."""
+    names = [f"x{index}" for index in range(features.shape[1])]
+    table = pa.table({**dict(zip(names, features.T, strict=True)), "kind": target.astype(np.int64)})
+    counts = np.bincount(target, minlength=classes).tolist()
+    write_schema(Schema("own", names, "kind", [f"class {index}" for index in range(classes)], counts, None))
+    write_table(train.TRAIN, table.slice(0, sizes[0]))
+    write_table(train.VALIDATION, table.slice(*sizes))
+
+
+@pytest.fixture
+def data(project):
+    """Two features far from zero, one of them constant on the training rows too; two classes."""
+    random = np.random.default_rng(0)
+    features = random.normal(loc=[10.0, -3.0, 7.0], scale=[2.0, 0.1, 0.0], size=(200, 3))
+    write_data(features, (features[:, 0] + random.normal(size=200) > 10).astype(int))
+    write_params(**TINY)
+    return project
+
+
+def outputs() -> dict[str, bytes]:
+    return {name: Path(name).read_bytes() for name in OUTPUTS}
+
+
+def rows_of(path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_files_tell_one_story(data, capsys):
+    write_params(**TINY | {"seed": 5})
+    train.main()
+    out, err = capsys.readouterr()
+    assert err == ""  # no progress bar in a pipe
+    training = json.loads(train.TRAINING.read_text())
+    shipped = training["shipped"]
+    assert shipped != 0  # or the test could not tell it from the first
+    assert (training["steps_per_epoch"], training["precision"]) == (5, "float32")
+    assert out.splitlines()[0].endswith("3 replicas of 3 - 4 - 1; 150 rows")
+    assert f"replica {shipped} ships, best epoch {training['replicas'][shipped]['best_epoch']}" in out
+
+    history = rows_of(train.HISTORY)
+    assert [(row["epoch"], row["replica"]) for row in history] == [(e, r) for e in "123" for r in "012"]
+    for replica, summary in enumerate(training["replicas"]):
+        losses = [float(row["validation_loss"]) for row in history if row["replica"] == str(replica)]
+        assert summary["best_epoch"] == losses.index(min(losses)) + 1
+        assert summary["best_validation_loss"] == pytest.approx(min(losses))
+    best = [summary["best_validation_loss"] for summary in training["replicas"]]
+    assert best[shipped] == min(best)
+    mine = [
+        (row["epoch"], row["train_loss"], row["validation_loss"]) for row in history if int(row["replica"]) == shipped
+    ]
+    assert [tuple(row.values()) for row in rows_of(train.LOSS)] == mine
+
+    steps = read_table(train.STEPS)
+    assert (steps.num_rows, steps.column_names) == (15, ["replica_0", "replica_1", "replica_2"])
+    first = np.average(steps.column("replica_1").to_numpy()[:5], weights=[32, 32, 32, 32, 22])
+    assert float(history[1]["train_loss"]) == pytest.approx(first, rel=1e-5)
+
+    # The stored model gives, from raw rows, the validation loss that was recorded.
+    validation = read_table(train.VALIDATION).to_pandas()
+    for name, expected in (("model", [best[shipped]]), ("replicas", best)):
+        probabilities = load(train.MODELS, name).probabilities(validation[["x0", "x1", "x2"]].to_numpy())
+        chosen = probabilities[:, np.arange(50), validation["kind"]]
+        np.testing.assert_allclose(-np.log(chosen).mean(1), expected, rtol=1e-5)
+
+
+def test_the_same_state_gives_the_same_bytes_and_no_clock(data):
+    train.main()
+    first, clock = outputs(), json.loads(train.CLOCK.read_text())
+    train.main()
+    assert outputs() == first
+    assert json.loads(train.CLOCK.read_text())["started"] > clock["started"]
+    write_params(**TINY | {"seed": 27})
+    train.main()
+    assert all(content != first[name] for name, content in outputs().items())
+
+
+def test_d35_scaling_comes_from_the_training_rows_only(data):
+    write_params(**TINY | {"scaling": "standard"})
+    train.main()
+    first = json.loads(Path("models/model.json").read_text())
+    table = read_table(train.TRAIN).to_pandas()[["x0", "x1", "x2"]]
+    assert first["center"] == pytest.approx(table.mean().tolist())
+    assert first["spread"] == pytest.approx([*table.std(ddof=0)[:2], 1.0])  # a constant column is only shifted
+    # Other validation rows, and test rows whatever they are, change nothing of it.
+    other = read_table(train.VALIDATION).to_pandas() * 3
+    write_table(train.VALIDATION, pa.Table.from_pandas(other.assign(kind=other["kind"] // 3), preserve_index=False))
+    Path("data/test.parquet").write_bytes(b"not even a table")
+    train.main()
+    second = json.loads(Path("models/model.json").read_text())
+    assert (second["center"], second["spread"]) == (first["center"], first["spread"])
+    # And the network sees training rows of mean 0 and deviation 1.
+    x = read_rows(train.TRAIN, read_schema(), *fit_scaling(train.TRAIN, read_schema(), "standard")).x
+    torch.testing.assert_close(x.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]))
+
+
+def test_p14_a_batch_larger_than_the_data_names_the_number_of_rows(data):
+    write_params(**TINY | {"batch_size": 151})
+    with pytest.raises(Fault) as caught:
+        train.main()
+    number = next(n for n, line in enumerate(PARAMS.splitlines(), 1) if "batch_size: " in line)
+    rule = "train.batch_size must be at most the number of training rows (150)"
+    assert (caught.value.status, str(caught.value)) == (BAD_PARAMS, f"params.yaml:{number}: {rule}; got 151")
+    write_params(**TINY | {"batch_size": 150})
+    train.main()
+    assert json.loads(train.TRAINING.read_text())["steps_per_epoch"] == 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e39])
+def test_a_value_no_float32_can_hold_is_named(data, value):
+    table = read_table(train.TRAIN).to_pandas()
+    table.loc[6, "x1"] = value
+    write_table(train.TRAIN, pa.Table.from_pandas(table, preserve_index=False))
+    with pytest.raises(
+        Fault, match=r"^data/train.parquet: column x1 must hold finite numbers .*; row 7 holds"
+    ) as caught:
+        train.main()
+    assert caught.value.status == BAD_DATA
+
+
+@pytest.mark.parametrize("index", [-100, 2])
+def test_n09_a_class_that_does_not_exist_is_refused(data, index):
+    table = read_table(train.VALIDATION).to_pandas()
+    table.loc[3, "kind"] = index
+    write_table(train.VALIDATION, pa.Table.from_pandas(table, preserve_index=False))
+    with pytest.raises(Fault, match=r"^data/validation.parquet: column kind must hold class indices 0 to 1") as caught:
+        train.main()
+    assert caught.value.status == BAD_DATA
+
+
+def test_n01_a_diverging_training_ends_as_a_process_with_status_4(project):
+    features, target = load_wine(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(target))
+    write_data(features[order], target[order], classes=3, sizes=(140, 38))
+    write_params(**TINY | {"learning_rate": "1e6", "hidden": "[9, 9]", "activation": "leaky_relu"})
+    earlier = Path("models/model.json")
+    earlier.parent.mkdir()
+    earlier.write_text("of an earlier run")
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.train"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == MACHINE_FAULT
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("train: epoch 1, step ")
+    assert "at learning rate 1e+06; lower train.optimizer.learning_rate" in line
+    assert earlier.read_text() == "of an earlier run"
+    assert [path for path in Path().rglob("*") if path.is_file() and path.parts[0] in ("models", "reports")] == [
+        earlier
+    ]
+
+
+def test_n03_weights_that_overflow_behind_a_finite_loss_are_not_saved(project):
+    # A sigmoid of infinity is 1: the squared error of an infinite weight can be perfect.
+    features = np.repeat([[1e36], [-1e36]], 100, axis=0)
+    write_data(features, (features[:, 0] > 0).astype(int), sizes=(200, 0))
+    write_table(train.VALIDATION, read_table(train.TRAIN))
+    write_params(**TINY | {"hidden": "[]", "init": "zeros", "loss": "mean_squared_error", "learning_rate": "1e6"})
+    with pytest.raises(Fault, match="learning_rate") as caught:
+        train.main()
+    assert caught.value.status == MACHINE_FAULT
+    assert not train.MODELS.exists()
+
+
+def test_a_missing_table_says_how_to_get_it_back(data):
+    train.VALIDATION.unlink()
+    with pytest.raises(Fault, match=r"^data/validation.parquet not found; bring it back with: dvc checkout"):
+        train.main()
+
+
+# --- the device -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", ["cuda:99", *([] if torch.cuda.is_available() else ["cuda", "cuda:0"])])
+def test_m14_a_device_that_is_not_there_names_those_that_are(data, device):
+    write_params(device=device)
+    with pytest.raises(Fault) as caught:
+        train.main()
+    assert caught.value.status == BAD_PARAMS
+    number = next(n for n, line in enumerate(PARAMS.splitlines(), 1) if "  device: " in line)
+    here = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
+    rule = f"train.device must be a device of this machine ({here}) or auto"
+    assert str(caught.value) == f"params.yaml:{number}: {rule}; got the text '{device}'"
+    assert not train.MODELS.exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_auto_takes_the_cpu_where_there_is_no_cuda(data, capsys):
+    assert choose(train_section(device="auto")) == (torch.device("cpu"), "auto: no CUDA here")
+    train.main()
+    assert "train: on cpu (auto: no CUDA here)" in capsys.readouterr().out
+    training = json.loads(train.TRAINING.read_text())
+    assert (training["device"], training["device_reason"]) == ("cpu", "auto: no CUDA here")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_auto_takes_cuda_where_there_is_one():
+    assert choose(train_section(device="auto")) == (torch.device("cuda:0"), "auto: CUDA is there")
+    assert choose(train_section(device="cuda")) == (torch.device("cuda:0"), "named in params.yaml")
+
+
+def test_the_named_device_is_taken():
+    assert choose(train_section(device="cpu")) == (torch.device("cpu"), "named in params.yaml")
+
+
+def test_training_is_deterministic_on_one_thread():
+    make_deterministic(torch.device("cpu"), tf32=False)
+    assert torch.get_num_threads() == 1
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+# --- the default recipe ---------------------------------------------------------------------------------------------
+
+
+def test_the_default_recipe_comes_within_a_hundredth_of_bayes(project):
+    for stage in (create, split, train):
+        stage.main()
+    schema, test = read_schema(), read_table("data/test.parquet").to_pandas()
+    features, target = test[schema.features].to_numpy(), test[schema.target].to_numpy()
+    bayes = np.mean(bayes_predictions(schema.density, features) == target)
+    assert (len(target), round(bayes, 4)) == (3300, 0.9821)
+
+    model = load(train.MODELS)
+    accuracy = np.mean(model.probabilities(features)[0].argmax(1) == target)
+    assert bayes - 0.01 <= accuracy <= bayes + 0.005
+    training = json.loads(train.TRAINING.read_text())
+    shipped = training["replicas"][training["shipped"]]
+    assert shipped["best_validation_loss"] == min(each["best_validation_loss"] for each in training["replicas"])
+    validation = read_table(train.VALIDATION).to_pandas()
+    second = model.probabilities(validation[schema.features].to_numpy())[0, :, 1]
+    loss = F.binary_cross_entropy(torch.tensor(second), torch.tensor(validation[schema.target].to_numpy()).double())
+    assert loss.item() == pytest.approx(shipped["best_validation_loss"], rel=1e-5)
+    # The classic network: two inputs, ten hidden units, one logit.
+    assert [tuple(p.shape[1:]) for p in model.network.parameters()] == [(2, 10), (1, 10), (10, 1), (1, 1)]

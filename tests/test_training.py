@@ -1,0 +1,558 @@
+"""The training loop: each replica learns what a plain PyTorch loop would, and what goes wrong is said."""
+
+import math
+
+import pytest
+import torch
+from torch import Generator, nn
+from torch.nn import functional as F
+
+from stages.network.activations import ACTIVATIONS
+from stages.network.initializers import initialize
+from stages.network.network import Network, to_torch_layout
+from stages.process.faults import MACHINE_FAULT, Fault
+from stages.training.backpropagation import backward, forward
+from stages.training.losses import LOSSES, targets
+from stages.training.optimizers import OPTIMIZERS
+from stages.training.rows import Rows
+from stages.training.schedules import SCHEDULES, learning_rates
+from stages.training.trainer import DROPOUT, ORDER, Fit, fit, generator
+from tests.conftest import train_section
+
+CPU = torch.device("cpu")
+TORCH_OPTIMIZERS = {
+    "sgd": lambda p, s: torch.optim.SGD(
+        p, s.learning_rate, s.momentum, weight_decay=s.weight_decay, nesterov=s.nesterov
+    ),
+    "adam": lambda p, s: torch.optim.Adam(p, s.learning_rate, weight_decay=s.weight_decay),
+    "adamw": lambda p, s: torch.optim.AdamW(p, s.learning_rate, weight_decay=s.weight_decay),
+    "rmsprop": lambda p, s: torch.optim.RMSprop(p, s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay),
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As the stage trains: one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def rows(count, features=3, classes=2, seed=0) -> Rows:
+    """Rows whose class can be learned, but not without errors."""
+    random = Generator().manual_seed(seed)
+    x = torch.randn(count, features, generator=random)
+    noise = 0.5 * torch.randn(count, generator=random)
+    return Rows(x, ((x[:, 0] * x[:, 1] + x[:, 2] + noise) * classes / 2).floor().long() % classes)
+
+
+def trained(train=None, validation=None, classes=2, **changes) -> Fit:
+    """A short training; 150 rows in batches of 32 leave a last batch of 22."""
+    small = {"replicas": 3, "hidden": [6, 5], "epochs": 3, "batch_size": 32}
+    section = train_section(**{**small, **changes})
+    train = train or rows(150, classes=classes)
+    validation = validation or rows(60, classes=classes, seed=1)
+    outputs = 1 if classes == 2 else classes
+    return fit(train, validation, [train.x.shape[1], *section.hidden, outputs], section, CPU)
+
+
+def column(result: Fit, name: str, replica: int) -> list[float]:
+    """History of one replica, an entry an epoch."""
+    index = result.header.index(name)
+    return [row[index] for row in result.history if row[1] == replica]
+
+
+def start(section, widths) -> Network:
+    """The network before the first step."""
+    network = Network(section.replicas, widths, section.activation)
+    generators = [generator(section.seed, replica, 0) for replica in range(section.replicas)]
+    initialize(network, section.init, section.init_scale, section.activation, generators)
+    return network
+
+
+def plain(network: Network, replica: int, activation=nn.ReLU) -> nn.Sequential:
+    """One replica as ordinary torch layers."""
+    state = [tensor[replica] for tensor in to_torch_layout(network.state_dict()).values()]
+    layers = []
+    for weight, bias in zip(state[::2], state[1::2], strict=True):
+        linear = nn.Linear(*weight.T.shape)
+        linear.weight, linear.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
+        layers += [linear, activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+# --- a plain loop ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer_momentum": 0.9, "optimizer_nesterov": True, "optimizer_weight_decay": 0.01},
+        {"optimizer_name": "adam", "optimizer_learning_rate": 0.01, "optimizer_weight_decay": 0.01},
+        {"optimizer_name": "adamw", "optimizer_learning_rate": 0.01, "optimizer_weight_decay": 0.1},
+        {"optimizer_name": "rmsprop", "optimizer_learning_rate": 0.01, "optimizer_momentum": 0.5},
+        {"gradient_clip": 0.05, "label_smoothing": 0.1, "schedule_name": "exponential", "schedule_gamma": 0.5},
+    ],
+    ids=lambda changes: changes.get("optimizer_name", "clip" if "gradient_clip" in changes else f"sgd {len(changes)}"),
+)
+def test_each_replica_learns_what_a_plain_torch_loop_learns(classes, changes):
+    section = train_section(replicas=2, hidden=[6, 5], epochs=3, batch_size=32, init="he_normal", **changes)
+    train = rows(150, classes=classes)
+    result = trained(train, train, classes, **section.model_dump(include={"replicas", "init"}), **changes)
+    widths = [3, 6, 5, 1 if classes == 2 else classes]
+    for replica in range(2):
+        network = plain(start(section, widths), replica)
+        optimizer = TORCH_OPTIMIZERS[section.optimizer.name](network.parameters(), section.optimizer)
+        gamma = section.schedule.gamma if section.schedule.name == "exponential" else 1.0
+        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma)
+        losses = []
+        best = (math.inf, [])
+        for epoch in range(1, 4):
+            order = torch.randperm(150, generator=generator(section.seed, replica, epoch), dtype=torch.int32)
+            for batch in order.long().split(32):
+                loss = torch_loss(network(train.x[batch]), train.y[batch], section.label_smoothing)
+                optimizer.zero_grad()
+                loss.backward()
+                if section.gradient_clip:
+                    nn.utils.clip_grad_norm_(network.parameters(), section.gradient_clip)
+                optimizer.step()
+                losses.append(loss.detach())
+            scheduler.step()
+            with torch.no_grad():
+                reached = torch_loss(network(train.x), train.y, section.label_smoothing).item()
+            if reached < best[0]:
+                best = (reached, [parameter.detach().clone() for parameter in network.parameters()])
+        ours = torch.cat(result.step_losses)[:, replica]
+        torch.testing.assert_close(ours, torch.stack(losses), rtol=1e-4, atol=1e-5)
+        assert result.best_loss[replica] == pytest.approx(best[0], rel=1e-4)
+        for mine, theirs in zip(to_torch_layout(result.state).values(), best[1], strict=True):
+            torch.testing.assert_close(mine[replica], theirs, rtol=1e-3, atol=1e-5)
+
+
+def torch_loss(logits, classes, smoothing=0.0):
+    if logits.shape[1] == 1:
+        wanted = classes.float() * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits.squeeze(1), wanted)
+    return F.cross_entropy(logits, classes, label_smoothing=smoothing)
+
+
+# --- its parts ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["", "dropout"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_backpropagation_is_autograd(activation, masked):
+    network = Network(2, [3, 7, 6, 4], activation)
+    initialize(network, "default", 1.0, activation, [Generator().manual_seed(index) for index in range(2)])
+    x, upstream = (torch.randn(2, 10, width, generator=Generator().manual_seed(9)) for width in (3, 4))
+    masks = iter([(torch.rand(2, 10, width, generator=Generator().manual_seed(8)) > 0.4) / 0.6 for width in (7, 6)])
+    dropout = (lambda outputs: next(masks)) if masked else None
+    passed = forward(network, x, dropout)
+    expected = torch.autograd.grad(passed.logits, list(network.parameters()), upstream)
+    with torch.no_grad():
+        ours = backward(network, passed, upstream)
+    for mine, theirs in zip(ours, expected, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    if not masked:
+        torch.testing.assert_close(passed.logits, network(x))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_cross_entropy_is_that_of_torch(outputs, smoothing):
+    logits = 5 * torch.randn(3, 8, outputs, generator=Generator().manual_seed(0))
+    classes = torch.randint(0, max(2, outputs), (3, 8), generator=Generator().manual_seed(1))
+    loss, _ = LOSSES["cross_entropy"](logits, targets(classes, outputs), smoothing)
+    for replica in range(3):
+        torch.testing.assert_close(loss[replica], torch_loss(logits[replica], classes[replica], smoothing))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_mean_squared_error_is_the_brier_score(outputs, smoothing):
+    logits = torch.randn(3, 8, outputs, generator=Generator().manual_seed(0))
+    classes = torch.randint(0, max(2, outputs), (3, 8), generator=Generator().manual_seed(1))
+    loss, _ = LOSSES["mean_squared_error"](logits, targets(classes, outputs), smoothing)
+    if outputs == 1:
+        probabilities = torch.cat([1 - torch.sigmoid(logits), torch.sigmoid(logits)], 2)
+    else:
+        probabilities = torch.softmax(logits, 2)
+    wanted = F.one_hot(classes, max(2, outputs)) * (1 - smoothing) + smoothing / max(2, outputs)
+    torch.testing.assert_close(loss, ((probabilities - wanted) ** 2).sum(2).mean(1))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("outputs", [1, 4])
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_gradient_of_a_loss_is_autograds(name, outputs, smoothing):
+    logits = torch.randn(3, 8, outputs, generator=Generator().manual_seed(0), requires_grad=True)
+    target = targets(torch.randint(0, max(2, outputs), (3, 8), generator=Generator().manual_seed(1)), outputs)
+    kept = target.clone()
+    loss, gradient = LOSSES[name](logits, target, smoothing)
+    torch.testing.assert_close(gradient, torch.autograd.grad(loss.sum(), logits)[0])
+    assert torch.equal(target, kept)  # computed in place, but not in the rows
+
+
+def test_a_loss_far_off_stays_finite():
+    logits = torch.tensor([[[1000.0], [-1000.0]]])
+    loss, gradient = LOSSES["cross_entropy"](logits, torch.tensor([[0.0, 1.0]]), 0.0)
+    assert loss.tolist() == [1000.0]
+    assert gradient.flatten().tolist() == [0.5, -0.5]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer_name": "sgd"},
+        {"optimizer_name": "sgd", "optimizer_momentum": 0.9, "optimizer_weight_decay": 0.1},
+        {"optimizer_name": "sgd", "optimizer_momentum": 0.9, "optimizer_nesterov": True},
+        {"optimizer_name": "adam", "optimizer_weight_decay": 0.1},
+        {"optimizer_name": "adamw", "optimizer_weight_decay": 0.1},
+        {"optimizer_name": "rmsprop", "optimizer_weight_decay": 0.1},
+        {"optimizer_name": "rmsprop", "optimizer_momentum": 0.9},
+    ],
+)
+def test_an_optimizer_is_that_of_torch_step_for_step(changes):
+    section = train_section(**changes).optimizer
+    ours = [torch.randn(2, 4, 3, generator=Generator().manual_seed(0)), torch.ones(2, 1, 3)]
+    theirs = [nn.Parameter(parameter.clone()) for parameter in ours]
+    step = OPTIMIZERS[section.name](ours, section)
+    optimizer = TORCH_OPTIMIZERS[section.name](theirs, section)
+    for index in range(12):
+        rate = 0.1 / (1 + index)
+        random = Generator().manual_seed(index)
+        gradients = [torch.randn(parameter.shape, generator=random) for parameter in ours]
+        for parameter, gradient in zip(theirs, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
+        with torch.no_grad():
+            step(gradients, rate)
+        for mine, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(mine, other.data, rtol=1e-5, atol=1e-7)
+
+
+def test_every_optimizer_is_tested_here():
+    assert set(TORCH_OPTIMIZERS) == set(OPTIMIZERS)
+
+
+SCHEDULERS = {
+    "constant": lambda o: torch.optim.lr_scheduler.ConstantLR(o, factor=1.0),
+    "step": lambda o: torch.optim.lr_scheduler.StepLR(o, 4, 0.3),
+    "exponential": lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.3),
+    "cosine": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 10),
+    "one_cycle": lambda o: torch.optim.lr_scheduler.OneCycleLR(
+        o, 0.2, epochs=10, steps_per_epoch=7, cycle_momentum=False
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_is_that_of_torch(name):
+    section = train_section(
+        epochs=10, optimizer_learning_rate=0.2, schedule_name=name, schedule_gamma=0.3, schedule_step_epochs=4
+    )
+    rate = learning_rates(section, 7)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.2)
+    scheduler = SCHEDULERS[name](optimizer)
+    for epoch in range(1, 11):
+        for step in range(7):
+            assert rate(epoch, step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9), (epoch, step)
+            optimizer.step()
+            if name == "one_cycle":
+                scheduler.step()
+        if name != "one_cycle":
+            scheduler.step()
+
+
+def test_a_schedule_gives_the_values_of_its_formula():
+    def rates(**changes):
+        section = train_section(epochs=8, optimizer_learning_rate=0.2, **changes)
+        return [learning_rates(section, 3)(epoch, 2) for epoch in range(1, 9)]
+
+    assert rates() == [0.2] * 8
+    step = rates(schedule_name="step", schedule_step_epochs=3, schedule_gamma=0.5)
+    assert step == pytest.approx([0.2, 0.2, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05])
+    assert rates(schedule_name="exponential", schedule_gamma=0.5) == pytest.approx([0.2 * 0.5**e for e in range(8)])
+    cosine = [0.1 * (1 + math.cos(math.pi * e / 8)) for e in range(8)]
+    assert rates(schedule_name="cosine") == pytest.approx(cosine)
+
+
+def test_the_warm_up_is_linear_and_ends():
+    section = train_section(
+        epochs=6, optimizer_learning_rate=0.2, schedule_name="exponential", schedule_gamma=0.5, schedule_warmup_epochs=2
+    )
+    rate = learning_rates(section, 5)
+    climbing = [rate(epoch, step) / 0.5 ** (epoch - 1) for epoch in (1, 2) for step in range(5)]
+    assert climbing == pytest.approx([0.2 * (position + 1) / 10 for position in range(10)])
+    assert rate(3, 0) == rate(3, 4) == pytest.approx(0.2 * 0.5**2)
+
+
+# --- replicas -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"dropout": 0.4, "optimizer_momentum": 0.9},
+        {"optimizer_name": "adam", "optimizer_learning_rate": 0.01, "gradient_clip": 0.1, "patience": 2, "epochs": 9},
+        {"activation": "gelu", "init": "normal", "init_scale": 0.5, "loss": "mean_squared_error"},
+    ],
+    ids=["plain", "dropout and momentum", "adam, clipping, patience", "others"],
+)
+def test_a_replica_is_the_same_alone_or_among_others(changes):
+    alone, among = trained(replicas=1, **changes), trained(replicas=6, **changes)
+    assert among.epochs[:1] == alone.epochs
+    assert among.best_epoch[:1] == alone.best_epoch
+    assert among.best_loss[:1] == pytest.approx(alone.best_loss, rel=1e-4)
+    for one, many in zip(alone.state.values(), among.state.values(), strict=True):
+        torch.testing.assert_close(one[0], many[0], rtol=1e-4, atol=1e-6)
+    first = among.state["layers.0.weight"]
+    assert not torch.isclose(first[0], first[1], rtol=0.01).any()  # they differ in seed
+    for name in alone.header[2:]:
+        assert column(among, name, 0) == pytest.approx(column(alone, name, 0), rel=1e-3, abs=1e-6), name
+
+
+def test_the_same_section_gives_the_same_bits():
+    changes = {"dropout": 0.3, "optimizer_name": "adam", "patience": 2, "epochs": 6}
+    one, two, other = trained(**changes), trained(**changes), trained(**changes, seed=27)
+    assert one.history == two.history
+    assert torch.cat(one.step_losses).nan_to_num().equal(torch.cat(two.step_losses).nan_to_num())
+    assert all(torch.equal(a, b) for a, b in zip(one.state.values(), two.state.values(), strict=True))
+    assert one.history != other.history
+
+
+def test_every_draw_has_a_generator_of_its_own():
+    places = [(s, k, e, d) for s in (0, 1) for k in (0, 1) for e in (0, 1, 2) for d in (ORDER, DROPOUT)]
+    drawn = {tuple(torch.rand(2, generator=generator(*place)).tolist()) for place in places}
+    assert len(drawn) == len(places)
+    assert torch.equal(torch.rand(2, generator=generator(1, 2, 3)), torch.rand(2, generator=generator(1, 2, 3)))
+
+
+def test_dropout_is_on_in_training_only():
+    # All weights alike and no learning: each unit passes its input on, so that only the masks move the loss.
+    train = Rows(torch.ones(512, 1), torch.ones(512, dtype=torch.long))
+    changes = {"hidden": [1], "activation": "identity", "init": "xavier_uniform", "optimizer_learning_rate": 1e-30}
+    still = {**changes, "epochs": 1, "batch_size": 512, "optimizer_learning_rate": 1e-3}
+    without, dropped = trained(train, train, **still), trained(train, train, **still, dropout=0.25)
+    for replica in range(3):
+        weight = (start(train_section(**still), [1, 1, 1]).layers[i].weight[replica].item() for i in (0, 1))
+        logit = math.prod(weight)
+        silent, kept = math.log(2), math.log1p(math.exp(-logit / 0.75))
+        assert torch.cat(without.step_losses)[0, replica] == pytest.approx(math.log1p(math.exp(-logit)), rel=1e-5)
+        loss = torch.cat(dropped.step_losses)[0, replica].item()
+        share = (loss - kept) / (silent - kept)
+        assert share == pytest.approx(0.25, abs=4 * math.sqrt(0.25 * 0.75 / 512))
+        # Without masks the same weights are judged, but for the one small step.
+        assert dropped.best_loss[replica] == pytest.approx(without.best_loss[replica], abs=1e-2)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_one_batch_can_be_overfitted(classes):
+    # Random labels: nothing to learn but the rows themselves.
+    random = Generator().manual_seed(0)
+    noise = Rows(torch.randn(64, 10, generator=random), torch.randint(0, classes, (64,), generator=random))
+    changes = {"hidden": [64], "epochs": 120, "batch_size": 64, "replicas": 2}
+    result = trained(noise, noise, classes, **changes, optimizer_name="adam", optimizer_learning_rate=0.01)
+    assert [column(result, "validation_accuracy", replica)[-1] for replica in range(2)] == [1.0, 1.0]
+
+
+def test_no_hidden_layer_is_logistic_regression():
+    result = trained(hidden=[], epochs=40, optimizer_learning_rate=0.5)
+    assert [tuple(tensor.shape) for tensor in result.state.values()] == [(3, 3, 1), (3, 1, 1)]
+    assert result.header[-1] == "gradient_norm_layer_1"
+    # It is convex: every start ends at the same place.
+    for replica in (1, 2):
+        assert column(result, "train_loss", replica)[-1] == pytest.approx(column(result, "train_loss", 0)[-1], rel=0.02)
+
+
+# --- history --------------------------------------------------------------------------------------------------------
+
+
+def test_history_has_a_row_for_each_epoch_and_replica():
+    result = trained()
+    assert [row[:2] for row in result.history] == [[epoch, replica] for epoch in (1, 2, 3) for replica in range(3)]
+    assert result.header == [
+        *("epoch", "replica", "train_loss", "validation_loss", "validation_accuracy", "learning_rate"),
+        *("gradient_norm_layer_1", "gradient_norm_layer_2", "gradient_norm_layer_3", "dead_layer_1", "dead_layer_2"),
+    ]
+    assert all(len(row) == len(result.header) for row in result.history)
+    for activation, name in (("sigmoid", "saturated"), ("tanh", "saturated"), ("gelu", None)):
+        assert trained(activation=activation, epochs=1).header[9:] == [f"{name}_layer_{i}" for i in (1, 2) if name]
+
+
+def test_train_loss_is_the_mean_over_rows():
+    result = trained()
+    assert result.steps_per_epoch == 5
+    weights = torch.tensor([32, 32, 32, 32, 22]) / 150
+    for epoch, losses in enumerate(result.step_losses):
+        assert losses.shape == (5, 3)
+        mean = weights @ losses
+        for replica in range(3):
+            assert column(result, "train_loss", replica)[epoch] == pytest.approx(mean[replica].item(), rel=1e-5)
+
+
+def test_learning_rate_is_that_of_the_last_step_of_the_epoch():
+    result = trained(schedule_name="step", schedule_step_epochs=1, schedule_gamma=0.5, schedule_warmup_epochs=2)
+    assert column(result, "learning_rate", 1) == pytest.approx([0.1 * 0.5, 0.05 * 1.0, 0.025])
+
+
+def test_the_gradient_norm_of_a_single_step_is_autograds():
+    section = train_section(replicas=3, hidden=[6, 5])
+    result = trained(epochs=1, batch_size=150)
+    network, train = start(section, [3, 6, 5, 1]), rows(150)
+    for replica in range(3):
+        one = plain(network, replica)
+        torch_loss(one(train.x), train.y).backward()
+        for layer, linear in enumerate(one[::2], 1):
+            expected = torch.cat([linear.weight.grad.flatten(), linear.bias.grad]).norm().item()
+            assert column(result, f"gradient_norm_layer_{layer}", replica) == pytest.approx([expected], rel=1e-4)
+
+
+def test_dead_units_are_in_the_history_and_a_dead_layer_is_a_warning(capsys):
+    result = trained(init="zeros")  # all units put out 0; only the last bias learns
+    assert column(result, "dead_layer_1", 2) == column(result, "dead_layer_2", 2) == [1.0] * 3
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"train: warning: every unit of hidden layer {i} is dead in replicas 0, 1, 2" for i in (1, 2)]
+    result = trained(init="he_uniform")
+    assert column(result, "dead_layer_1", 0)[-1] < 1
+    assert capsys.readouterr().err == ""
+
+
+def test_saturated_units_are_in_the_history():
+    for activation in ("tanh", "sigmoid"):
+        wild = trained(activation=activation, init="normal", init_scale=500.0)
+        tame = trained(activation=activation, init="normal", init_scale=0.1)
+        assert column(wild, "saturated_layer_1", 0)[-1] > 0.9
+        assert column(tame, "saturated_layer_1", 0) == [0.0] * 3
+
+
+def test_an_exploding_gradient_is_a_warning(capsys):
+    trained(Rows(1e5 * rows(150).x, rows(150).y), epochs=1, hidden=[], optimizer_learning_rate=1e-9)
+    assert capsys.readouterr().err == "train: warning: gradient norms over 10000 in layer 1, replicas 0, 1, 2\n"
+
+
+# --- early stopping, the best epoch, clipping -----------------------------------------------------------------------
+
+
+def test_each_replica_stops_by_its_own_patience_and_keeps_its_best_weights():
+    # Few rows and a large network overfit soon, each replica in its own time.
+    train, validation = rows(40), rows(60, seed=1)
+    changes = {"replicas": 6, "hidden": [32], "batch_size": 8, "optimizer_learning_rate": 0.3}
+    free = trained(train, validation, epochs=40, **changes)
+    result = trained(train, validation, epochs=40, patience=3, **changes)
+    assert len(set(result.epochs)) > 1
+    assert max(result.epochs) < 40
+    assert len(result.step_losses) == max(result.epochs)  # nobody trains on when all have stopped
+    steps = torch.cat(result.step_losses)
+    for replica in range(6):
+        losses = column(free, "validation_loss", replica)
+        best, stop = 0, 40
+        for epoch, loss in enumerate(losses):
+            if loss < losses[best]:
+                best = epoch
+            if epoch - best >= 3:
+                stop = epoch + 1
+                break
+        assert (result.best_epoch[replica], result.epochs[replica]) == (best + 1, stop)
+        assert column(result, "validation_loss", replica) == pytest.approx(losses[:stop], rel=1e-4)
+        assert torch.isfinite(steps[: stop * 5, replica]).all()
+        assert torch.isnan(steps[stop * 5 :, replica]).all()
+    assert result.shipped == min(range(6), key=lambda replica: min(column(result, "validation_loss", replica)))
+    assert_best_weights(result, validation, [3, 32, 1])
+
+
+@pytest.mark.parametrize("changes", [{}, {"dropout": 0.5}, {"optimizer_learning_rate": 2.0, "epochs": 12}])
+def test_the_best_weights_reproduce_the_best_validation_loss(changes):
+    validation = rows(60, seed=1)
+    result = trained(validation=validation, **changes)
+    for replica in range(3):
+        losses = column(result, "validation_loss", replica)
+        assert result.best_loss[replica] == min(losses)
+        assert result.best_epoch[replica] == losses.index(min(losses)) + 1
+    assert_best_weights(result, validation, [3, 6, 5, 1])
+
+
+def assert_best_weights(result, validation, widths):
+    network = Network(len(result.best_loss), widths, "relu")
+    network.load_state_dict(result.state)
+    for replica, best in enumerate(result.best_loss):
+        logits = plain(network, replica)(validation.x)
+        assert torch_loss(logits, validation.y).item() == pytest.approx(best, rel=1e-5)
+        accuracy = ((logits[:, 0] >= 0) == validation.y).float().mean().item()
+        assert column(result, "validation_accuracy", replica)[result.best_epoch[replica] - 1] == pytest.approx(accuracy)
+
+
+def test_clipping_bounds_the_whole_gradient_of_each_replica():
+    def first_step(**changes):
+        section = train_section(replicas=3, hidden=[6, 5])
+        result = trained(epochs=1, batch_size=150, optimizer_learning_rate=1.0, **changes)
+        before = start(section, [3, 6, 5, 1]).state_dict().values()
+        pairs = list(zip(before, result.state.values(), strict=True))
+        return torch.stack([torch.cat([(new - old)[k].flatten() for old, new in pairs]) for k in range(3)])
+
+    free = first_step()
+    norms = free.norm(dim=1)
+    limit = norms.sort().values[1].item() * 0.999  # one replica stays below it, two are shortened
+    clipped = first_step(gradient_clip=limit)
+    torch.testing.assert_close(clipped.norm(dim=1), norms.clamp(max=limit), rtol=1e-3, atol=0)
+    # Shortened, not turned.
+    assert torch.nn.functional.cosine_similarity(free, clipped).min() > 0.9999
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "scale", "message"),
+    [
+        pytest.param({"optimizer_learning_rate": 1e6}, 1e3, r"the .*loss of replica \d is (nan|inf)", id="N01"),
+        pytest.param(
+            {"optimizer_learning_rate": 1e6, "classes": 4},
+            1e3,
+            r"the .*loss of replica \d is (nan|inf)",
+            id="N01 classes",
+        ),
+        pytest.param({"gradient_clip": 1.0, "hidden": []}, 1e20, r"the gradient norm of replica \d is inf", id="N02"),
+        pytest.param({"hidden": []}, 1e30, r"the loss of replica \d is (nan|inf)", id="N02 without clipping"),
+        pytest.param(
+            {"batch_size": 150, "epochs": 1, "hidden": []},
+            1e30,
+            r"the validation loss of replica \d is (nan|inf)",
+            id="N01 in the last step",
+        ),
+    ],
+)
+def test_a_training_that_diverges_stops_and_says_where(changes, scale, message):
+    train = Rows(scale * rows(150).x, rows(150, classes=changes.get("classes", 2)).y)
+    with pytest.raises(
+        Fault, match=rf"^train: epoch \d+, step \d+: {message} at learning rate (0.1|1e\+06); lower"
+    ) as caught:
+        trained(train, train, **changes)
+    assert caught.value.status == MACHINE_FAULT
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("changes", [{"hidden": [4]}, {"hidden": []}])
+def test_n06_a_training_in_which_no_weight_moves_is_a_fault(changes):
+    # From zero weights every probability is a half, and as many rows pull up as down.
+    even = Rows(torch.tensor([[1.0, 2.0], [1.0, 2.0]]), torch.tensor([0, 1]))
+    with pytest.raises(Fault, match=r"^train: no weight changed in the whole training") as caught:
+        trained(even, even, init="zeros", batch_size=2, **changes)
+    assert caught.value.status == MACHINE_FAULT
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_cuda_learns_what_the_cpu_learns(name):
+    section = train_section(replicas=3, hidden=[6, 5], epochs=3, batch_size=32, optimizer_name=name, gradient_clip=1.0)
+    results = [
+        fit(rows(150), rows(60, seed=1), [3, 6, 5, 1], section, device) for device in (CPU, torch.device("cuda"))
+    ]
+    for replica in range(3):
+        losses = [column(result, "validation_loss", replica) for result in results]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-3)

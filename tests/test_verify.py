@@ -1,0 +1,85 @@
+"""verify: byte for byte, then number by number, and never a yes that was not compared."""
+
+import io
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from commands.verify import judge, original
+
+
+def parquet(numbers) -> bytes:
+    target = io.BytesIO()
+    pq.write_table(pa.table({"x": np.asarray(numbers, dtype=np.float64)}), target)
+    return target.getvalue()
+
+
+def verdict(path, old, new):
+    return judge(path, "one", "other", new, old)
+
+
+def test_the_same_hash_is_identical():
+    assert judge("a.csv", "one", "one", b"", None) == ("a.csv", "identical", True)
+
+
+def test_what_cannot_be_compared_is_not_taken_for_equal():
+    result = judge("a.csv", "one", "other", b"1,2", None)
+    assert not result.good
+    assert "not here" in result.text
+
+
+@pytest.mark.parametrize(
+    ("path", "write"),
+    [
+        ("reports/a.parquet", parquet),
+        ("reports/a.csv", lambda numbers: b"x\n" + "\n".join(map(str, numbers)).encode()),
+        ("reports/a.json", lambda numbers: json.dumps({"x": list(numbers)}).encode()),
+        ("reports/a.txt", lambda numbers: ("mean " + " ".join(map(str, numbers))).encode()),
+    ],
+)
+def test_numbers_are_compared_with_a_tolerance(path, write):
+    numbers = np.linspace(1.5, 2.5, 50)
+    near, far = numbers * 1.001, numbers * 1.1
+    assert verdict(path, write(numbers), write(near)).good
+    assert "within tolerance" in verdict(path, write(numbers), write(near)).text
+    assert not verdict(path, write(numbers), write(far)).good
+    assert not verdict(path, write(numbers), write(numbers[:-1])).good
+
+
+def test_data_must_be_closer_than_results():
+    numbers = np.linspace(1, 2, 50)
+    assert verdict("reports/a.parquet", parquet(numbers), parquet(numbers * (1 + 1e-6))).good
+    assert not verdict("data/a.parquet", parquet(numbers), parquet(numbers * (1 + 1e-6))).good
+
+
+def test_text_nan_and_columns_are_differences():
+    assert not verdict("a.csv", b"x\n1\n", b"y\n1\n").good
+    assert not verdict("a.parquet", parquet([1.0, np.nan]), parquet([1.0, 2.0])).good
+    assert verdict("a.parquet", parquet([1.0, np.nan]), parquet([1.0, np.nan])).good
+    assert not verdict("a.json", b'{"device": 1}', b'{"device": "x"}').good
+
+
+def test_digests_and_devices_may_differ():
+    assert verdict(
+        "a.json",
+        b'{"sha256": "%s", "device": "cpu"}' % (b"a" * 64),
+        b'{"sha256": "%s", "device": "cuda:0"}' % (b"b" * 64),
+    ).good
+
+
+def test_the_original_is_whatever_copy_has_its_hash(tmp_path):
+    (tmp_path / "a").write_bytes(b"workspace")
+    assert original(tmp_path, "a", "0" * 32) is None
+    import hashlib
+
+    digest = hashlib.md5(b"workspace").hexdigest()
+    assert original(tmp_path, "a", digest) == b"workspace"
+    (tmp_path / "a").write_bytes(b"edited since")
+    assert original(tmp_path, "a", digest) is None
+    cached = tmp_path / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"workspace")
+    assert original(tmp_path, "a", digest) == b"workspace"
