@@ -1,0 +1,133 @@
+"""`make ui`: the recorded runs in a browser, on this machine only.
+
+Starts MLflow lean: as it comes it runs fourteen processes in 2.6 GB. Prints one line with the link that lands on the
+runs; Ctrl-C ends the server and all its processes.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from stages.params.reader import read
+from stages.params.record import Record
+from stages.process.faults import MACHINE_FAULT, Fault
+from stages.process.run import run
+from stages.tracking.store import Store, exists, locate
+
+HOST = "127.0.0.1"
+FIRST_PORT = 5000
+PORTS = 100
+START_SECONDS = 60
+STOP_SECONDS = 5
+LOG = Path(".retrace/ui.log")
+
+
+def main() -> None:
+    store = locate(read(Record).experiment)
+    if store.uri.startswith(("http://", "https://")):
+        print(f"ui: the runs are on the server {store.shown}; open that in a browser")
+        return
+    experiment = find_experiment(store)
+    port = free_port()
+    log = store.root / LOG
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") as file:
+        # A session of its own, so that the server's children can be ended with it.
+        server = subprocess.Popen(
+            command(store, port), stdout=file, stderr=subprocess.STDOUT, env=environment(), start_new_session=True
+        )
+        try:
+            wait(server, port, log)
+            print(f"ui: {link(port, experiment)} (Ctrl-C ends it)", flush=True)
+            server.wait()
+        except KeyboardInterrupt:
+            print("\nui: ended")
+            return
+        finally:
+            end(server)
+    raise Fault(MACHINE_FAULT, f"ui: the server ended by itself with status {server.returncode}; {log} says why")
+
+
+def find_experiment(store: Store) -> str | None:
+    """The id of the project's experiment, or None where only MLflow can ask; raises Fault where nothing is yet."""
+    if store.database is None:
+        return None
+    nothing = f"ui: {store.database} has no runs of experiment {store.experiment} yet; run: make run (or dvc repro)"
+    if not exists(store.database):
+        raise Fault(MACHINE_FAULT, nothing)
+    try:
+        with contextlib.closing(sqlite3.connect(store.database, timeout=20)) as connection:
+            row = connection.execute(
+                "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'",
+                (store.experiment,),
+            ).fetchone()
+    except sqlite3.Error as error:
+        raise store.unusable(str(error)) from None
+    if row is None:
+        raise Fault(MACHINE_FAULT, nothing)
+    return str(row[0])
+
+
+def free_port() -> int:
+    for port in range(FIRST_PORT, FIRST_PORT + PORTS):
+        with socket.socket() as probe:
+            # As the server will bind it: a connection that closed a moment ago does not count as in use.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind((HOST, port))
+                return port
+    raise Fault(
+        MACHINE_FAULT, f"ui: no free port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1}; end another server first"
+    )
+
+
+def command(store: Store, port: int) -> list[str]:
+    # The names under which a page may ask: without them any site could, through a name that resolves to this machine.
+    names = f"{HOST}:{port},localhost:{port}"
+    place = ["--default-artifact-root", store.artifacts.as_uri()] if store.artifacts else []
+    return [
+        *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri, *place),
+        *("--host", HOST, "--port", str(port), "--workers", "1", "--allowed-hosts", names),
+    ]
+
+
+def environment() -> dict[str, str]:
+    lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    # The server is the store's own; a variable that names another one would send it there.
+    return {**{name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}, **lean}
+
+
+def wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=2):
+            return
+        time.sleep(0.2)
+    raise Fault(MACHINE_FAULT, f"ui: the server did not start; {log} says why")
+
+
+def link(port: int, experiment: str | None) -> str:
+    """Without the type of workflow a newcomer lands on an empty page about traces of language models."""
+    page = f"#/experiments/{experiment}/runs?workflowType=machine_learning" if experiment else ""
+    return f"http://{HOST}:{port}/{page}"
+
+
+def end(server: "subprocess.Popen[bytes]") -> None:
+    """End the server and all that it started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(STOP_SECONDS)
+    server.wait()
+
+
+if __name__ == "__main__":
+    run(main)

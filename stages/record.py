@@ -1,0 +1,232 @@
+"""Stage `record`: one MLflow run for this state of the pipeline.
+
+Reads   dvc.lock, data/schema.json, data/train.parquet, data/validation.parquet, data/test.parquet (their schemas)
+        models/model.json, models/model.safetensors, models/training.json
+        TABLES and STEPS below, and every figure that dvc.lock names
+Writes  the tracking store
+        .retrace/recorded, the fingerprint of the recorded state
+
+Stages never talk to the tracker: their files are the truth, and the run is their mirror. The same state finds its run
+again, a run that was cut off is completed, and a store that was deleted is filled anew.
+"""
+
+import csv
+import gc
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.datasets.schema import Schema, read_schema
+from stages.files.atomic import write_text
+from stages.files.tables import read_table
+from stages.params.reader import PATH as PARAMS
+from stages.params.reader import read
+from stages.params.record import Record
+from stages.process.run import run
+from stages.tracking import describe
+from stages.tracking.circumstances import Git, Times, dvc_experiment, machine, packages, read_git, read_times
+from stages.tracking.describe import Previous
+from stages.tracking.lock import PATH as LOCK
+from stages.tracking.lock import Changes, Lock, read_lock, show
+from stages.tracking.points import MOST_POINTS, epoch_points, headline_points, safe_key, safe_keys, step_points
+from stages.tracking.replay import DataSet, Entry, Outcome, replay
+from stages.tracking.store import Store, connect, faults, locate, locked, open_experiment, probe
+
+TRAIN = Path("data/train.parquet")
+VALIDATION = Path("data/validation.parquet")
+TEST = Path("data/test.parquet")
+SCHEMA = Path("data/schema.json")
+MODEL = Path("models/model.json")
+WEIGHTS = Path("models/model.safetensors")
+TRAINING = Path("models/training.json")
+HISTORY = Path("reports/history.csv")
+LOSS = Path("reports/loss.csv")
+STEPS = Path("reports/steps.parquet")
+METRICS = Path("reports/metrics.json")
+BASELINE = Path("reports/baseline.json")
+REPORT = Path("reports/classification_report.txt")
+CLASSES = Path("reports/classes.csv")
+CONFUSION_MATRIX = Path("reports/confusion_matrix.csv")
+CALIBRATION = Path("reports/calibration.csv")
+PRECISION_RECALL = Path("reports/precision_recall.csv")
+REPLICAS = Path("reports/replicas.csv")
+ROC = Path("reports/roc.csv")
+TABLES = (
+    HISTORY,
+    LOSS,
+    METRICS,
+    BASELINE,
+    REPORT,
+    CLASSES,
+    CONFUSION_MATRIX,
+    CALIBRATION,
+    PRECISION_RECALL,
+    REPLICAS,
+    ROC,
+)
+FIGURES = Path("reports/figures")
+MARKER = Path(".retrace/recorded")
+
+
+class State(NamedTuple):
+    """The pipeline's state, from its files. history: rows of HISTORY; steps: losses of the shipped replica."""
+
+    lock: Lock
+    schema: Schema
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    header: list[str]
+    history: np.ndarray[Any, np.dtype[np.float64]]
+    steps: np.ndarray[Any, np.dtype[np.floating[Any]]]
+    figures: list[Path]
+    datasets: list[DataSet]
+    times: Times
+    git: Git
+
+
+def record(state: State, experiment: str, now: int) -> Entry:
+    """All that the run of this state holds. experiment: DVC's name for it, or ""; now: milliseconds since 1970."""
+    names = safe_keys(state.metrics["classes"])
+    points = [
+        *headline_points(state.metrics, names),
+        *epoch_points(state.header, state.history, state.training["shipped"]),
+        *step_points(state.steps),
+    ]
+    params = {safe_key(key): show(value) for key, value in state.lock.params.items()}
+    confusion_matrix = FIGURES / "confusion_matrix.png" in state.figures
+    facts = _facts(state)
+
+    def name(changes: Changes | None) -> str:
+        return describe.run_name(state.schema.dataset, state.metrics, state.lock.params, changes, experiment)
+
+    def description(run_id: str, previous: Previous | None) -> str:
+        return describe.description(
+            run_id, state.schema.dataset, state.metrics, state.training, previous, facts, confusion_matrix
+        )
+
+    return Entry(
+        lock=state.lock,
+        committed=state.git.committed,
+        params=params,
+        points=points,
+        tags=_tags(state, names, experiment),
+        times=state.times,
+        now=now,
+        files=[
+            *((path, "figures") for path in state.figures),
+            *((path, "tables") for path in TABLES),
+            (MODEL, "model"),
+            (WEIGHTS, "model"),
+            (PARAMS, ""),
+            (LOCK, ""),
+        ],
+        texts={
+            "environment/packages.txt": packages(),
+            "environment/machine.json": machine(state.training["device"], state.training["precision"]),
+        },
+        datasets=state.datasets,
+        name=name,
+        description=description,
+    )
+
+
+def _tags(state: State, names: dict[str, str], experiment: str) -> dict[str, str]:
+    tags = {
+        "retrace.dataset": state.schema.dataset,
+        "retrace.device": f"{state.training['device']} ({state.training['device_reason']})",
+        "retrace.times": "of the training" if state.times.of_training else "of the recording",
+        "mlflow.source.name": "dvc repro",
+        "mlflow.source.type": "LOCAL",
+        **{f"retrace.class.{key}": name for name, key in names.items() if key != name},
+    }
+    if state.git.commit:
+        tags["mlflow.source.git.commit"] = state.git.commit
+        tags["retrace.uncommitted_changes"] = "true" if state.git.uncommitted else "false"
+    if experiment:
+        tags["retrace.dvc_experiment"] = experiment
+    return tags
+
+
+def _facts(state: State) -> list[str]:
+    training = state.training
+    facts = [f"Trained on {describe.escape(training['device'])} ({describe.escape(training['device_reason'])})."]
+    if not state.times.of_training:
+        facts.append("Start and duration are those of the recording: those of the training are not known here.")
+    if len(state.steps) > MOST_POINTS:
+        every = -(-len(state.steps) // MOST_POINTS)
+        facts.append(f"train/step_loss shows one of {every} steps; reports/steps.parquet has all {len(state.steps):,}.")
+    return facts
+
+
+def read_state(now: int) -> State:
+    """Read and check the files; raises Fault when one is not what dvc.lock describes."""
+    lock = read_lock()
+    training = json.loads(lock.check(TRAINING))
+    rows = list(csv.reader(io.StringIO(lock.check(HISTORY).decode())))
+    lock.check(STEPS)
+    lock.check(SCHEMA)
+    lock.check(MODEL)
+    steps = read_table(STEPS, [f"replica_{training['shipped']}"]).column(0).to_numpy()
+    schema = read_schema()
+    figures = sorted(Path(path) for path in lock.outs if Path(path).parent == FIGURES)
+    for path in (*TABLES, *figures):
+        lock.check(path)
+    return State(
+        lock=lock,
+        schema=schema,
+        training=training,
+        metrics=json.loads(lock.check(METRICS)),
+        header=rows[0],
+        history=np.array([[float(cell or "nan") for cell in row] for row in rows[1:]]).reshape(-1, len(rows[0])),
+        steps=steps,
+        figures=figures,
+        datasets=[
+            _dataset(TRAIN, "training", schema, lock),
+            _dataset(VALIDATION, "validation", schema, lock),
+            _dataset(TEST, "test", schema, lock),
+        ],
+        times=read_times(lock.check(WEIGHTS), now),
+        git=read_git(lock),
+    )
+
+
+def _dataset(path: Path, context: Any, schema: Schema, lock: Lock) -> DataSet:
+    with open(path, "rb") as file:
+        metadata = pq.read_metadata(file)
+    fields = metadata.schema.to_arrow_schema()
+    columns = {field.name: "long" if pa.types.is_integer(field.type) else "double" for field in fields}
+    digest = lock.outs[path.as_posix()]
+    return DataSet(f"{schema.dataset} {path.stem}", context, path, digest, metadata.num_rows, columns)
+
+
+def main() -> None:
+    # A fifth of this process would go into collecting garbage that is not there.
+    gc.disable()
+    section = read(Record)
+    store, now = locate(section.experiment), time.time_ns() // 1_000_000
+    probe(store)
+    state = read_state(now)
+    entry = record(state, dvc_experiment(), now)
+    with faults(store), locked(store):
+        client = connect(store)
+        outcome = replay(client, open_experiment(client, store), entry)
+    write_text(MARKER, f"{state.lock.fingerprint}\n")
+    print(_line(outcome, entry, store))
+
+
+def _line(outcome: Outcome, entry: Entry, store: Store) -> str:
+    run_name = f"run '{outcome.name}' ({outcome.run_id[:8]}) of experiment {store.experiment}"
+    if outcome.happened == "found":
+        return f"record: this state is recorded already: {run_name}"
+    counts = f"{len(entry.params)} params, {len(entry.points):,} points, {len(entry.files) + len(entry.texts)} files"
+    return f"record: {outcome.happened} {run_name}: {counts}; {store.shown}"
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,124 @@
+"""What surrounds a result and is no part of it: git, times, the machine, the installed packages."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from stages.process.faults import Fault
+from stages.tracking.lock import PATH as LOCK
+from stages.tracking.lock import Lock, parse
+
+CLOCK = Path(".retrace/train.json")
+
+
+@dataclass(frozen=True)
+class Git:
+    """commit and uncommitted are None without git; committed is the last commit's dvc.lock, where there is one."""
+
+    commit: str | None
+    uncommitted: bool | None
+    committed: Lock | None
+
+
+@dataclass(frozen=True)
+class Times:
+    """Milliseconds since 1970, and how long. of_training: of the training itself, not of this replay."""
+
+    start: int
+    milliseconds: int
+    of_training: bool
+
+
+def read_git(lock: Lock) -> Git:
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return Git(None, None, None)
+    # What the pipeline itself writes is no change of the work tree: it follows from the rest.
+    written = [f":(exclude,literal){path}" for path in (LOCK.as_posix(), *lock.outs)]
+    status = _git("status", "--porcelain", "--", ".", *written)
+    text = _git("show", f"HEAD:./{LOCK}")
+    try:
+        committed = parse(text) if text else None
+    except Fault:
+        committed = None
+    return Git(commit.strip(), bool(status) if status is not None else None, committed)
+
+
+def read_times(model: bytes, now: int) -> Times:
+    """Of the training, where its side file tells of this very model; the run cache brings back models without it."""
+    try:
+        with open(CLOCK, "rb") as file:
+            clock = json.load(file)
+        if clock["model"] == hashlib.sha256(model).hexdigest():
+            start = datetime.fromisoformat(clock["started"])
+            return Times(round(start.timestamp() * 1000), max(round(1000 * float(clock["seconds"])), 0), True)
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    return Times(now, 0, False)
+
+
+def dvc_experiment() -> str:
+    """The name that `dvc exp run` gave this state, or nothing in a plain `dvc repro`."""
+    return os.environ.get("DVC_EXP_NAME", "")
+
+
+def packages() -> str:
+    """The installed packages, as `pip freeze` lists them."""
+    found = set()
+    for each in importlib.metadata.distributions():
+        # The two lines are read here: parsing all of every file takes ten times as long.
+        text = each.read_text("METADATA") or each.read_text("PKG-INFO") or ""
+        header = dict(re.findall(r"^(Name|Version): *(\S+)", text.partition("\n\n")[0], re.MULTILINE))
+        if len(header) == 2:
+            found.add((header["Name"], header["Version"]))
+    return "".join(f"{name}=={version}\n" for name, version in sorted(found, key=lambda item: item[0].lower()))
+
+
+def machine(device: str, precision: str) -> str:
+    """JSON with the builds and the processor, but no name of a person, host or folder."""
+    try:
+        torch = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        torch = "not installed"
+    content = {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "torch": torch,
+        "system": f"{platform.system()} {platform.release()}",
+        "architecture": platform.machine(),
+        "cpu": _processor(),
+        "cpus": os.cpu_count(),
+        "device": device,
+        "precision": precision,
+    }
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says, or None where there is no git, no repository, or no such thing in it."""
+    # Without the optional locks, so that this never stands in the way of a person's own git.
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, env=environment, timeout=20, check=True, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode(errors="replace")

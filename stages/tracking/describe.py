@@ -1,0 +1,146 @@
+"""A run in words: its name, and the Markdown that stands on its page.
+
+Names of classes, data sets and experiments come from people and tables: they are escaped, and cut where they are long.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stages.tracking.lock import Changes
+
+# MLflow keeps 8,000 characters of a tag, the description among them.
+LONGEST = 8000
+MOST_LINES = 30
+
+
+@dataclass(frozen=True)
+class Previous:
+    """The run recorded before this one, and what changed since; None where that is not known."""
+
+    run_id: str
+    name: str
+    experiment_id: str
+    changes: Changes | None
+
+
+def run_name(
+    dataset: str, metrics: Mapping[str, Any], params: Mapping[str, Any], changes: Changes | None, dvc_experiment: str
+) -> str:
+    """What is special about the run, then its accuracy: `learning_rate=0.01, accuracy 0.9803`."""
+    parts = []
+    if changes and changes.params:
+        short = short_names([*params, *changes.params])
+        parts = [f"{short[key]}={'none' if new is None else new}" for key, (_, new) in changes.params.items()]
+    elif changes and changes.code:
+        parts = [f"{path.rsplit('/', 1)[-1]} changed" for path in changes.code]
+    shown = ", ".join(_cut(part, 40) for part in parts[:3]) or _cut(dataset, 40)
+    more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+    prefix = f"{_cut(dvc_experiment, 60)}: " if dvc_experiment else ""
+    return f"{prefix}{shown}{more}, accuracy {_number(metrics['accuracy']['value'])}"
+
+
+def short_names(keys: list[str]) -> dict[str, str]:
+    """Dotted name -> its shortest ending that no other name shares: learning_rate, but split.seed."""
+    short = {}
+    for key in keys:
+        parts = key.split(".")
+        for start in range(len(parts) - 1, -1, -1):
+            ending = ".".join(parts[start:])
+            if sum(other == ending or other.endswith(f".{ending}") for other in set(keys)) == 1:
+                break
+        short[key] = ending
+    return short
+
+
+def description(
+    run_id: str,
+    dataset: str,
+    metrics: Mapping[str, Any],
+    training: Mapping[str, Any],
+    previous: Previous | None,
+    facts: list[str],
+    confusion_matrix: bool,
+) -> str:
+    """The run page. facts: lines about the circumstances, already Markdown."""
+    accuracy = metrics["accuracy"]
+    share = f"{100 * metrics['confidence']:g} %"
+    blocks = [
+        f"**Test accuracy {_number(accuracy['value'])}** ({share} interval {_interval(accuracy, 'low', 'high')}):"
+        f" {metrics['correct']:,} of {metrics['rows']:,} test rows of {escape(dataset)} right.",
+        "\n".join(_comparison(metrics, share)),
+        "\n".join(_changed(previous)),
+    ]
+    if confusion_matrix:
+        blocks.append(f"![Confusion matrix](get-artifact?path=figures%2Fconfusion_matrix.png&run_uuid={run_id})")
+    shipped = training["replicas"][training["shipped"]]
+    best = (
+        f"Replica {training['shipped']} ships: best epoch {shipped['best_epoch']} of {shipped['epochs']},"
+        f" validation loss {_number(shipped['best_validation_loss'])}."
+    )
+    blocks.append("\n".join(f"- {line}" for line in [best, *facts]))
+    return "\n\n".join(blocks)[:LONGEST]
+
+
+def _comparison(metrics: Mapping[str, Any], share: str) -> list[str]:
+    accuracy = metrics["accuracy"]
+    lines = ["| on the same test rows | accuracy | this network minus it |", "|---|---|---|"]
+    replicas = (metrics.get("training") or {}).get("replicas")
+    if replicas and replicas > 1 and accuracy.get("mean") is not None:
+        spread = f"{_number(accuracy['mean'])}, standard deviation {_number(accuracy['deviation'])}"
+        difference = _number(accuracy["value"] - accuracy["mean"])
+        lines.append(f"| mean of its {replicas} replicas | {spread} | {difference} |")
+    others = {"Bayes limit (no classifier does better on average)": metrics.get("bayes")}
+    others |= {escape(name.replace("_", " ")): scores for name, scores in (metrics.get("baseline") or {}).items()}
+    for name, scores in others.items():
+        if scores:
+            interval = _interval(scores, "difference_low", "difference_high")
+            difference = f"{_number(scores.get('difference'))} ({share} interval {interval})"
+            lines.append(f"| {name} | {_number(scores['accuracy'])} | {difference} |")
+    return lines
+
+
+def _changed(previous: Previous | None) -> list[str]:
+    if previous is None:
+        return ["The first run of this experiment."]
+    link = f"[{escape(previous.name)}](#/experiments/{previous.experiment_id}/runs/{previous.run_id})"
+    if previous.changes is None:
+        return [f"What changed since {link} is not known: its dvc.lock cannot be read."]
+    if not previous.changes.params and not previous.changes.code:
+        return [f"Same parameters and same code as {link}; the data or the machine differs."]
+    lines = [f"Changed since {link}:"]
+    changed = list(previous.changes.params.items())
+    if changed:
+        lines += ["", "| parameter | before | now |", "|---|---|---|"]
+        lines += [f"| {escape(key)} | {_cell(old)} | {_cell(new)} |" for key, (old, new) in changed[:MOST_LINES]]
+        if len(changed) > MOST_LINES:
+            lines.append(f"| and {len(changed) - MOST_LINES} more | | |")
+    if code := previous.changes.code:
+        more = f" and {len(code) - MOST_LINES} more" if len(code) > MOST_LINES else ""
+        lines += ["", f"Code: {', '.join(escape(path) for path in code[:MOST_LINES])}{more}"]
+    return lines
+
+
+def escape(text: str) -> str:
+    """Any text as plain words in Markdown, on one line."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text[:300])
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", " ".join(line.split()))
+
+
+def _cell(value: str | None) -> str:
+    return "not there" if value is None else escape(value)
+
+
+def _interval(scores: Mapping[str, Any], low: str, high: str) -> str:
+    return f"{_number(scores.get(low))} to {_number(scores.get(high))}"
+
+
+def _number(value: Any) -> str:
+    return "unknown" if value is None else f"{value:.4f}"
+
+
+def _cut(text: str, length: int) -> str:
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    return line if len(line) <= length else f"{line[: length - 3]}..."

@@ -1,0 +1,139 @@
+"""Numbers as MLflow wants them: a key, a step, a value. Nothing here knows the tracker, nothing touches a disk."""
+
+import math
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Curves that come with mean, lowest and highest over replicas; the others are the shipped replica's alone.
+BANDED = ("train_loss", "validation_loss", "validation_accuracy")
+
+# More points would make neither the picture nor the answer better (MLflow draws 320 a curve), only the store slow.
+MOST_POINTS = 10_000
+
+
+class Point(NamedTuple):
+    """One value of one metric; `at` is when it came about, as a share of the training, 0 to 1."""
+
+    key: str
+    step: int
+    value: float
+    at: float
+
+
+def epoch_points(header: list[str], history: NDArray[np.float64], shipped: int) -> list[Point]:
+    """Curves over epochs from the rows of history.csv [rows, columns]: shipped replica, and its band.
+
+    A replica that stopped early is missing from the bands of later epochs.
+    """
+    columns = {name: history[:, index] for index, name in enumerate(header)}
+    epochs, replicas = columns.pop("epoch"), columns.pop("replica")
+    last = max(epochs.max(initial=0), 1)
+    points: list[Point] = []
+
+    def add(key: str, steps: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+        kept = thin(len(steps))
+        points.extend(
+            Point(key, int(step), float(value), float(step / last))
+            for step, value in zip(steps[kept], values[kept], strict=True)
+            if math.isfinite(value)
+        )
+
+    mine = replicas == shipped
+    for name, values in columns.items():
+        add(curve_key(name), epochs[mine], values[mine])
+        if name in BANDED and len(np.unique(replicas)) > 1:
+            steps, bands = band(epochs, values)
+            for suffix, line in bands.items():
+                add(f"{curve_key(name)}_{suffix}", steps, line)
+    return points
+
+
+def band(
+    epochs: NDArray[np.float64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """Epochs, and for each of them mean, low and high over the finite values."""
+    finite = np.isfinite(values)
+    order = np.argsort(epochs[finite], kind="stable")
+    steps, firsts, counts = np.unique(epochs[finite][order], return_index=True, return_counts=True)
+    if not len(steps):
+        return steps, {}
+    sorted_values = values[finite][order]
+    return steps, {
+        "mean": np.add.reduceat(sorted_values, firsts) / counts,
+        "low": np.minimum.reduceat(sorted_values, firsts),
+        "high": np.maximum.reduceat(sorted_values, firsts),
+    }
+
+
+def step_points(losses: NDArray[np.floating]) -> list[Point]:
+    """The training loss of every step [steps] of the shipped replica; steps count from 1."""
+    kept = thin(len(losses))
+    return [
+        Point("train/step_loss", index + 1, float(losses[index]), (index + 1) / len(losses))
+        for index in kept.tolist()
+        if math.isfinite(losses[index])
+    ]
+
+
+def headline_points(metrics: Mapping[str, Any], names: Mapping[str, str]) -> list[Point]:
+    """The numbers of metrics.json, each once. names: class name -> safe key (see `safe_keys`)."""
+    values: dict[str, Any] = {}
+    for name, value in metrics.items():
+        if isinstance(value, Mapping) and "value" in value:
+            values[f"test/{name}"] = value["value"]
+            values |= {f"test/{name}_{part}": number for part, number in value.items() if part != "value"}
+        elif name in ("rows", "correct"):
+            values[f"test/{name}"] = value
+    for name, scores in (metrics.get("classes") or {}).items():
+        values |= {f"test/class/{names[name]}/{part}": number for part, number in scores.items()}
+    values |= {f"bayes/{part}": number for part, number in (metrics.get("bayes") or {}).items()}
+    for name, scores in (metrics.get("baseline") or {}).items():
+        values |= {f"baseline/{name}/{part}": number for part, number in scores.items()}
+    training = metrics.get("training") or {}
+    values["best/epoch"] = training.get("best_epoch")
+    values["best/validation_loss"] = training.get("best_validation_loss")
+    return [Point(key, 0, float(value), 1.0) for key, value in values.items() if _is_number(value)]
+
+
+def thin(count: int) -> NDArray[np.int64]:
+    """Which of `count` points to keep: all, or every k-th up to the last."""
+    every = max(math.ceil(count / MOST_POINTS), 1)
+    return np.arange(count - 1, -1, -every)[::-1]
+
+
+def curve_key(column: str) -> str:
+    """train_loss -> train/loss, gradient_norm_layer_1 -> gradient_norm/layer_1: MLflow groups by the part before /."""
+    if found := re.fullmatch(r"(.+)_(layer_\d+)", column):
+        return f"{safe_key(found[1])}/{found[2]}"
+    if found := re.fullmatch(r"(train|validation)_(.+)", column):
+        return f"{found[1]}/{safe_key(found[2])}"
+    return safe_key(column)
+
+
+def safe_key(name: str) -> str:
+    """A name from the data as one part of a key that MLflow accepts: letters, digits and `_-.: `, at most 80."""
+    key = re.sub(r"[^\w.\- :]", "_", name)[:80].strip()
+    return key if key and posixpath.normpath(key) == key and not key.startswith(".") else f"_{key}"
+
+
+def safe_keys(names: Iterable[str]) -> dict[str, str]:
+    """name -> safe key, a different one for each, also for a store that ignores case."""
+    keys: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        key, count = safe_key(name), 1
+        while key.casefold() in taken:
+            count += 1
+            key = f"{safe_key(name)}_{count}"
+        taken.add(key.casefold())
+        keys[name] = key
+    return keys
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

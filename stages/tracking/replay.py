@@ -1,0 +1,179 @@
+"""From an entry, all that is to be recorded of one state, to one complete MLflow run, whatever was there before."""
+
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from stages.process.faults import Fault
+from stages.tracking.circumstances import Times
+from stages.tracking.describe import Previous
+from stages.tracking.lock import PATH as LOCK
+from stages.tracking.lock import Changes, Lock, compare, parse
+from stages.tracking.points import Point
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+FINGERPRINT = "retrace.fingerprint"
+COMPLETE = "retrace.complete"
+RECORDED = "retrace.recorded"
+MILLISECONDS = "retrace.milliseconds"
+
+# MLflow's limits: entities a call, characters of a value.
+METRICS_AT_ONCE = 1000
+PARAMS_AT_ONCE = 100
+LONGEST_PARAM = 6000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One side of the data. digest: DVC's own hash of the file. columns: name -> MLflow type."""
+
+    name: str
+    context: Literal["training", "validation", "test"]
+    path: Path
+    digest: str
+    rows: int
+    columns: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """All of a run but its id.
+
+    name, description: as functions, because they say what changed against a run that only the store knows.
+    files: (local path, artifact folder); texts: artifact path -> content.
+    """
+
+    lock: Lock
+    committed: Lock | None
+    params: dict[str, str]
+    points: list[Point]
+    tags: dict[str, str]
+    times: Times
+    now: int
+    files: list[tuple[Path, str]]
+    texts: dict[str, str]
+    datasets: list[DataSet]
+    name: Callable[[Changes | None], str]
+    description: Callable[[str, Previous | None], str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    run_id: str
+    name: str
+    happened: Literal["found", "completed", "recorded"]
+
+
+def replay(client: "MlflowClient", experiment: str, entry: Entry) -> Outcome:
+    """Find the run of this state, complete it, or make it."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    fingerprint = entry.lock.fingerprint
+    runs = list(client.search_runs([experiment], f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=100))
+    for found in runs:
+        if found.data.tags.get(COMPLETE) == "true":
+            return Outcome(found.info.run_id, found.info.run_name, "found")
+    previous = find_previous(client, experiment, entry.lock)
+    if runs:
+        run, logged = runs[0], logged_points(client, runs[0])
+    else:
+        reference = compare(entry.committed, entry.lock) if entry.committed else previous and previous.changes
+        run = client.create_run(
+            experiment,
+            start_time=entry.times.start,
+            tags={FINGERPRINT: fingerprint, MILLISECONDS: str(entry.times.milliseconds), **entry.tags},
+            run_name=entry.name(reference or None),
+        )
+        logged = set()
+    run_id = run.info.run_id
+
+    params = [Param(key, value[:LONGEST_PARAM]) for key, value in entry.params.items()]
+    for some_params in _batches(params, PARAMS_AT_ONCE):
+        client.log_batch(run_id, params=some_params, synchronous=True)
+
+    # From the run's own start, not from a clock or a file that may have changed: the same point again is the same.
+    start, length = run.info.start_time, int(run.data.tags.get(MILLISECONDS, 0))
+    missing = [point for point in entry.points if (point.key, point.step) not in logged]
+    metrics = [Metric(point.key, point.value, start + round(length * point.at), point.step) for point in missing]
+    for some_metrics in _batches(metrics, METRICS_AT_ONCE):
+        client.log_batch(run_id, metrics=some_metrics, synchronous=True)
+
+    client.log_inputs(run_id, datasets=[dataset_input(each) for each in entry.datasets])
+    _log_files(client, run_id, entry)
+
+    recorded = datetime.fromtimestamp(entry.now / 1000, UTC).isoformat(timespec="milliseconds")
+    text = entry.description(run_id, previous)
+    tags = [RunTag("mlflow.note.content", text), RunTag(RECORDED, recorded)]
+    client.log_batch(run_id, tags=tags, synchronous=True)
+    end = start + length if length else max(entry.now, start)
+    client.set_terminated(run_id, "FINISHED", end)
+    # Last: a run without this tag was cut off, and the next `record` completes it.
+    client.set_tag(run_id, COMPLETE, "true")
+    return Outcome(run_id, run.info.run_name, "completed" if runs else "recorded")
+
+
+def find_previous(client: "MlflowClient", experiment: str, lock: Lock) -> Previous | None:
+    """The complete run that was recorded last, and what changed since."""
+    runs = client.search_runs(
+        [experiment], f"tags.`{COMPLETE}` = 'true'", order_by=[f"tags.`{RECORDED}` DESC"], max_results=1
+    )
+    if not runs:
+        return None
+    info = runs[0].info
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            text = Path(client.download_artifacts(info.run_id, LOCK.name, folder)).read_text("utf-8")
+        changes = compare(parse(text), lock)
+    except (Fault, OSError, ValueError):
+        changes = None
+    return Previous(info.run_id, info.run_name, info.experiment_id, changes)
+
+
+def logged_points(client: "MlflowClient", run: "Run") -> set[tuple[str, int]]:
+    """(key, step) of what a run that was cut off already holds: asking is ten times faster than logging it again."""
+    run_id = run.info.run_id
+    return {(key, metric.step) for key in run.data.metrics for metric in client.get_metric_history(run_id, key)}
+
+
+def dataset_input(each: DataSet) -> Any:
+    """As mlflow.data would make it, without the table in memory and the second that its import takes."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    schema = [{"name": name, "type": kind, "required": True} for name, kind in each.columns.items()]
+    dataset = Dataset(
+        name=each.name[:500],
+        digest=each.digest[:36],
+        source_type="local",
+        source=json.dumps({"uri": each.path.as_posix()}),
+        schema=json.dumps({"mlflow_colspec": schema}, ensure_ascii=False),
+        profile=json.dumps({"num_rows": each.rows, "num_elements": each.rows * len(each.columns)}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", each.context)])
+
+
+def _log_files(client: "MlflowClient", run_id: str, entry: Entry) -> None:
+    for path, folder in entry.files:
+        client.log_artifact(run_id, str(path), folder or None)
+    folders: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for artifact, text in entry.texts.items():
+        parent, _, name = artifact.rpartition("/")
+        folders[parent].append((name, text))
+    for folder, files in folders.items():
+        with tempfile.TemporaryDirectory() as local:
+            for name, text in files:
+                (Path(local) / name).write_text(text, "utf-8")
+            client.log_artifacts(run_id, local, folder or None)
+
+
+def _batches(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

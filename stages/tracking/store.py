@@ -1,0 +1,300 @@
+"""Where runs go, and how to get there in seconds or say in one line why not.
+
+MLflow alone waits 247 s for a server that is down, migrates a store that another version made, and prints a traceback
+for a damaged one; of four processes that first open a new SQLite store together three crash.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from stages.files.atomic import write
+from stages.process.faults import MACHINE_FAULT, Fault
+from stages.tracking.points import safe_key
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+# A server that is down, hangs or answers 500 costs at most the probe before and one such request within: 10 s in all.
+PROBE_SECONDS = 3
+REQUEST_SECONDS = 4
+
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(REQUEST_SECONDS),
+    # The next `dvc repro` is the retry, and looks first for what arrived; MLflow's own could make a second run.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+@dataclass(frozen=True)
+class Store:
+    """uri: what MLflow gets. database: the file, where it is SQLite. root: the project's folder."""
+
+    uri: str
+    experiment: str
+    root: Path
+    database: Path | None
+
+    @property
+    def artifacts(self) -> Path | None:
+        """Beside the database; a server knows its own place."""
+        return self.database.with_name("mlartifacts") if self.database else None
+
+    @property
+    def shown(self) -> str:
+        """The file, or the URI without the name and password that it may carry."""
+        return str(self.database) if self.database else _without_password(self.uri)
+
+    def unreachable(self, reason: str) -> Fault:
+        return Fault(
+            MACHINE_FAULT,
+            f"record: tracking store {self.shown}: {reason}; all results are safe in their files, and the next"
+            " `dvc repro` records them",
+        )
+
+    def unusable(self, reason: str) -> Fault:
+        where = f"record: tracking store {self.shown}"
+        return Fault(MACHINE_FAULT, f"{where}: {reason}; all results are safe in their files")
+
+
+def locate(experiment: str) -> Store:
+    """The store that the environment names, else mlflow.db in the project's root.
+
+    DVC runs queued and temporary experiments in another folder; DVC_ROOT then names the project's own.
+    """
+    root = Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+    uri, database = os.environ.get("MLFLOW_TRACKING_URI", "").strip(), None
+    if not uri:
+        database = root / "mlflow.db"
+    elif uri.startswith("sqlite:///"):
+        database = root / unquote(uri.removeprefix("sqlite:///").partition("?")[0])
+    if database:
+        uri = sqlite_uri(database)
+    return Store(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip() or experiment, root, database)
+
+
+def sqlite_uri(database: Path) -> str:
+    # SQLAlchemy decodes percents and takes what follows a question mark for options; all else may stand as it is.
+    return "sqlite:///" + str(database).replace("%", "%25").replace("?", "%3F")
+
+
+def probe(store: Store) -> None:
+    """Raises Fault when the store surely cannot be used; cheap, so that nobody waits for an import to learn it."""
+    if store.uri.startswith(("http://", "https://")):
+        _ask(store)
+    elif store.database and exists(store.database):
+        _inspect(store, store.database)
+
+
+def exists(database: Path) -> bool:
+    """An empty file is what a killed process leaves, and what SQLite takes for a new store."""
+    return database.is_file() and database.stat().st_size > 0
+
+
+@contextlib.contextmanager
+def locked(store: Store) -> Iterator[None]:
+    """One recording at a time in a project: two would create the store, or the run of one state, twice."""
+    path = store.root / ".retrace" / "record.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def faults(store: Store) -> Iterator[None]:
+    """Whatever the tracker raises within, as one line."""
+    # Imported here: it costs seconds, and a store that cannot be used is found before.
+    load()
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, RequestException, sqlite3.Error, OSError) as error:
+        raise store.unreachable(_reason(str(error), store)) from None
+
+
+def connect(store: Store) -> "MlflowClient":
+    """A client; makes the store first where there is none. To be called within `locked` and `faults`."""
+    from mlflow.tracking import MlflowClient
+
+    if store.database and store.artifacts:
+        if exists(store.database):
+            _inspect(store, store.database)
+            _match(store, store.database)
+        else:
+            _create(store.database, store.artifacts)
+    with within(REQUEST_SECONDS):
+        return MlflowClient(store.uri)
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError when it takes longer: MLflow tries for 100 s to open a database that is not there."""
+
+    def late(signum: int, frame: object) -> None:
+        raise TimeoutError(f"does not open within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    # Again and again, since the first one may be taken for one more failed try.
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def load() -> None:
+    """Import MLflow, quiet and impatient."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import mlflow.tracking  # noqa: F401
+
+    # Its own handlers print tracebacks of errors that are told in one line here.
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL + 1)
+    logging.getLogger("alembic").setLevel(logging.CRITICAL + 1)
+
+
+def open_experiment(client: "MlflowClient", store: Store) -> str:
+    """The experiment's id; makes it where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(store.experiment)
+    if found is None:
+        # As a URI: of a plain path MLflow would lose what follows a # and decode percents.
+        place = (store.artifacts / safe_key(store.experiment)).as_uri() if store.artifacts else None
+        try:
+            return str(client.create_experiment(store.experiment, place, tags={"mlflow.note.content": _ABOUT}))
+        except MlflowException:
+            # Another machine may have made it in the meantime.
+            found = client.get_experiment_by_name(store.experiment)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise store.unusable(
+            f"experiment {store.experiment} is in the trash; bring it back with: mlflow experiments restore"
+            f" --experiment-id {found.experiment_id}, or name another one in params.yaml (record.experiment)"
+        )
+    return str(found.experiment_id)
+
+
+_ABOUT = (
+    "One run for each state of the pipeline, recorded by its last stage. A run's name says what is special about it;"
+    " its page says what changed against the run before."
+)
+
+
+def _ask(store: Store) -> None:
+    import ssl
+    import urllib.error
+    import urllib.request
+
+    answer: list[Any] = []
+
+    def ask() -> None:
+        try:
+            # Without a password: whether it is the right one is for MLflow to find out.
+            with urllib.request.urlopen(f"{store.shown.rstrip('/')}/health", timeout=PROBE_SECONDS) as response:
+                answer.append(response.status)
+        except urllib.error.HTTPError as error:
+            answer.append(error.code)
+        except urllib.error.URLError as error:
+            # A certificate that this probe does not trust may be one that MLflow is told to trust.
+            answer.append(200 if isinstance(error.reason, ssl.SSLError) else f"does not answer ({error.reason})")
+        except Exception as error:
+            answer.append(f"does not answer ({error})")
+
+    # In a thread, because looking up a name, or a server that trickles, heeds no timeout.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    status = answer[0] if answer else f"does not answer within {PROBE_SECONDS} s"
+    if isinstance(status, str):
+        raise store.unreachable(status)
+    if status >= 500 or status == 429:
+        raise store.unreachable(f"answers with HTTP status {status}")
+
+
+def _inspect(store: Store, database: Path) -> None:
+    """Raises Fault when the file is no usable MLflow store; reads only."""
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=20, isolation_level=None)) as connection:
+            connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            # Asks for the right to write, and writes nothing; BEGIN IMMEDIATE is granted on a read-only file too.
+            connection.execute("DELETE FROM alembic_version WHERE 0")
+    except sqlite3.Error as error:
+        raise store.unusable(
+            f"{error}; mend or move the file, then run: dvc repro (a store that is not there is made and filled anew)"
+        ) from None
+
+
+def _match(store: Store, database: Path) -> None:
+    """Raises Fault when another version of MLflow made the store: MLflow would migrate an older one unasked."""
+    import mlflow.store
+
+    # Read as text: Alembic would run all sixty files, for a fifth of a second.
+    before: dict[str, str | None] = {}
+    for path in (Path(mlflow.store.__file__).parent / "db_migrations" / "versions").glob("*.py"):
+        found = dict(re.findall(r"^(revision|down_revision) = [\"'](\w+)[\"']", path.read_text("utf-8"), re.MULTILINE))
+        if "revision" in found:
+            before[found["revision"]] = found.get("down_revision")
+    newest = set(before) - set(before.values())
+    with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
+        versions = {row[0] for row in connection.execute("SELECT version_num FROM alembic_version")}
+    if versions == newest:
+        return
+    if versions and versions <= set(before):
+        raise store.unusable(
+            f"an older MLflow made it; copy {database.name} as a backup, then run: mlflow db upgrade '{store.uri}'"
+        )
+    raise store.unusable(
+        f"a newer MLflow than {mlflow.__version__} made it (schema {', '.join(sorted(versions)) or 'unknown'});"
+        f" use that version, or move {database.name} away and run: dvc repro"
+    )
+
+
+def _create(database: Path, artifacts: Path) -> None:
+    """Make the store in memory and move it into place: on a disk its sixty migrations wait for as many syncs."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        draft = Path(folder) / "draft.db"
+        SqlAlchemyStore(sqlite_uri(draft), artifacts.as_uri()).engine.dispose()
+        # What a deleted store left beside it would be taken for unfinished business of the new one.
+        for suffix in ("-journal", "-wal", "-shm"):
+            database.with_name(database.name + suffix).unlink(missing_ok=True)
+        with open(draft, "rb") as source:
+            write(database, lambda target: shutil.copyfileobj(source, target))
+
+
+def _reason(text: str, store: Store) -> str:
+    """The first line of an error, without a password and at a length that a person reads."""
+    line = " ".join((text.strip() or "unknown error").splitlines()[0].split())
+    # The HTTP library says last, after two hundred characters, what happened.
+    if found := re.search(r"\(Caused by (.*)\)", line):
+        line = found[1]
+    line = _without_password(line.replace(store.uri, store.shown))
+    return line if len(line) <= 200 else f"{line[:197]}..."
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"(?<=://)[^/@\s]*@", "", text)

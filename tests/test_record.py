@@ -1,0 +1,743 @@
+"""Stage `record` against real MLflow and a real SQLite store, and the browser's view of it (commands/ui.py).
+
+The state that is recorded is made here, small and with every oddity that a real one may have; one store serves most
+tests, each with an experiment of its own.
+"""
+
+import contextlib
+import gc
+import hashlib
+import json
+import math
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from ruamel.yaml import YAML
+
+from commands import ui
+from stages import record
+from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
+from stages.tracking import describe, points, store
+from stages.tracking.lock import compare, parse
+from tests.conftest import PARAMS, ROOT, VALUES
+
+EPOCHS, STEPS_PER_EPOCH = 6, 4
+# Replica 1 stops after four epochs; replica 2, which ships, has one learning rate that is no number.
+REPLICAS, SHIPPED, STOPPED_AT = 3, 2, 4
+TABLES = ("loss", "classes", "calibration", "precision_recall", "replicas", "roc")
+ODD_CLASS = "a/b<c>|`x`"
+SECRET = "canary-5f1c"
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c626001000000ffff03000006000557"
+    "bfabd40000000049454e44ae426082"
+)
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def write_json(path: Path, content) -> None:
+    path.write_text(json.dumps(content))
+
+
+def make_state(root: Path) -> None:
+    """The files of a state, and the dvc.lock that describes them."""
+    for folder in ("data", "models", "reports/figures", ".retrace"):
+        (root / folder).mkdir(parents=True)
+    (root / "params.yaml").write_text(PARAMS)
+    classes = [{"name": "plain", "rows": 5}, {"name": ODD_CLASS, "rows": 5}]
+    features = [{"name": name, "kind": "numeric"} for name in ("x 1", "größe")]
+    target = {"name": "class", "kind": "categorical"}
+    schema = {"dataset": "my *table*", "features": features, "target": target, "classes": classes, "density": None}
+    write_json(root / "data/schema.json", schema)
+    for side, rows in (("train", 6), ("validation", 2), ("test", 4)):
+        table = pa.table({"x 1": [0.5] * rows, "größe": [1.5] * rows, "class": [0] * rows})
+        pq.write_table(table, root / f"data/{side}.parquet")
+    (root / "models/model.safetensors").write_bytes(b"weights")
+    write_json(root / "models/model.json", {"features": ["x 1", "größe"]})
+    replicas = [{"best_epoch": 5, "best_validation_loss": 0.25, "epochs": EPOCHS}] * REPLICAS
+    training = {"device": "cpu", "device_reason": "auto: no CUDA here", "precision": "float32", "shipped": SHIPPED}
+    write_json(root / "models/training.json", {**training, "steps_per_epoch": STEPS_PER_EPOCH, "replicas": replicas})
+    lines = ["epoch,replica,train_loss,validation_loss,validation_accuracy,learning_rate,gradient_norm_layer_1"]
+    for epoch in range(1, EPOCHS + 1):
+        for replica in range(REPLICAS):
+            if replica == 1 and epoch > STOPPED_AT:
+                continue
+            rate = "nan" if (replica, epoch) == (SHIPPED, 3) else "0.1"
+            lines.append(f"{epoch},{replica},{replica + 1 / epoch},{replica + 2 / epoch},0.5,{rate},{replica / 2}")
+    (root / "reports/history.csv").write_text("\n".join(lines) + "\n")
+    steps = {f"replica_{index}": [index + step / 10 for step in range(EPOCHS * STEPS_PER_EPOCH)] for index in range(3)}
+    steps["replica_2"][-1] = math.inf
+    pq.write_table(pa.table(steps), root / "reports/steps.parquet")
+    headline = {"value": 0.75, "low": 0.5, "high": 0.9, "mean": 0.7, "deviation": 0.05}
+    scores = {"precision": 0.5, "recall": 0.75, "f1": 0.6, "rows": 2}
+    difference = {"difference": 0.25, "difference_low": 0.1, "difference_high": 0.4}
+    metrics = {
+        **{"rows": 4, "correct": 3, "confidence": 0.95, "threshold": 0.5, "accuracy": headline, "log_loss": headline},
+        "classes": {"plain": scores, ODD_CLASS: scores},
+        "bayes": {"accuracy": 0.8, "correct": 3, **difference},
+        "baseline": {"majority": {"accuracy": 0.5, "correct": 2, "log_loss": None, **difference}},
+        "training": {"replicas": REPLICAS, "shipped": SHIPPED, "best_epoch": 5, "best_validation_loss": 0.25},
+    }
+    write_json(root / "reports/metrics.json", metrics)
+    write_json(root / "reports/baseline.json", {"majority": {"accuracy": 0.5}})
+    (root / "reports/confusion_matrix.csv").write_text("actual,plain,odd\nplain,2,0\nodd,1,1\n")
+    for name in TABLES:
+        (root / f"reports/{name}.csv").write_text("a,b\n1,2\n")
+    (root / "reports/classification_report.txt").write_text("plain 0.5\n")
+    (root / "reports/figures/confusion_matrix.png").write_bytes(PNG)
+    (root / "reports/figures/loss.png").write_bytes(PNG)
+    clock = {"started": "2026-01-02T03:04:05+00:00", "seconds": 30.0, "machine": "cpu"}
+    model = hashlib.sha256(b"weights").hexdigest()
+    write_json(root / ".retrace/train.json", {**clock, "model": model})
+    write_lock(root)
+
+
+def write_lock(root: Path, learning_rate: float = 0.1, code: str = "1" * 32) -> None:
+    """dvc.lock as DVC writes it, true to the files on disk."""
+    train = {**VALUES["train"], "optimizer": {**VALUES["train"]["optimizer"], "learning_rate": learning_rate}}
+    outs = {
+        "split": ["data/train.parquet", "data/validation.parquet", "data/test.parquet", "data/schema.json"],
+        "baseline": ["reports/baseline.json"],
+        "train": ["models/model.json", "models/model.safetensors", "models/training.json", "reports/history.csv"],
+        "evaluate": ["reports/metrics.json", "reports/confusion_matrix.csv", "reports/classification_report.txt"],
+        "plot": ["reports/figures/confusion_matrix.png", "reports/figures/loss.png"],
+    }
+    outs["train"].append("reports/steps.parquet")
+    outs["evaluate"] += [f"reports/{name}.csv" for name in TABLES]
+    sections = {**VALUES, "train": train}
+    stages = {
+        name: {
+            "cmd": f"python -m stages.{name}",
+            "deps": [{"path": f"stages/{name}.py", "hash": "md5", "md5": code, "size": 1}],
+            "params": {"params.yaml": {name: sections[name]}},
+            "outs": [{"path": path, "hash": "md5", "md5": md5(root / path)} for path in paths],
+        }
+        for name, paths in outs.items()
+    }
+    stages["validate"] = {"cmd": "python -m stages.validate", "deps": [{"path": "params.yaml", "md5": "0"}]}
+    stages["record"] = {"cmd": "python -m stages.record", "outs": [{"path": ".retrace/recorded", "md5": "0"}]}
+    with open(root / "dvc.lock", "w", encoding="utf-8") as file:
+        YAML().dump({"schema": "2.0", "stages": stages}, file)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """One state, in a path with what a shell, a URL or a printf would take for its own."""
+    root = tmp_path_factory.mktemp("record") / "my project #1 100%20 ü"
+    make_state(root)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def own_settings(monkeypatch):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    yield
+    gc.enable()
+
+
+@pytest.fixture
+def here(project, monkeypatch, request) -> Path:
+    """The project as working directory, its first state on disk, and an experiment named after the test."""
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
+    write_lock(project)
+    return project
+
+
+def rows(root: Path, query: str, *values) -> list[tuple]:
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def runs(root: Path, experiment: str) -> list[str]:
+    query = "SELECT run_uuid FROM runs JOIN experiments USING (experiment_id) WHERE experiments.name = ? ORDER BY rowid"
+    return [run_id for (run_id,) in rows(root, query.replace("rowid", "runs.rowid"), experiment)]
+
+
+def tags(root: Path, run_id: str) -> dict[str, str]:
+    return dict(rows(root, "SELECT key, value FROM tags WHERE run_uuid = ?", run_id))
+
+
+def logged(root: Path, run_id: str) -> list[tuple]:
+    return sorted(rows(root, "SELECT key, step, value, timestamp FROM metrics WHERE run_uuid = ?", run_id))
+
+
+def environment(**changes: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), **changes}
+
+
+def start(root: Path, *code: str, **changes: str) -> "subprocess.Popen[str]":
+    """A process in the project: the stage, or the given Python."""
+    command = [sys.executable, *(("-c", *code) if code else ("-m", "stages.record"))]
+    return subprocess.Popen(
+        command, cwd=root, env=environment(**changes), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+# --- a run ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_holds_everything_about_its_state(here, capsys, request):
+    record.main()
+    assert "recorded run 'my *table*, accuracy 0.7500'" in capsys.readouterr().out
+    (run_id,) = runs(here, request.node.name)
+
+    params = dict(rows(here, "SELECT key, value FROM params WHERE run_uuid = ?", run_id))
+    assert params["train.optimizer.learning_rate"] == "0.1"
+    assert params["train.hidden"] == "[10]"
+    assert params["train.gradient_clip"] == "null"
+    assert params["split.stratified"] == "false"
+    assert not [key for key in params if key.startswith(("record", "gate"))]
+
+    curves: dict[str, list[tuple]] = {}
+    for key, step, value, timestamp in logged(here, run_id):
+        curves.setdefault(key, []).append((step, value, timestamp))
+    assert [value for _, value, _ in curves["train/loss"]] == pytest.approx([2 + 1 / epoch for epoch in range(1, 7)])
+    assert [value for _, value, _ in curves["train/loss_low"]] == pytest.approx([1 / epoch for epoch in range(1, 7)])
+    assert [value for _, value, _ in curves["train/loss_high"]] == [value for _, value, _ in curves["train/loss"]]
+    # Over three replicas, and over the other two, with the same mean, once replica 1 has stopped.
+    means = [1 + 1 / epoch for epoch in range(1, 7)]
+    assert [value for _, value, _ in curves["train/loss_mean"]] == pytest.approx(means)
+    assert {"validation/loss", "validation/loss_mean", "validation/accuracy", "validation/accuracy_high"} <= set(curves)
+    assert [step for step, _, _ in curves["learning_rate"]] == [1, 2, 4, 5, 6]
+    assert len(curves["gradient_norm/layer_1"]) == EPOCHS
+    assert [step for step, _, _ in curves["train/step_loss"]] == list(range(1, EPOCHS * STEPS_PER_EPOCH))
+    # Times follow from the run's start and the length of the training.
+    first, last = curves["train/loss"][0][2], curves["train/loss"][-1][2]
+    started = 1_767_323_045_000
+    assert (first, last) == (started + 5_000, started + 30_000)
+    once = {key: points[0][1] for key, points in curves.items() if len(points) == 1}
+    assert once["test/accuracy"] == 0.75
+    assert (once["test/accuracy_low"], once["test/accuracy_high"]) == (0.5, 0.9)
+    assert once["test/log_loss"] == 0.75
+    assert once["bayes/accuracy"] == 0.8
+    assert once["baseline/majority/accuracy"] == 0.5
+    assert "baseline/majority/log_loss" not in once
+    assert (once["best/epoch"], once["best/validation_loss"]) == (5, 0.25)
+    assert once["test/class/a_b_c___x_/recall"] == 0.75
+
+    folder = here / "mlartifacts" / store.safe_key(request.node.name) / run_id / "artifacts"
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files == {
+        *("params.yaml", "dvc.lock", "model/model.json", "model/model.safetensors"),
+        *("figures/confusion_matrix.png", "figures/loss.png", "tables/classification_report.txt"),
+        *("tables/history.csv", "tables/confusion_matrix.csv", "tables/metrics.json", "tables/baseline.json"),
+        *("environment/packages.txt", "environment/machine.json", *(f"tables/{name}.csv" for name in TABLES)),
+    }
+    assert re.search(r"^torch==\S+$", (folder / "environment/packages.txt").read_text(), re.MULTILINE)
+    machine = json.loads((folder / "environment/machine.json").read_text())
+    assert machine["device"] == "cpu"
+    assert machine["python"]
+    assert machine["torch"]
+    assert machine["cpu"]
+
+    query = (
+        "SELECT datasets.name, digest, dataset_source, dataset_schema, dataset_profile, input_tags.value FROM datasets"
+        " JOIN inputs ON source_id = dataset_uuid JOIN input_tags USING (input_uuid) WHERE destination_id = ?"
+    )
+    inputs = {row[0].rsplit(" ", 1)[1]: row[1:] for row in rows(here, query, run_id)}
+    assert {side: json.loads(row[3])["num_rows"] for side, row in inputs.items()} == {
+        "train": 6,
+        "validation": 2,
+        "test": 4,
+    }
+    digest, source, schema, _, context = inputs["train"]
+    assert digest == md5(here / "data/train.parquet")
+    assert json.loads(source) == {"uri": "data/train.parquet"}
+    assert [column["name"] for column in json.loads(schema)["mlflow_colspec"]] == ["x 1", "größe", "class"]
+    assert context == "training"
+
+    found = tags(here, run_id)
+    fingerprint = (here / ".retrace/recorded").read_text().removesuffix("\n")
+    assert found["retrace.fingerprint"] == fingerprint == parse((here / "dvc.lock").read_text()).fingerprint
+    assert found["retrace.complete"] == "true"
+    assert found["retrace.device"] == "cpu (auto: no CUDA here)"
+    assert found["retrace.times"] == "of the training"
+    assert found["retrace.class.a_b_c___x_"] == ODD_CLASS
+    text = found["mlflow.note.content"]
+    assert "**Test accuracy 0.7500** (95 % interval 0.5000 to 0.9000): 3 of 4 test rows" in text
+    assert "my \\*table\\*" in text
+    assert "mean of its 3 replicas | 0.7000, standard deviation 0.0500" in text
+    assert "| majority | 0.5000 | 0.2500 (95 % interval 0.1000 to 0.4000) |" in text
+    assert "Bayes limit" in text
+    assert "The first run of this experiment." in text
+    assert f"](get-artifact?path=figures%2Fconfusion_matrix.png&run_uuid={run_id})" in text
+    ((status, begin, end),) = rows(here, "SELECT status, start_time, end_time FROM runs WHERE run_uuid = ?", run_id)
+    assert (status, begin, end) == ("FINISHED", started, started + 30_000)
+
+
+def test_the_same_state_is_recorded_once(here, capsys, request):
+    record.main()
+    (run_id,) = runs(here, request.node.name)
+    before = logged(here, run_id), tags(here, run_id)
+    (here / ".retrace/recorded").unlink()
+    capsys.readouterr()
+    record.main()
+    assert "recorded already" in capsys.readouterr().out
+    assert runs(here, request.node.name) == [run_id]
+    assert (logged(here, run_id), tags(here, run_id)) == before
+    assert (here / ".retrace/recorded").exists()
+
+
+def test_a_change_is_a_run_that_says_so_and_the_way_back_is_none(here, request):
+    record.main()
+    write_lock(here, learning_rate=1e-05)
+    record.main()
+    write_lock(here, learning_rate=1e-05, code="2" * 32)
+    record.main()
+    write_lock(here)
+    record.main()
+    first, second, third = runs(here, request.node.name)
+    found = tags(here, second)
+    assert found["mlflow.runName"] == "learning_rate=1e-05, accuracy 0.7500"
+    assert "| train.optimizer.learning\\_rate | 0.1 | 1e-05 |" in found["mlflow.note.content"]
+    assert f"/runs/{first})" in found["mlflow.note.content"]
+    found = tags(here, third)
+    assert found["mlflow.runName"] == (
+        "baseline.py changed, evaluate.py changed, plot.py changed and 2 more, accuracy 0.7500"
+    )
+    assert "learning" not in found["mlflow.note.content"].split("Code:")[1]
+    assert "stages/train.py" in found["mlflow.note.content"]
+
+
+def test_nothing_that_is_secret_or_personal_is_recorded(here, request):
+    record.main()
+    (run_id,) = runs(here, request.node.name)
+    found = {**tags(here, run_id)}
+    folder = here / "mlartifacts" / store.safe_key(request.node.name) / run_id
+    content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    content += json.dumps(found).encode()
+    for word in (SECRET, str(here), str(ROOT), socket.gethostname()):
+        assert word.encode() not in content
+
+
+def test_git_tells_commit_and_uncommitted_changes_and_the_committed_state_names_the_run(tmp_path, monkeypatch):
+    make_state(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@y"]
+    (tmp_path / ".gitignore").write_text("/data/\n/models/\n/.retrace/\n/mlflow.db\n/mlartifacts/\n")
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    (tmp_path / "reports/metrics.json").write_text((tmp_path / "reports/metrics.json").read_text() + "\n")
+    write_lock(tmp_path)
+    record.main()
+    (run_id,) = runs(tmp_path, "retrace")
+    assert tags(tmp_path, run_id)["mlflow.source.git.commit"] == head
+    # What the pipeline writes, dvc.lock and its outs, is no change.
+    assert tags(tmp_path, run_id)["retrace.uncommitted_changes"] == "false"
+    with open("params.yaml", "a") as file:
+        file.write("\n")
+    write_lock(tmp_path, learning_rate=0.5)
+    record.main()
+    write_lock(tmp_path, learning_rate=0.25)
+    record.main()
+    _, second, third = runs(tmp_path, "retrace")
+    assert tags(tmp_path, second)["retrace.uncommitted_changes"] == "true"
+    # Against the committed state, not against the run before.
+    assert tags(tmp_path, third)["mlflow.runName"] == "learning_rate=0.25, accuracy 0.7500"
+    assert "| 0.5 | 0.25 |" in tags(tmp_path, third)["mlflow.note.content"]
+
+
+def test_a_model_of_another_training_gets_the_times_of_the_replay(here, request):
+    clock = here / ".retrace/train.json"
+    text = clock.read_text()
+    try:
+        clock.write_text(text.replace('"model": "', '"model": "0'))
+        before = time.time_ns() // 1_000_000
+        record.main()
+    finally:
+        clock.write_text(text)
+    (run_id,) = runs(here, request.node.name)
+    assert tags(here, run_id)["retrace.times"] == "of the recording"
+    assert "those of the training are not known" in tags(here, run_id)["mlflow.note.content"]
+    ((begin, end),) = rows(here, "SELECT start_time, end_time FROM runs WHERE run_uuid = ?", run_id)
+    assert before <= begin <= end
+
+
+def test_a_file_that_dvc_lock_does_not_describe_is_not_recorded(tmp_path, monkeypatch):
+    make_state(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "reports/metrics.json"
+    path.write_text(path.read_text().replace("0.75", "0.99"))
+    with pytest.raises(Fault, match=r"reports/metrics\.json is not the file that dvc\.lock describes") as caught:
+        record.main()
+    assert caught.value.status == BAD_DATA
+    assert not (tmp_path / "mlflow.db").exists()
+    (tmp_path / "dvc.lock").write_text("stages:\n<<<<<<< HEAD\n  a: 1\n")
+    with pytest.raises(Fault, match=r"dvc\.lock cannot be read .* git checkout dvc\.lock"):
+        record.main()
+
+
+# --- interrupted, together, elsewhere -------------------------------------------------------------------------------
+
+# What a process would import is there before it forks: a test is of what comes after, and takes a second less for it.
+FORKS = """
+import os, signal, sys
+from stages import record
+from stages.tracking import replay, store
+store.load()
+import mlflow.store.tracking.sqlalchemy_store
+from mlflow.tracking import MlflowClient
+def child(act):
+    if (pid := os.fork()) == 0:
+        try:
+            act()
+        except BaseException as error:
+            print(error, file=sys.stderr)
+            os._exit(1)
+        sys.stdout.flush()
+        os._exit(0)
+    return pid
+def ended(pid):
+    return os.waitpid(pid, 0)[1]
+"""
+
+# A child for each moment is killed there; a second one then records the same state again.
+KILLER = """
+replay.METRICS_AT_ONCE = 40
+def killed(name, count):
+    original, calls = getattr(MlflowClient, name), [0]
+    def hooked(*arguments, **keywords):
+        calls[0] += 1
+        result = original(*arguments, **keywords)
+        if calls[0] == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    setattr(MlflowClient, name, hooked)
+    record.main()
+for moment in sys.argv[1:]:
+    name, count = moment.split(":")
+    os.environ["MLFLOW_EXPERIMENT_NAME"] = moment
+    assert ended(child(lambda: killed(name, int(count)))) == signal.SIGKILL, moment
+    assert ended(child(record.main)) == 0, moment
+"""
+
+TOGETHER = """
+pids = [child(record.main) for _ in range(4)]
+assert [ended(pid) for pid in pids] == [0] * 4
+os.remove("mlflow.db")
+os.remove(".retrace/recorded")
+# What a deleted store left beside it must not spoil the new one.
+open("mlflow.db-journal", "wb").write(b"left over")
+assert ended(child(record.main)) == 0
+"""
+
+MOMENTS = ("create_run:1", "log_batch:3", "log_artifact:3", "set_terminated:1")
+
+
+def test_a_run_that_was_killed_is_completed_and_not_doubled(here, request):
+    record.main()
+    (whole,) = runs(here, request.node.name)
+    process = start(here, FORKS + KILLER, *MOMENTS)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    for moment in MOMENTS:
+        (run_id,) = runs(here, moment)
+        assert logged(here, run_id) == logged(here, whole), moment
+        assert tags(here, run_id)["retrace.complete"] == "true"
+        assert rows(here, "SELECT COUNT(*) FROM inputs WHERE destination_id = ?", run_id) == [(3,)]
+        folder, other = (here / "mlartifacts" / store.safe_key(name) for name in (moment, request.node.name))
+        assert len(list(folder.rglob("*"))) == len(list(other.rglob("*")))
+
+
+def test_four_processes_that_first_open_the_store_together_make_one_run_and_a_deleted_store_is_filled_again(tmp_path):
+    make_state(tmp_path)
+    process = start(tmp_path, FORKS + TOGETHER)
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert [("already" in line) for line in out.splitlines()] == [False, True, True, True, False]
+    (run_id,) = runs(tmp_path, "retrace")
+    assert tags(tmp_path, run_id)["retrace.complete"] == "true"
+    assert (tmp_path / ".retrace/recorded").exists()
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_an_experiment_of_dvc_lands_in_the_projects_store(here, tmp_path, monkeypatch, request):
+    make_state(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("DVC_ROOT", str(here))
+    monkeypatch.setenv("DVC_EXP_NAME", "lofty-newt")
+    record.main()
+    (run_id,) = runs(here, request.node.name)
+    assert tags(here, run_id)["retrace.dvc_experiment"] == "lofty-newt"
+    assert tags(here, run_id)["mlflow.runName"] == "lofty-newt: my *table*, accuracy 0.7500"
+    left = {path.name for path in (tmp_path / "elsewhere").iterdir()}
+    assert left == {"data", "models", "reports", "params.yaml", "dvc.lock", ".retrace"}
+
+
+# --- stores that cannot be used -------------------------------------------------------------------------------------
+
+
+class Server(HTTPServer):
+    """Answers /health with one status and all else with another, or, where that is None, not at all."""
+
+    def __init__(self, health: int | None, other: int | None):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.health, self.other = health, other
+        self.closing = threading.Event()
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.closing.set()
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def answer(self):
+        status = self.server.health if self.path.startswith("/health") else self.server.other
+        if status is None:
+            self.server.closing.wait(30)
+            return
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_POST = answer  # noqa: N815
+
+    def log_message(self, *_):
+        pass
+
+
+# The last two are up at first and fail once the recording is under way.
+@pytest.mark.parametrize(
+    ("health", "other", "words"),
+    [
+        (500, 500, "answers with HTTP status 500"),
+        (None, None, "does not answer within 3 s"),
+        (200, 500, "500 error"),
+        (200, None, "timed out"),
+        (404, 401, "401"),
+    ],
+)
+def test_a_server_that_fails_costs_seconds_and_one_line(here, monkeypatch, capfd, health, other, words):
+    with Server(health, other) as server:
+        uri = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.replace("//", f"//me:{SECRET}@"))
+        (here / ".retrace/recorded").unlink(missing_ok=True)
+        begin = time.monotonic()
+        with pytest.raises(Fault) as caught:
+            record.main()
+        assert time.monotonic() - begin < 7  # and 3 for a process that is not yet running
+    line = str(caught.value)
+    assert caught.value.status == MACHINE_FAULT
+    assert "\n" not in line
+    assert line.startswith(f"record: tracking store {uri}: ")
+    assert line.endswith("all results are safe in their files, and the next `dvc repro` records them")
+    assert words in line
+    assert SECRET not in line
+    assert capfd.readouterr() == ("", "")
+    assert not (here / ".retrace/recorded").exists()
+
+
+def test_the_stage_ends_with_status_4_when_the_server_is_down(here):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    begin = time.monotonic()
+    process = start(here, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
+    out, errors = process.communicate(timeout=30)
+    assert time.monotonic() - begin < 10
+    assert (process.returncode, out) == (MACHINE_FAULT, "")
+    assert errors.count("\n") == 1
+    assert f"http://127.0.0.1:{port}: does not answer" in errors
+
+
+def corrupt(database: Path) -> None:
+    database.write_bytes(os.urandom(20_000))
+
+
+def truncate(database: Path) -> None:
+    database.write_bytes(database.read_bytes()[:5000])
+
+
+def make_read_only(database: Path) -> None:
+    # SQLite takes a file whose format says "written by a later version" for read-only, even when root asks.
+    content = bytearray(database.read_bytes())
+    content[18] = 3
+    database.write_bytes(content)
+
+
+def make_newer(database: Path) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+        connection.execute("DROP TABLE latest_metrics")
+
+
+def make_older(database: Path) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'df50e92ffc5e'")
+        connection.execute("DROP TABLE datasets")
+
+
+def make_foreign(database: Path) -> None:
+    database.unlink()
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE shopping (item TEXT)")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (corrupt, "file is not a database"),
+        (truncate, "malformed"),
+        (make_read_only, "readonly"),
+        (make_newer, "a newer MLflow than"),
+        (make_older, "an older MLflow made it.*mlflow db upgrade"),
+        (make_foreign, "no such table: alembic_version"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_one_line_and_stays_as_it_is(
+    here, tmp_path, monkeypatch, capfd, request, spoil, words
+):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "any")
+    if not (here / "mlflow.db").exists():
+        record.main()
+    database = tmp_path / "mlflow.db"
+    database.write_bytes((here / "mlflow.db").read_bytes())
+    spoil(database)
+    before = md5(database)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    capfd.readouterr()
+    with pytest.raises(Fault, match=words) as caught:
+        record.main()
+    assert caught.value.status == MACHINE_FAULT
+    assert "\n" not in str(caught.value)
+    assert str(database) in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+    assert md5(database) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+# --- words and numbers ----------------------------------------------------------------------------------------------
+
+
+def test_keys_from_names_are_safe_and_each_its_own():
+    names = ["plain", "Plain", "a/b", "a_b", "..", "", "ein größerer Name", "a\nb", "x" * 300, "x" * 299, "1<2>"]
+    keys = points.safe_keys(names)
+    assert len({key.casefold() for key in keys.values()}) == len(names)
+    from mlflow.utils.validation import _validate_metric_name
+
+    for key in keys.values():
+        _validate_metric_name(f"test/class/{key}/precision")
+        assert len(key) < 90
+    assert keys["plain"] == "plain"
+    assert keys["ein größerer Name"] == "ein größerer Name"
+
+
+def test_a_long_curve_is_thinned_evenly_and_keeps_its_end(monkeypatch):
+    monkeypatch.setattr(points, "MOST_POINTS", 10)
+    assert points.thin(10).tolist() == list(range(10))
+    assert points.thin(25).tolist() == [0, 3, 6, 9, 12, 15, 18, 21, 24]
+    assert points.thin(0).tolist() == []
+
+
+def test_a_name_is_short_but_not_ambiguous():
+    names = ["train.seed", "split.seed", "train.optimizer.name", "train.schedule.name", "train.init"]
+    short = ["train.seed", "split.seed", "optimizer.name", "schedule.name", "init"]
+    assert describe.short_names(names) == dict(zip(names, short, strict=True))
+
+
+def test_names_cannot_write_markdown():
+    text = describe.escape("x](http://evil) <script>|`a`\n# big **b** $y$ ~z~ &lt;")
+    assert "\n" not in text
+    assert "<" not in text
+    assert not re.search(r"(?<!\\)[\[\]()|`*#$~]", text)
+
+
+def test_the_fingerprint_is_of_what_makes_the_result_and_of_nothing_else(here):
+    text = (here / "dvc.lock").read_text()
+    lock = parse(text)
+    for old, new in (("size: 1\n", "size: 2\n"), ("path: params.yaml\n", "path: other\n")):
+        assert old in text
+        assert parse(text.replace(old, new)).fingerprint == lock.fingerprint
+    for old, new in (("11111111", "11111112"), ("epochs: 100", "epochs: 101"), ("-m stages.plot", "-m stages.plo")):
+        assert old in text
+        assert parse(text.replace(old, new)).fingerprint != lock.fingerprint
+    changes = compare(lock, parse(text.replace("dropout: 0.0", "dropout: 0")))
+    assert changes.params == {"train.dropout": ("0.0", "0")}
+
+
+# --- in a browser ---------------------------------------------------------------------------------------------------
+
+
+def fetch(url: str, **headers: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, b""
+
+
+def test_ui_serves_the_runs_to_this_machine_only_and_ends_with_its_processes(here, request):
+    record.main()
+    (run_id,) = runs(here, request.node.name)
+    process = start(here, "from commands.ui import main; from stages.process.run import run; run(main)")
+    try:
+        line = process.stdout.readline()
+        found = re.fullmatch(r"ui: (http://127\.0\.0\.1:\d+)/#/experiments/(\d+)/runs\?workflowType=\S+ .*\n", line)
+        assert found, line + process.stderr.read()
+        base = found[1]
+        status, page = fetch(base)
+        assert status == 200
+        assert b"<title>MLflow</title>" in page
+        status, answer = fetch(f"{base}/api/2.0/mlflow/experiments/get?experiment_id={found[2]}")
+        assert json.loads(answer)["experiment"]["name"] == request.node.name
+        picture = f"{base}/get-artifact?path=figures%2Fconfusion_matrix.png&run_uuid={run_id}"
+        assert fetch(picture) == (200, PNG)
+        assert fetch(base, Host="10.evil.com")[0] == 403
+        assert fetch(picture, Host="10.evil.com")[0] == 403
+        (group,) = {pid for pid, parent in processes().items() if parent == process.pid}
+        members = family(group)
+        assert len(members) <= 3
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+    assert not members & set(processes())
+
+
+def processes() -> dict[int, int]:
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return {int(pid): int(parent) for pid, parent in (line.split() for line in listed.splitlines())}
+
+
+def family(pid: int) -> set[int]:
+    parents = processes()
+    members = {pid}
+    while more := {child for child, parent in parents.items() if parent in members} - members:
+        members |= more
+    return members
+
+
+def test_ui_says_what_to_run_first(tmp_path, monkeypatch, here):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    with pytest.raises(Fault, match=r"has no runs of experiment .* yet; run: make run") as caught:
+        ui.main()
+    assert caught.value.status == MACHINE_FAULT
+    assert list(tmp_path.iterdir()) == []
