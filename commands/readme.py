@@ -103,8 +103,9 @@ def filled(text: str) -> str:
     }
     for name, part in parts.items():
         pattern = rf"(<!-- {name}: make readme -->\n).*?(<!-- /{name} -->)"
-        text, count = re.subn(pattern, lambda match, part=part: f"{match[1]}{part}\n{match[2]}", text, flags=re.DOTALL)
-        assert count == 1, f"{README} must have one part marked {name}"
+        match = re.search(pattern, text, flags=re.DOTALL)
+        assert match, f"{README} must have a part marked {name}"
+        text = f"{text[: match.start()]}{match[1]}{part}\n{match[2]}{text[match.end() :]}"
     return text
 
 

@@ -146,6 +146,7 @@ def _leaves(content: Any) -> Iterator[Any]:
 
 def _command(command: list[str], folder: Path, show: bool = False) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     try:
         done = subprocess.run(
             command, cwd=folder, env=environment, text=True, check=False, stdout=None if show else subprocess.PIPE

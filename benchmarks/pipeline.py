@@ -1,0 +1,73 @@
+"""Seconds of whole runs: `dvc repro` in its states, against a plain script and against a graph that does nothing."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.measure import interleaved
+
+ROUNDS = 3
+STAGES = ("validate", "create", "split", "baseline", "train", "evaluate", "plot", "record")
+
+
+def main(root: Path, folder: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Median seconds of each kind of run, and of the import of each stage."""
+    clone, empty, plain = folder / "clone", folder / "empty", folder / "plain"
+    _run(["git", "clone", "--quiet", str(root), str(clone)], folder)
+    for name in (empty, plain):
+        name.mkdir()
+    stages = "".join(f"  stage_{index}:\n    cmd: 'true'\n    outs: []\n" for index in range(len(STAGES)))
+    (empty / "dvc.yaml").write_text("stages:\n" + stages.replace("    outs: []\n", "    deps: [dvc.yaml]\n"))
+    _run([sys.executable, "-m", "dvc", "init", "--quiet", "--no-scm"], empty)
+    _run([sys.executable, "-m", "dvc", "repro", "--quiet"], empty)
+    _repro(clone)()
+    params = clone / "params.yaml"
+    dpi = [90]
+
+    def plot_key() -> float:
+        dpi[0] += 1
+        params.write_text(re.sub(r"dpi: \d+", f"dpi: {dpi[0]}", params.read_text()))
+        return _repro(clone)()
+
+    runs = interleaved(
+        {
+            "plain script": _timed([sys.executable, str(root / "benchmarks" / "plain_script.py"), str(plain)], plain),
+            "everything": _repro(clone, "--force", "--no-run-cache"),
+            "nothing": _repro(clone),
+            "true stages": _repro(empty),
+            "plot key": plot_key,
+        },
+        ROUNDS,
+    )
+    code = "import time; t = time.perf_counter(); import stages.{}; print(time.perf_counter() - t)"
+
+    def importing(stage: str) -> Callable[[], float]:
+        return lambda: float(_run([sys.executable, "-c", code.format(stage)], clone))
+
+    return runs, interleaved({stage: importing(stage) for stage in STAGES}, ROUNDS)
+
+
+def _repro(folder: Path, *options: str) -> Callable[[], float]:
+    return _timed([sys.executable, "-m", "dvc", "repro", "--quiet", *options], folder)
+
+
+def _timed(command: list[str], folder: Path) -> Callable[[], float]:
+    def measure() -> float:
+        started = time.perf_counter()
+        _run(command, folder)
+        return time.perf_counter() - started
+
+    return measure
+
+
+def _run(command: list[str], folder: Path) -> str:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+    kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    done = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout

@@ -1,0 +1,88 @@
+"""`make bench`: measure the speed side by side into benchmarks/results.md; `make readme` takes its table from there.
+
+Timings are noisy: contestants take turns in one run, medians are compared, and ratios are what counts.
+"""
+
+import platform
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import pipeline, rows, training
+from stages.files.atomic import write_text
+from stages.process.run import run
+
+RESULTS = Path("benchmarks/results.md")
+
+
+def table(header: list[str], lines: list[list[str]]) -> str:
+    rule = ["---" if index == 0 else "---:" for index in range(len(header))]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *lines])
+
+
+def judged(name: str, ours: float, theirs: float, ratio: float, bar: str, unit: str, good: bool) -> list[str]:
+    scale = {"us": 1e6, "s": 1}[unit]
+    return [
+        name,
+        f"{ours * scale:,.1f} {unit}",
+        f"{theirs * scale:,.1f} {unit}",
+        f"{ratio:.2f} x",
+        f"{bar} {'yes' if good else '**no**'}",
+    ]
+
+
+def main() -> None:
+    root = Path.cwd()
+    steps = training.main()
+    lines = []
+    for replicas, other, bar in (
+        (1, "textbook", 2.5),
+        (8, "textbook", 12),
+        (32, "textbook", 35),
+        (8, "scikit-learn", 3),
+    ):
+        ours = steps[f"{replicas} replicas"] / replicas
+        ratio = steps[other] / ours
+        name = f"one step per replica, {replicas} replicas, against {other}"
+        lines.append(judged(name, ours, steps[other], ratio, f"at least {bar:g} x:", "us", ratio >= bar))
+    with tempfile.TemporaryDirectory(prefix="retrace bench ") as folder:
+        runs, imports = pipeline.main(root, Path(folder))
+        growth, libraries = rows.main(root, Path(folder))
+    for name, whole, against, most in (
+        ("`dvc repro`, nothing cached, against the plain script", "everything", "plain script", 2.0),
+        ("`dvc repro`, nothing to do, against `true` stages", "nothing", "true stages", 1.5),
+        ("one `plot` key changed, against the full run", "plot key", "everything", 0.4),
+    ):
+        ratio = runs[whole] / runs[against]
+        lines.append(judged(name, runs[whole], runs[against], ratio, f"at most {most:g} x:", "s", ratio <= most))
+    comparison = table(["what", "Retrace", "other", "ratio", "bar"], lines)
+    sizes = table(
+        ["training rows", "seconds", "microseconds a row", "peak memory", "over the libraries", "x training tensors"],
+        [
+            [
+                f"{result.rows:,}",
+                f"{result.seconds:.2f}",
+                f"{result.seconds / result.rows * 1e6:.2f}",
+                f"{result.peak / 2**20:,.0f} MiB",
+                f"{(result.peak - libraries) / 2**20:,.0f} MiB",
+                f"{(result.peak - libraries) / (result.rows * rows.ROW_BYTES):.1f}",
+            ]
+            for result in growth
+        ],
+    )
+    seconds = table(["stage", "seconds to import"], [[name, f"{value:.2f}"] for name, value in imports.items()])
+    machine = (
+        f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, torch {version('torch')},"
+        f" DVC {version('dvc')}, MLflow {version('mlflow')}"
+    )
+    write_text(
+        RESULTS,
+        f"# Speed\n\nWritten by `make bench` on {machine}. Medians of interleaved runs; the ratios are what counts.\n\n"
+        f"{comparison}\n\n`train`, one epoch in batches of 4,096, 8 replicas:\n\n{sizes}\n\n"
+        f"Imports, the floor under each stage's time:\n\n{seconds}\n",
+    )
+    print(RESULTS.read_text())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,582 @@
+"""The contracts that keep the graph honest (README, "How it was tested"): asked of the code, of DVC and of real runs.
+
+Each check is a function of a folder, so that the negative controls at the end can break a copy and see it go red.
+"""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import networkx
+import pytest
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+
+from stages.params import reader
+from tests.conftest import ROOT
+
+STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
+
+# A project that runs in seconds: the shipped params.yaml with these changes.
+TINY = {
+    "create.rows": 400,
+    "split.test_size": 0.25,
+    "train.replicas": 2,
+    "train.epochs": 3,
+    "train.optimizer.learning_rate": 0.3,
+    "evaluate.resamples": 100,
+    "evaluate.grid": 10,
+    "plot.dpi": 50,
+    "plot.points": 50,
+    "plot.smoothing": 3,
+    "baseline.boosting_iterations": 5,
+}
+
+# What the stages may read beside their deps: their own section, and for `record` the graph's own ledger.
+LEDGER = {"params.yaml", "dvc.lock"}
+# What they may write beside their outs: the clock of the training, the tracking store and its lock.
+SIDE_FILES = re.compile(r"\.retrace/(train\.json|.*lock)|mlflow\.db.*|mlartifacts/.*|mlruns/.*")
+
+
+def copy_project(folder: Path, changes: dict[str, Any]) -> Path:
+    """The working tree as a repository of its own (as a clone of it would be), with params.yaml changed."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file() and not (ROOT / name).is_symlink():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    turn(folder, changes)
+    for command in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", "--all"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message=tiny"],
+    ):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
+def turn(folder: Path, changes: dict[str, Any]) -> None:
+    """Change dotted keys of the folder's params.yaml, keeping its comments."""
+    yaml = YAML()
+    content = yaml.load(folder / "params.yaml")
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        place = content
+        for parent in parents:
+            place = place[parent]
+        assert last in place, key
+        place[last] = value
+    yaml.dump(content, folder / "params.yaml")
+
+
+def environment() -> dict[str, str]:
+    """This one's, without what would lead a run to somebody else's store; `python` is the python of the tests."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"}
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+
+
+def repro(folder: Path) -> list[str]:
+    """`dvc repro`; the stages that ran, in order."""
+    done = run(folder, "-m", "dvc", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return re.findall(r"^Running stage '(\w+)'", done.stdout, re.MULTILINE)
+
+
+def graph(folder: Path) -> dict[str, Any]:
+    return YAML(typ="safe").load((folder / "dvc.yaml").read_text())["stages"]
+
+
+def paths(entries: list[Any]) -> list[str]:
+    """deps or outs of dvc.yaml, whose entries are paths or {path: options}."""
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def outs(stage: dict[str, Any]) -> set[str]:
+    return {path for kind in ("outs", "metrics", "plots") for path in paths(stage.get(kind, []))}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A tiny project in a path with a space, after its first `dvc repro`."""
+    folder = copy_project(tmp_path_factory.mktemp("a project") / "tiny one", TINY)
+    assert sorted(repro(folder)) == sorted(STAGES)
+    return folder
+
+
+@pytest.fixture
+def restored(finished) -> Iterator[Path]:
+    """The finished project, its params.yaml put back afterwards."""
+    text = (finished / "params.yaml").read_text()
+    yield finished
+    (finished / "params.yaml").write_text(text)
+
+
+# --- 1: imports = deps ----------------------------------------------------------------------------------------------
+
+
+def code_files(folder: Path, stage: str) -> set[str]:
+    """Files of the repository that the stage reaches by import, at any depth, also inside functions."""
+    reached: set[str] = set()
+    waiting = [f"stages/{stage}.py"]
+    while waiting:
+        path = waiting.pop()
+        if path in reached:
+            continue
+        reached.add(path)
+        modules: set[str] = set()
+        for node in ast.walk(ast.parse((folder / path).read_text())):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert not node.level, f"{path} has a relative import"
+                modules |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+        for module in modules:
+            parts = module.split(".")
+            packages = ["/".join([*parts[:end], "__init__.py"]) for end in range(1, len(parts) + 1)]
+            waiting += [file for file in (*packages, "/".join(parts) + ".py") if (folder / file).is_file()]
+    return reached
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_code_a_stage_imports_is_the_code_in_its_deps(stage):
+    declared = {path for path in paths(graph(ROOT)[stage]["deps"]) if path.endswith(".py")}
+    assert declared == code_files(ROOT, stage)
+
+
+def test_stages_do_not_import_each_other_and_packages_import_no_stage():
+    for stage in STAGES:
+        others = code_files(ROOT, stage) & {f"stages/{name}.py" for name in STAGES}
+        assert others == {f"stages/{stage}.py"}
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [("torch", {"train", "evaluate"}), ("mlflow", {"record"}), ("matplotlib", {"plot"})],
+)
+def test_heavy_libraries_are_imported_where_they_are_needed_and_nowhere_else(library, allowed):
+    importing = set()
+    for stage in STAGES:
+        for path in code_files(ROOT, stage):
+            if re.search(rf"^\s*(import|from) {library}\b", (ROOT / path).read_text(), re.MULTILINE):
+                importing.add(stage)
+    assert importing == allowed
+
+
+def test_graph_and_files_name_the_same_stages():
+    mains = {path.stem for path in (ROOT / "stages").glob("*.py")}
+    assert list(graph(ROOT)) == STAGES
+    assert mains == set(STAGES)
+    assert set(STAGES) - {"validate"} | {"gate"} == set(YAML(typ="safe").load(ROOT / "params.yaml"))
+    assert {f"tests/test_{stage}.py" for stage in STAGES} <= {
+        f"tests/{path.name}" for path in (ROOT / "tests").iterdir()
+    }
+    assert all(stage["desc"] for stage in graph(ROOT).values())
+
+
+# --- 2: params = own section ----------------------------------------------------------------------------------------
+
+
+def test_each_stage_declares_its_own_section_and_no_other():
+    for name, stage in graph(ROOT).items():
+        assert stage.get("params", []) == ([] if name == "validate" else [name])
+        assert name == "validate" or "data/params.ok" in stage["deps"], "every stage waits for the receipt"
+
+
+# --- 5, and 2 and 6 in a run of its own: a stage alone with what it declares ----------------------------------------
+
+WATCH = """
+import runpy, sys
+from pathlib import Path
+here, log = str(Path.cwd()), open(sys.argv[1], "w")
+def watch(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes)):
+        name = arguments[0] if isinstance(arguments[0], str) else arguments[0].decode()
+        path = str(Path(here, name))
+        if path.startswith(here) and not (arguments[2] or 0) & 3:  # opened for reading only
+            print(path[len(here) + 1:], file=log, flush=True)
+sys.addaudithook(watch)
+sys.argv = [sys.argv[2]]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+def run_alone(finished: Path, stage: str, folder: Path) -> tuple[set[str], set[str]]:
+    """Run the stage in a folder that has its deps and its section and nothing else; data it read, files it wrote."""
+    declared = graph(finished)[stage]
+    given = set(paths(declared["deps"])) | ({"dvc.lock"} if stage == "record" else set())
+    for name in given:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(finished / name, folder / name)
+    if stage != "validate":
+        yaml = YAML()
+        section = {stage: yaml.load(finished / "params.yaml")[stage]}
+        yaml.dump(section, folder / "params.yaml")
+    before = {path for path in folder.rglob("*") if path.is_file()}
+    log = folder.with_suffix(".log")
+    done = run(folder, "-B", "-c", WATCH, str(log), f"stages.{stage}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    data = {name for name in given if not name.endswith(".py")}
+    read = set(log.read_text().splitlines()) & data
+    after = {path for path in folder.rglob("*") if path.is_file()}
+    written = {path.relative_to(folder).as_posix() for path in after - before}
+    return read, {name for name in written if not SIDE_FILES.fullmatch(name) and "__pycache__" not in name}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_its_deps_and_writes_its_outs_and_nothing_else(stage, finished, tmp_path):
+    """It has nothing else to read, so that a missing dep would stop it; the same state gives the same bytes."""
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    read, written = run_alone(finished, stage, folder)
+    declared = graph(finished)[stage]
+    data = {path for path in paths(declared["deps"]) if not path.endswith(".py")} - {"data/params.ok"}
+    assert data - read == set(), "declared, but never read"
+    assert written == outs(declared)
+    for name in written:
+        assert (folder / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_commands_are_plain_and_nothing_is_interpolated():
+    text = (ROOT / "dvc.yaml").read_text()
+    assert "${" not in text
+    for name, stage in graph(ROOT).items():
+        assert stage["cmd"] == f"python -m stages.{name}"
+        for path in (*paths(stage["deps"]), *outs(stage)):
+            assert not Path(path).is_absolute()
+            assert ".." not in Path(path).parts
+
+
+def test_every_out_is_ignored_by_git_or_meant_for_it():
+    """DVC writes .gitignore entries after a first success only: a clone would show outputs as untracked until then."""
+    for name, stage in graph(ROOT).items():
+        for kind in ("outs", "metrics", "plots"):
+            for entry in stage.get(kind, []):
+                path, cached = (entry, True) if isinstance(entry, str) else (next(iter(entry)), False)
+                ignored = (
+                    subprocess.run(["git", "check-ignore", "--quiet", path], cwd=ROOT, check=False).returncode == 0
+                )
+                assert ignored == (cached or name == "record"), path
+
+
+# --- 3: the rerun table ---------------------------------------------------------------------------------------------
+
+
+def rerun_table() -> dict[str, set[str]]:
+    """The README's table: section -> stages that rerun."""
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    header = re.search(r"^\| change in section \|(.*)\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert header, "the README has no rerun table"
+    names = [name.strip() for name in header[1].split("|")]
+    return {
+        section: {name for name, mark in zip(names, marks.split("|"), strict=True) if mark.strip()}
+        for section, marks in rows
+        if marks.count("|") == len(names) - 1
+    }
+
+
+def stale(folder: Path) -> set[str]:
+    """The stages that DVC would run, by its own account: those that changed, and what depends on them.
+
+    `validate` depends on params.yaml and its receipt never changes, so that what follows it stays as it is.
+    """
+    repo = Repo(str(folder))
+    try:
+        directly = {name.rsplit(":", 1)[-1] for name in repo.status()}
+        edges = networkx.DiGraph()
+        for stage in repo.index.graph.nodes:
+            edges.add_edges_from((upstream.name, stage.name) for upstream in repo.index.graph.successors(stage))
+        followers = {name for start in directly - {"validate"} for name in networkx.descendants(edges, start)}
+        return directly | followers
+    finally:
+        repo.close()
+
+
+def other(value: Any) -> Any:
+    """Another value of the same kind; DVC compares values and knows nothing of rules."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return [*value, 1] if isinstance(value, list) else f"{value}x"
+
+
+def test_each_parameter_reruns_exactly_the_stages_that_the_readme_says(restored):
+    table = rerun_table()
+    values = YAML(typ="safe").load(restored / "params.yaml")
+    assert stale(restored) == set()
+    assert set(table) == set(values)
+    for key, value in reader.leaves(values):
+        turn(restored, {key: other(value)})
+        assert stale(restored) == table[key.split(".")[0]], key
+        turn(restored, {key: value})
+    (restored / "params.yaml").write_text("# a comment\n" + (restored / "params.yaml").read_text())
+    assert stale(restored) == {"validate"}
+
+
+# --- 4: no dead knob ------------------------------------------------------------------------------------------------
+
+# Another value for each parameter, and, after it, the setting in which it acts.
+KNOBS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "create.dataset": ("moons", {}),
+    "create.rows": (300, {}),
+    "create.seed": (27, {}),
+    "create.circles.noise": (0.06, {}),
+    "create.circles.factor": (0.7, {}),
+    "create.moons.noise": (0.3, {"create.dataset": "moons"}),
+    "create.blobs.classes": (4, {"create.dataset": "blobs"}),
+    "create.blobs.features": (3, {"create.dataset": "blobs"}),
+    "create.blobs.spread": (2.0, {"create.dataset": "blobs"}),
+    "create.spirals.classes": (3, {"create.dataset": "spirals"}),
+    "create.spirals.turns": (2.0, {"create.dataset": "spirals"}),
+    "create.spirals.noise": (0.1, {"create.dataset": "spirals"}),
+    "create.xor.noise": (0.3, {"create.dataset": "xor"}),
+    "create.gaussians.features": (3, {"create.dataset": "gaussians"}),
+    "create.gaussians.distance": (3.0, {"create.dataset": "gaussians"}),
+    "create.classification.classes": (4, {"create.dataset": "classification"}),
+    "create.classification.features": (9, {"create.dataset": "classification"}),
+    "create.classification.informative": (5, {"create.dataset": "classification"}),
+    "create.classification.separation": (2.0, {"create.dataset": "classification"}),
+    "create.classification.flipped": (0.2, {"create.dataset": "classification"}),
+    "split.test_size": (0.3, {}),
+    "split.validation_size": (0.2, {}),
+    "split.seed": (27, {}),
+    "split.stratified": (True, {}),
+    "baseline.regularization": (0.01, {}),
+    "baseline.boosting_iterations": (1, {}),
+    "train.replicas": (3, {}),
+    "train.seed": (27, {}),
+    "train.device": ("cpu", {}),
+    "train.tf32": (True, {}),
+    "train.scaling": ("standard", {}),
+    "train.hidden": ([5, 5], {}),
+    "train.activation": ("tanh", {}),
+    "train.dropout": (0.5, {}),
+    "train.init": ("normal", {}),
+    "train.init_scale": (0.5, {"train.init": "normal"}),
+    "train.loss": ("mean_squared_error", {}),
+    "train.label_smoothing": (0.1, {}),
+    "train.optimizer.name": ("adam", {}),
+    "train.optimizer.learning_rate": (0.2, {}),
+    "train.optimizer.momentum": (0.5, {}),
+    "train.optimizer.nesterov": (True, {"train.optimizer.momentum": 0.5}),
+    "train.optimizer.weight_decay": (0.1, {}),
+    "train.schedule.name": ("cosine", {}),
+    "train.schedule.step_epochs": (1, {"train.schedule.name": "step"}),
+    "train.schedule.gamma": (0.5, {"train.schedule.name": "exponential"}),
+    "train.schedule.warmup_epochs": (2, {}),
+    "train.gradient_clip": (0.01, {}),
+    "train.batch_size": (32, {}),
+    "train.epochs": (4, {}),
+    "train.patience": (1, {"train.epochs": 30, "train.optimizer.learning_rate": 1.0}),
+    "evaluate.threshold": (0.6, {}),
+    "evaluate.confidence": (0.9, {}),
+    "evaluate.resamples": (150, {}),
+    "evaluate.seed": (27, {}),
+    "evaluate.calibration_bins": (5, {}),
+    "evaluate.grid": (12, {}),
+    "plot.dpi": (60, {}),
+    "plot.points": (20, {}),
+    "plot.smoothing": (5, {}),
+    "record.experiment": ("another", {}),
+    "gate.min_accuracy": (0.01, {}),
+}
+
+
+def bytes_of(folder: Path, stage: str, changes: dict[str, Any]) -> dict[str, bytes]:
+    """All that the stage writes under these changes, run in this process on the finished project's data."""
+    import importlib
+
+    turn(folder, changes)
+    importlib.import_module(f"stages.{stage}").main()
+    return {name: (folder / name).read_bytes() for name in outs(graph(folder)[stage])}
+
+
+@pytest.fixture(scope="module")
+def workbench(finished, tmp_path_factory) -> Path:
+    return Path(shutil.copytree(finished, tmp_path_factory.mktemp("bench") / "copy"))
+
+
+def test_every_parameter_has_its_knob_tested():
+    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    assert set(KNOBS) == {key for key, _ in reader.leaves(values)}
+
+
+@pytest.mark.parametrize("key", [key for key in KNOBS if not key.startswith(("record.", "gate."))])
+def test_turning_a_knob_changes_an_output_of_its_stage(key, finished, workbench, monkeypatch):
+    assert_alive(key, *KNOBS[key], finished, workbench, monkeypatch)
+
+
+def assert_alive(key, value, setting, finished, workbench, monkeypatch):
+    monkeypatch.chdir(workbench)
+    stage = key.split(".")[0]
+    shutil.copyfile(finished / "params.yaml", workbench / "params.yaml")
+    before = bytes_of(workbench, stage, setting)
+    assert before != bytes_of(workbench, stage, {key: value}), f"{key} changes nothing"
+
+
+def test_turning_the_gate_changes_its_verdict(finished, workbench):
+    shutil.copyfile(finished / "params.yaml", workbench / "params.yaml")
+    shutil.copytree(finished / "reports", workbench / "reports", dirs_exist_ok=True)
+    turn(workbench, {"gate.min_accuracy": 1.0})
+    assert run(workbench, "-m", "commands.gate").returncode == 5
+    turn(workbench, {"gate.min_accuracy": 0.01})
+    shut = run(workbench, "-m", "commands.gate")
+    # Three epochs may lose to the majority class; then it says so, and not that the bar was missed.
+    assert shut.returncode == 0 or "beat the majority class" in shut.stderr
+
+
+# --- 6: same state, same bytes; and the whole, end to end -----------------------------------------------------------
+
+
+def test_a_second_repro_runs_nothing(finished):
+    assert repro(finished) == []
+
+
+def test_another_clone_gives_the_same_bytes(finished, tmp_path):
+    other = copy_project(tmp_path / "elsewhere", TINY)
+    repro(other)
+    assert (other / "dvc.lock").read_bytes() == (finished / "dvc.lock").read_bytes()
+
+
+def test_git_stays_clean_but_for_the_lock_and_the_reports(finished):
+    shown = subprocess.run(["git", "status", "--porcelain"], cwd=finished, capture_output=True, text=True, check=True)
+    touched = {line[3:] for line in shown.stdout.splitlines()}
+    kept = {path for stage in graph(ROOT).values() for path in outs(stage)}
+    assert touched <= {"dvc.lock"} | kept
+
+
+def test_a_change_and_back_reruns_what_it_should_and_then_only_record(restored):
+    lock = (restored / "dvc.lock").read_bytes()
+    text = (restored / "params.yaml").read_text()
+    turn(restored, {"train.epochs": 4})
+    assert repro(restored) == ["validate", "train", "evaluate", "plot", "record"]
+    (restored / "params.yaml").write_text(text)
+    assert repro(restored) == ["record"]
+    assert (restored / "dvc.lock").read_bytes() == lock
+
+
+def test_a_bad_parameter_stops_the_run_and_deletes_nothing(restored):
+    before = {path: (restored / path).read_bytes() for stage in STAGES[1:] for path in outs(graph(restored)[stage])}
+    lock = (restored / "dvc.lock").read_bytes()
+    turn(restored, {"train.optimizer.learning_rate": -1})
+    done = run(restored, "-m", "dvc", "repro")
+    assert done.returncode != 0
+    assert "train.optimizer.learning_rate must be" in done.stderr
+    assert before == {path: (restored / path).read_bytes() for path in before}
+    assert (restored / "dvc.lock").read_bytes() == lock
+
+
+def test_verify_names_the_file_that_does_not_reproduce(finished, tmp_path):
+    """A lock that says of one output what no run can give: that one differs, all others are identical."""
+    folder = Path(shutil.copytree(finished, tmp_path / "committed"))
+    lock = (folder / "dvc.lock").read_text()
+    digest = YAML(typ="safe").load(lock)["stages"]["train"]["outs"][4]["md5"]
+    (folder / "dvc.lock").write_text(lock.replace(digest, digest[::-1]))
+    subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
+    subprocess.run(
+        ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "done"], cwd=folder, check=True
+    )
+    done = run(folder, "-m", "commands.verify")
+    assert done.returncode == 1, done.stdout + done.stderr
+    count = sum(len(outs(stage)) for stage in graph(folder).values())
+    assert done.stdout.count(" identical\n") == count - 1
+    assert re.search(r"^reports/history.csv +DIFFERS", done.stdout, re.MULTILINE)
+    assert done.stderr.strip().endswith("verify: failed: reports/history.csv")
+
+
+def test_a_dvc_experiment_runs(restored):
+    done = run(restored, "-m", "dvc", "exp", "run", "-S", "train.epochs=2", "--temp", "--name", "shorter")
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = run(restored, "-m", "dvc", "exp", "show", "--json")
+    assert "shorter" in shown.stdout
+
+
+# --- negative controls: each check sees what it is there to see -----------------------------------------------------
+
+
+@pytest.fixture
+def broken(tmp_path) -> Path:
+    """A copy to break."""
+    return copy_project(tmp_path / "broken", TINY)
+
+
+def test_a_dropped_dep_is_seen(broken):
+    for stage in STAGES:
+        declared = {path for path in paths(graph(broken)[stage]["deps"]) if path.endswith(".py")}
+        for dep in declared - {f"stages/{stage}.py"}:
+            assert declared - {dep} != code_files(broken, stage)
+
+
+def test_a_new_import_is_seen(broken):
+    (broken / "stages/scoring/extra.py").write_text("VALUE = 1\n")
+    metrics = broken / "stages/scoring/metrics.py"
+    metrics.write_text(
+        f"{metrics.read_text()}\n\ndef late() -> int:\n    from stages.scoring import extra\n    return extra.VALUE\n"
+    )
+    assert "stages/scoring/extra.py" in code_files(broken, "evaluate")
+    assert "stages/scoring/extra.py" not in graph(broken)["evaluate"]["deps"]
+
+
+def test_an_undeclared_read_is_seen(finished, broken, tmp_path):
+    """A stage that reads a file that is not in its deps stops when it is run alone."""
+    split = broken / "stages/split.py"
+    split.write_text(
+        split.read_text().replace("def main() -> None:", "def main() -> None:\n    open('params.local')", 1)
+    )
+    shutil.copytree(finished / "data", broken / "data", dirs_exist_ok=True)
+    (broken / "params.local").write_text("")  # there, as it would be on the machine of whoever wrote this
+    (tmp_path / "alone").mkdir()
+    with pytest.raises(AssertionError, match=r"split: params\.local"):
+        run_alone(broken, "split", tmp_path / "alone")
+
+
+def test_a_dead_knob_is_seen(finished, workbench, monkeypatch):
+    """`create.moons.noise` is dead while the data set is circles: the check must say so."""
+    with pytest.raises(AssertionError, match="changes nothing"):
+        assert_alive("create.moons.noise", 0.3, {}, finished, workbench, monkeypatch)
+
+
+def test_an_undeclared_section_is_seen(restored):
+    """Were `evaluate` to declare `plot` too, a change of plot.dpi would make it stale."""
+    text = (restored / "dvc.yaml").read_text()
+    (restored / "dvc.yaml").write_text(text.replace("      - evaluate\n", "      - evaluate\n      - plot\n", 1))
+    try:
+        turn(restored, {"plot.dpi": 60})
+        assert "evaluate" in stale(restored)
+        assert stale(restored) != rerun_table()["plot"]
+    finally:
+        (restored / "dvc.yaml").write_text(text)
+
+
+def test_the_metrics_in_git_are_those_of_the_lock():
+    """What people read in the repository is what the committed dvc.lock says was made."""
+    import hashlib
+
+    lock = YAML(typ="safe").load(ROOT / "dvc.lock")["stages"]
+    for stage in lock.values():
+        for out in stage.get("outs", []):
+            listed = subprocess.run(
+                ["git", "ls-files", out["path"]], cwd=ROOT, capture_output=True, text=True, check=True
+            )
+            if listed.stdout.strip():
+                assert hashlib.md5((ROOT / out["path"]).read_bytes()).hexdigest() == out["md5"], out["path"]
+    json.loads((ROOT / "reports/metrics.json").read_text())
