@@ -25,8 +25,8 @@ run: setup  ## create the data, train, evaluate, plot and record: whatever chang
 	@python -m dvc repro
 	@python -m commands.summary
 
-test: setup  ## run the tests
-	@python -m pytest
+test: setup  ## run the tests, a file at a time on each core
+	@python -m pytest --numprocesses auto --dist loadfile --quiet
 
 gate: setup  ## fail (5) unless the test accuracy is surely at least gate.min_accuracy
 	@python -m commands.gate

@@ -1,4 +1,4 @@
-"""What the tests share: the real params.yaml, sections of it with a few keys changed, a project folder."""
+"""What the tests share: the shipped parameters, sections of them with a few keys changed, a project folder."""
 
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from stages.params.split import Split
 from stages.params.train import Train
 
 ROOT = Path(__file__).parents[1]
-PARAMS = (ROOT / "params.yaml").read_text()
+PARAMS = (ROOT / "tests" / "params.yaml").read_text()
 VALUES = YAML(typ="safe").load(PARAMS)
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
-    """An empty project with the real params.yaml, as the working directory."""
+    """An empty project with the shipped parameters, as the working directory."""
     (tmp_path / "params.yaml").write_text(PARAMS)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -4,6 +4,8 @@ Each check is a function of a folder, so that the negative controls at the end c
 """
 
 import ast
+import hashlib
+import importlib
 import json
 import os
 import re
@@ -12,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import networkx
 import pytest
@@ -20,7 +22,8 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from stages.params import reader
-from tests.conftest import ROOT
+from stages.params.create import Create
+from tests.conftest import PARAMS, ROOT
 
 STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
 
@@ -46,7 +49,7 @@ SIDE_FILES = re.compile(r"\.retrace/(train\.json|.*lock)|mlflow\.db.*|mlartifact
 
 
 def copy_project(folder: Path, changes: dict[str, Any]) -> Path:
-    """The working tree as a repository of its own (as a clone of it would be), with params.yaml changed."""
+    """The working tree as a repository of its own (as a clone of it would be), with the shipped parameters, changed."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -58,6 +61,7 @@ def copy_project(folder: Path, changes: dict[str, Any]) -> Path:
         if (ROOT / name).is_file() and not (ROOT / name).is_symlink():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
+    (folder / "params.yaml").write_text(PARAMS)
     turn(folder, changes)
     for command in (
         ["init", "--quiet", "--initial-branch=main"],
@@ -293,21 +297,28 @@ def rerun_table() -> dict[str, set[str]]:
     }
 
 
-def stale(folder: Path) -> set[str]:
-    """The stages that DVC would run, by its own account: those that changed, and what depends on them.
+class Graph:
+    """DVC's own account of a project: its stages, and which of them it would run."""
 
-    `validate` depends on params.yaml and its receipt never changes, so that what follows it stays as it is.
-    """
-    repo = Repo(str(folder))
-    try:
-        directly = {name.rsplit(":", 1)[-1] for name in repo.status()}
-        edges = networkx.DiGraph()
-        for stage in repo.index.graph.nodes:
-            edges.add_edges_from((upstream.name, stage.name) for upstream in repo.index.graph.successors(stage))
-        followers = {name for start in directly - {"validate"} for name in networkx.descendants(edges, start)}
-        return directly | followers
-    finally:
-        repo.close()
+    def __init__(self, repo: Repo):
+        self.repo = repo
+        edges = [(upstream.name, stage.name) for stage, upstream in repo.index.graph.edges]
+        self.followers = {name: networkx.descendants(networkx.DiGraph(edges), name) for name in STAGES}
+
+    def stale(self) -> set[str]:
+        """The stages that changed, and what depends on them, as `dvc status` sees the files at this moment.
+
+        `validate` depends on params.yaml and its receipt never changes, so that what follows it stays as it is.
+        """
+        with self.repo.lock:
+            directly = {stage.name for stage in self.repo.index.stages if stage.status()}
+        return directly.union(*(self.followers[name] for name in directly - {"validate"}))
+
+
+@pytest.fixture
+def dvc_graph(restored) -> Iterator[Graph]:
+    with Repo(str(restored)) as repo:
+        yield Graph(repo)
 
 
 def other(value: Any) -> Any:
@@ -319,17 +330,17 @@ def other(value: Any) -> Any:
     return [*value, 1] if isinstance(value, list) else f"{value}x"
 
 
-def test_each_parameter_reruns_exactly_the_stages_that_the_readme_says(restored):
+def test_each_parameter_reruns_exactly_the_stages_that_the_readme_says(restored, dvc_graph):
     table = rerun_table()
     values = YAML(typ="safe").load(restored / "params.yaml")
-    assert stale(restored) == set()
+    assert dvc_graph.stale() == set()
     assert set(table) == set(values)
     for key, value in reader.leaves(values):
         turn(restored, {key: other(value)})
-        assert stale(restored) == table[key.split(".")[0]], key
+        assert dvc_graph.stale() == table[key.split(".")[0]], key
         turn(restored, {key: value})
     (restored / "params.yaml").write_text("# a comment\n" + (restored / "params.yaml").read_text())
-    assert stale(restored) == {"validate"}
+    assert dvc_graph.stale() == {"validate"}
 
 
 # --- 4: no dead knob ------------------------------------------------------------------------------------------------
@@ -403,8 +414,6 @@ KNOBS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 def bytes_of(folder: Path, stage: str, changes: dict[str, Any]) -> dict[str, bytes]:
     """All that the stage writes under these changes, run in this process on the finished project's data."""
-    import importlib
-
     turn(folder, changes)
     importlib.import_module(f"stages.{stage}").main()
     return {name: (folder / name).read_bytes() for name in outs(graph(folder)[stage])}
@@ -416,8 +425,9 @@ def workbench(finished, tmp_path_factory) -> Path:
 
 
 def test_every_parameter_has_its_knob_tested():
-    values = YAML(typ="safe").load(ROOT / "params.yaml")
-    assert set(KNOBS) == {key for key, _ in reader.leaves(values)}
+    for path in ("params.yaml", "tests/params.yaml"):
+        values = YAML(typ="safe").load(ROOT / path)
+        assert set(KNOBS) == {key for key, _ in reader.leaves(values)}, path
 
 
 @pytest.mark.parametrize("key", [key for key in KNOBS if not key.startswith(("record.", "gate."))])
@@ -431,6 +441,19 @@ def assert_alive(key, value, setting, finished, workbench, monkeypatch):
     shutil.copyfile(finished / "params.yaml", workbench / "params.yaml")
     before = bytes_of(workbench, stage, setting)
     assert before != bytes_of(workbench, stage, {key: value}), f"{key} changes nothing"
+
+
+@pytest.mark.parametrize("dataset", get_args(Create.model_fields["dataset"].annotation))
+def test_every_data_set_runs_through_all_stages(dataset, finished, workbench, monkeypatch):
+    """Two classes and many, two features and 64."""
+    monkeypatch.chdir(workbench)
+    shutil.copyfile(finished / "params.yaml", workbench / "params.yaml")
+    turn(workbench, {"create.dataset": dataset, "train.scaling": "standard", "split.stratified": True})
+    for stage in STAGES[:-1]:
+        importlib.import_module(f"stages.{stage}").main()
+    metrics = json.loads((workbench / "reports/metrics.json").read_text())
+    assert metrics["rows"] == sum(scores["rows"] for scores in metrics["classes"].values())
+    assert (metrics["bayes"] is not None) == (dataset in {"circles", "moons", "blobs", "spirals", "xor", "gaussians"})
 
 
 def test_turning_the_gate_changes_its_verdict(finished, workbench):
@@ -449,12 +472,6 @@ def test_turning_the_gate_changes_its_verdict(finished, workbench):
 
 def test_a_second_repro_runs_nothing(finished):
     assert repro(finished) == []
-
-
-def test_another_clone_gives_the_same_bytes(finished, tmp_path):
-    other = copy_project(tmp_path / "elsewhere", TINY)
-    repro(other)
-    assert (other / "dvc.lock").read_bytes() == (finished / "dvc.lock").read_bytes()
 
 
 def test_git_stays_clean_but_for_the_lock_and_the_reports(finished):
@@ -483,9 +500,11 @@ def test_a_bad_parameter_stops_the_run_and_deletes_nothing(restored):
     assert "train.optimizer.learning_rate must be" in done.stderr
     assert before == {path: (restored / path).read_bytes() for path in before}
     assert (restored / "dvc.lock").read_bytes() == lock
+    turn(restored, {"train.optimizer.learning_rate": TINY["train.optimizer.learning_rate"]})
+    assert repro(restored) == [], "mended, nothing is left to do"
 
 
-def test_verify_names_the_file_that_does_not_reproduce(finished, tmp_path):
+def test_another_clone_gives_the_same_bytes_and_verify_names_a_file_that_does_not(finished, tmp_path):
     """A lock that says of one output what no run can give: that one differs, all others are identical."""
     folder = Path(shutil.copytree(finished, tmp_path / "committed"))
     lock = (folder / "dvc.lock").read_text()
@@ -504,7 +523,7 @@ def test_verify_names_the_file_that_does_not_reproduce(finished, tmp_path):
 
 
 def test_a_dvc_experiment_runs(restored):
-    done = run(restored, "-m", "dvc", "exp", "run", "-S", "train.epochs=2", "--temp", "--name", "shorter")
+    done = run(restored, "-m", "dvc", "exp", "run", "-S", "plot.dpi=60", "--temp", "--name", "shorter")
     assert done.returncode == 0, done.stdout + done.stderr
     shown = run(restored, "-m", "dvc", "exp", "show", "--json")
     assert "shorter" in shown.stdout
@@ -561,16 +580,14 @@ def test_an_undeclared_section_is_seen(restored):
     (restored / "dvc.yaml").write_text(text.replace("      - evaluate\n", "      - evaluate\n      - plot\n", 1))
     try:
         turn(restored, {"plot.dpi": 60})
-        assert "evaluate" in stale(restored)
-        assert stale(restored) != rerun_table()["plot"]
+        with Repo(str(restored)) as repo:
+            assert Graph(repo).stale() == rerun_table()["plot"] | {"evaluate"}
     finally:
         (restored / "dvc.yaml").write_text(text)
 
 
 def test_the_metrics_in_git_are_those_of_the_lock():
     """What people read in the repository is what the committed dvc.lock says was made."""
-    import hashlib
-
     lock = YAML(typ="safe").load(ROOT / "dvc.lock")["stages"]
     for stage in lock.values():
         for out in stage.get("outs", []):

@@ -11,7 +11,7 @@ from commands.gate import gate
 from stages.params.gate import Gate
 from stages.process.faults import GATE_FAILED, Fault
 from stages.scoring.intervals import wilson
-from tests.conftest import ROOT
+from tests.conftest import PARAMS, ROOT
 
 GOOD = {
     "rows": 3300,
@@ -90,7 +90,7 @@ def test_what_is_no_report_closes_it(content):
 
 
 def test_the_command_says_one_line_and_exits_5(tmp_path):
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(PARAMS)
     code = (
         f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); runpy.run_module('commands.gate', run_name='__main__')"
     )

@@ -45,7 +45,7 @@ def data(tables: Tables, section: Plot) -> Figure:
 
 def decision_boundary(tables: Tables, section: Plot) -> Figure:
     """What the shipped replica predicts all over the plane, and the test rows that it got right and wrong."""
-    schema, metrics, predictions = tables.schema, tables.metrics, tables.predictions.slice(0, section.points)
+    schema, metrics, predictions = tables.schema, tables.metrics, tables.predictions
     names, classes = labels(schema.classes), len(schema.classes)
     figure = new_figure(7.6, 6.0, schema.dataset, f"decisions of replica {tables.shipped}")
     axes = figure.subplots()
@@ -55,14 +55,17 @@ def decision_boundary(tables: Tables, section: Plot) -> Figure:
     place = np.column_stack([numbers(predictions, "x"), _heights(tables, numbers(predictions, "y"))])
     actual = indices(predictions, "actual")
     wrong = actual != indices(predictions, "predicted")
-    _scatter(axes, place[~wrong], actual[~wrong], classes, _size(len(place)), alpha=0.5)
-    for index in np.unique(actual[wrong]):
-        x, y = place[wrong & (actual == index)].T
+    # Of each kind as many as may be drawn: the few misclassified rows are what one looks for.
+    right, missed = (np.flatnonzero(kind)[: section.points] for kind in (~wrong, wrong))
+    _scatter(axes, place[right], actual[right], classes, _size(len(right)), alpha=0.5)
+    for index in np.unique(actual[missed]):
+        x, y = place[missed][actual[missed] == index].T
         axes.scatter(x, y, s=42, marker="X", color=colour(index, classes), edgecolors=BLACK, linewidths=0.9)
 
     notes = [f"{metrics['rows'] - metrics['correct']:,} of {metrics['rows']:,} test rows are misclassified"]
-    if len(place) < metrics["rows"]:
-        notes.append(f"the first {len(place):,} are drawn")
+    for kind, drawn, total in (("other", right, (~wrong).sum()), ("misclassified", missed, wrong.sum())):
+        if len(drawn) < total:
+            notes.append(f"the first {len(drawn):,} {kind} rows are drawn")
     if tables.plane["projected"]:
         notes.append("the surface is a cut through the mean of the training rows;\nrows lie before and behind it")
     axes.set_title("\n".join(notes))
