@@ -43,7 +43,7 @@ def main() -> None:
     ):
         ours = steps[f"{replicas} replicas"] / replicas
         ratio = steps[other] / ours
-        name = f"one step per replica, {replicas} replicas, against {other}"
+        name = f"one step per replica, {replicas} side by side, against {other}"
         lines.append(judged(name, ours, steps[other], ratio, f"at least {bar:g} x:", "us", ratio >= bar))
     with tempfile.TemporaryDirectory(prefix="retrace bench ") as folder:
         runs, imports = pipeline.main(root, Path(folder))

@@ -1,7 +1,8 @@
 """Parquet and JSON as the stages exchange them, with faults that name the file and the stage that writes it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,10 +32,36 @@ def read_json(path: Path) -> Any:
 
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     """A Parquet file, its page checksums verified; all columns, or the named ones."""
+    with _parquet(path, columns) as file:
+        # pq.read_table does the same, but imports pandas and pyarrow.dataset for it, for 0.3 s.
+        return file.read(columns=columns)
+
+
+def read_pieces(path: Path, column: str) -> Iterator[pa.Array]:
+    """One column in pieces of some ten thousand rows, so that memory does not grow with the file.
+
+    (ParquetFile.iter_batches, and several columns at once, were seen to hold on to much of what they had read.)
+    """
+    with _parquet(path, [column]) as file:
+        for group in range(file.num_row_groups):
+            for batch in file.read_row_group(group, columns=[column]).to_batches(max_chunksize=65_536):
+                yield batch.column(0)
+
+
+def count_rows(path: Path) -> int:
+    with _parquet(path) as file:
+        return int(file.metadata.num_rows)
+
+
+@contextmanager
+def _parquet(path: Path, columns: list[str] | None = None) -> Iterator[pq.ParquetFile]:
     try:
         with open(path, "rb") as file:
-            # pq.read_table does the same, but imports pandas and pyarrow.dataset for it, for 0.3 s.
-            return pq.ParquetFile(file, page_checksum_verification=True).read(columns=columns)
+            parquet = pq.ParquetFile(file, page_checksum_verification=True)
+            missing = [name for name in columns or () if name not in parquet.schema_arrow.names]
+            if missing:
+                raise Fault(BAD_DATA, f"{path}: column {missing[0]} is missing; {RESTORE}")
+            yield parquet
     except FileNotFoundError:
         raise Fault(BAD_DATA, f"{path} not found; {RESTORE}") from None
     except (pa.ArrowException, OSError) as error:

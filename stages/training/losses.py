@@ -17,7 +17,7 @@ Loss = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 
 def targets(classes: Tensor, outputs: int) -> Tensor:
-    """Class indices [rows] as the losses want them: float32 0 or 1 for a single logit, else int64."""
+    """Class indices of any shape as the losses want them: float32 0 or 1 for a single logit, else int64."""
     return classes.float() if outputs == 1 else classes.long()
 
 

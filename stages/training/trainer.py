@@ -23,7 +23,7 @@ from stages.training.rows import Rows
 from stages.training.schedules import learning_rates
 
 # Rows of a block that are gathered at once: one large gather instead of one a step, in at most this many bytes.
-BLOCK_BYTES = 16 * 2**20
+BLOCK_BYTES = 4 * 2**20
 # Validation rows that go through the network at once, and those on which the health of the units is judged.
 ROWS_AT_ONCE = 8192
 # Steps of an epoch whose gradient norms are averaged into the history; all of them would cost a fifth of the time.
@@ -87,7 +87,7 @@ class Training:
     ):
         self.network, self.section, self.device = network, section, device
         self.parameters: list[Tensor] = list(network.parameters())
-        self.x, self.y = train.x.to(device), targets(train.y, outputs).to(device)
+        self.x, self.y, self.outputs = train.x.to(device), train.y.to(device), outputs
         self.validation_x, self.validation_y = validation.x.to(device), targets(validation.y, outputs).to(device)
         self.loss = LOSSES[section.loss]
         self.optimize = OPTIMIZERS[section.optimizer.name](self.parameters, section.optimizer)
@@ -139,21 +139,21 @@ class Training:
         """One pass over the training rows: step losses [steps, replicas], mean gradient norms [layers, replicas]."""
         section, network = self.section, self.network
         dropout = self._dropout(epoch)
-        losses: list[Tensor] = []
+        losses = torch.empty(self.steps, section.replicas, device=self.device)
         norms = []
         for step, (x, y) in enumerate(self._batches(epoch)):
             passed = forward(network, x, dropout)
             loss, gradient = self.loss(passed.logits, y, section.label_smoothing)
-            losses.append(loss)
+            losses[step] = loss
             if (step + 1) % self.check_interval == 0 or step == self.steps - 1:
-                self._check_finite(losses, epoch)
+                self._check_finite(losses, epoch, step)
             gradients = backward(network, passed, gradient)
             if section.gradient_clip is not None:
                 self._clip(gradients, epoch, step)
             if step in self.sampled:
                 norms.append(self._layer_norms(gradients))
             self.optimize(gradients, self.rate(epoch, step))
-        return torch.stack(losses), torch.stack(norms).mean(0)
+        return losses, torch.stack(norms).mean(0)
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """x [replicas, batch, features] and y [replicas, batch], each replica in an order of its own."""
@@ -166,7 +166,7 @@ class Training:
         block = max(1, BLOCK_BYTES // (row_bytes * section.batch_size)) * section.batch_size
         for start in range(0, rows, block):
             indices = self.order[:, start : start + block].to(self.device)
-            x, y = self.x[indices], self.y[indices]
+            x, y = self.x[indices], targets(self.y[indices], self.outputs)
             yield from zip(torch.split(x, section.batch_size, 1), torch.split(y, section.batch_size, 1), strict=True)
 
     def _dropout(self, epoch: int) -> Dropout | None:
@@ -187,12 +187,12 @@ class Training:
 
         return draw
 
-    def _check_finite(self, losses: list[Tensor], epoch: int) -> None:
-        """Look at the losses since the last check; the first one that is not finite ends the training."""
-        if self.check_interval == 1 and math.isfinite(losses[-1].sum().item()):
+    def _check_finite(self, losses: Tensor, epoch: int, last: int) -> None:
+        """Look at the losses since the last check, up to step `last`; one that is not finite ends the training."""
+        if self.check_interval == 1 and math.isfinite(losses[last].sum().item()):
             return
-        first = (len(losses) - 1) // self.check_interval * self.check_interval
-        for step, row in enumerate(torch.stack(losses[first:]).tolist(), start=first):
+        first = last // self.check_interval * self.check_interval
+        for step, row in enumerate(losses[first : last + 1].tolist(), start=first):
             for replica, value in enumerate(row):
                 if self.active[replica] and not math.isfinite(value):
                     self._diverged("loss", value, replica, epoch, step)
