@@ -17,17 +17,34 @@ from stages.process.run import run
 from stages.scoring.intervals import wilson
 
 METRICS = Path("reports/metrics.json")
+HEADLINES = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "roc_auc",
+    "average_precision",
+    "log_loss",
+    "brier_score",
+    "calibration_error",
+)
 
 
 def gate(metrics: Any, section: Gate) -> str:
     """The line to print when the result passes; raises Fault (status 5) when it does not or cannot be judged."""
-    missing = [key for key, value in _leaves(metrics) if isinstance(value, float) and not math.isfinite(value)]
-    if missing:
-        raise failure(f"{missing[0]} is not a finite number; run: dvc repro")
+    for key, value in _leaves(metrics):
+        if (isinstance(value, float) and not math.isfinite(value)) or (value is None and not _may_be_null(key)):
+            raise failure(f"{key} is not a finite number; run: dvc repro")
     try:
         rows, correct = _count(metrics, "rows"), _count(metrics, "correct")
         majority = _count(metrics["baseline"]["majority"], "correct")
         low, high = wilson(correct, rows, metrics["confidence"])
+        for name in HEADLINES:
+            for part in ("value", "low", "high", "mean"):
+                float(metrics[name][part])
+        for name in ("logistic_regression", "gradient_boosting"):
+            _count(metrics["baseline"][name], "correct")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise failure(f"a number is missing or wrong ({type(error).__name__}: {error}); run: dvc repro") from None
     interval = f"{correct:,} of {rows:,} test rows right, accuracy {correct / rows:.4f} ({low:.4f} to {high:.4f})"
@@ -51,6 +68,11 @@ def _count(metrics: Any, key: str) -> int:
     if type(value) is not int:
         raise TypeError(f"{key} must be a whole number; got {value!r}")
     return value
+
+
+def _may_be_null(key: str) -> bool:
+    """The limit where no density is known, and the spread of one replica."""
+    return key == "bayes" or key.endswith(".deviation")
 
 
 def _leaves(content: Any, key: str = "") -> list[tuple[str, Any]]:

@@ -51,7 +51,7 @@ def split(table: pa.Table, schema: Schema, section: Split) -> Sides:
         train, validation, test = (
             np.concatenate([members[twins[row]] for row in side]) for side in (train, validation, test)
         )
-    for name, side in (("training", train), ("test", test)):
+    for name, side in (("training", train), ("validation", validation), ("test", test)):
         missing = np.bincount(target[side], minlength=len(schema.classes)) == 0
         if missing.any():
             index = int(missing.argmax())

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from commands.gate import gate
+from commands.gate import HEADLINES, gate
 from stages.params.gate import Gate
 from stages.process.faults import GATE_FAILED, Fault
 from stages.scoring.intervals import wilson
@@ -17,8 +17,13 @@ GOOD = {
     "rows": 3300,
     "correct": 3235,
     "confidence": 0.95,
-    "accuracy": {"value": 0.980303},
-    "baseline": {"majority": {"correct": 1635}},
+    **{name: {"value": 0.98, "low": 0.97, "high": 0.99, "mean": 0.98, "deviation": None} for name in HEADLINES},
+    "bayes": None,
+    "baseline": {
+        "majority": {"correct": 1635},
+        "logistic_regression": {"correct": 1566},
+        "gradient_boosting": {"correct": 3214},
+    },
 }
 
 
@@ -52,12 +57,12 @@ def test_the_lower_end_is_what_counts(correct, passes):
 
 def test_it_must_beat_the_majority_class():
     """96 % of one class: accuracy 0.96 passes the bar and says nothing."""
-    even = {**GOOD, "correct": 3200, "baseline": {"majority": {"correct": 3200}}}
+    even = {**GOOD, "correct": 3200, "baseline": {**GOOD["baseline"], "majority": {"correct": 3200}}}
     assert "beat" in verdict(even)
-    assert "passed" in verdict({**even, "baseline": {"majority": {"correct": 3199}}})
+    assert "passed" in verdict({**even, "baseline": {**GOOD["baseline"], "majority": {"correct": 3199}}})
 
 
-@pytest.mark.parametrize("key", ["rows", "correct", "confidence", "baseline"])
+@pytest.mark.parametrize("key", ["rows", "correct", "confidence", "baseline", *HEADLINES])
 def test_what_is_missing_closes_it(key):
     metrics = copy.deepcopy(GOOD)
     del metrics[key]
@@ -75,6 +80,9 @@ def test_what_is_missing_closes_it(key):
         {"rows": None},
         {"confidence": None},
         {"accuracy": {"value": float("nan")}},
+        {"roc_auc": {**GOOD["roc_auc"], "value": None}},
+        {"training": None},
+        {"baseline": {"majority": {"correct": 1635}}},
         {"accuracy": {"value": float("inf")}},
         {"baseline": {"majority": {}}},
         {"baseline": {"majority": {"correct": None}}},

@@ -28,7 +28,7 @@ S = TypeVar("S", bound=Section)
 
 _KINDS = {"map", "seq", "str", "int", "float", "bool", "null", "timestamp"}
 _PLAIN_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_ODD_INTEGER = re.compile(r"[-+]?(0x[0-9a-fA-F_]+|0[ob][0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])*)")
+_ODD_INTEGER = re.compile(r"[-+]?(0x[0-9a-fA-F_]+|0[ob][0-7_]+|[0-9][0-9_]*((:[0-5]?[0-9])*|(:[0-5]?[0-9])+\.[0-9_]*))")
 _TRUTHS = {"true": True, "false": False}
 _DIRECTIVE = re.compile(rb"^%.*", re.MULTILINE)
 _CONFLICT = re.compile(rb"^(<<<<<<<|=======|>>>>>>>)( |$)", re.MULTILINE)
@@ -39,7 +39,7 @@ def read(section: type[S]) -> S:
     name = section.section_name()
     document = _parse(PATH)
     if name not in document.values:
-        raise Fault(BAD_PARAMS, f"{PATH}: section {name} is missing; {RESTORE}")
+        raise Fault(BAD_PARAMS, f"{PATH}: section {name} is missing; git show HEAD:{PATH} has it")
     faults = {key: text for key, text in document.faults.items() if key[0] == name}
     instance = _validate(section, document, faults)
     if instance is None or faults:
@@ -60,7 +60,7 @@ def check(sections: Iterable[type[Section]]) -> int:
         if name in document.values:
             _validate(section, document, faults)
         else:
-            faults[(name,)] = f"{PATH}: section {name} is missing; {RESTORE}"
+            faults[(name,)] = f"{PATH}: section {name} is missing; git show HEAD:{PATH} has it"
     if faults:
         raise Fault(BAD_PARAMS, *_in_order(faults, document))
     return sum(1 for _ in leaves(document.values))

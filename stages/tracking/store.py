@@ -219,6 +219,8 @@ def _ask(store: Store) -> None:
         except urllib.error.URLError as error:
             # A certificate that this probe does not trust may be one that MLflow is told to trust.
             answer.append(200 if isinstance(error.reason, ssl.SSLError) else f"does not answer ({error.reason})")
+        except TimeoutError:
+            return  # as if it still waited
         except Exception as error:
             answer.append(f"does not answer ({error})")
 

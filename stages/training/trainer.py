@@ -210,10 +210,13 @@ class Training:
 
     def _diverged(self, what: str, value: float, replica: int, epoch: int, step: int) -> None:
         rate = self.rate(epoch, step)
+        fix = "lower train.optimizer.learning_rate, or set train.gradient_clip or train.scaling: standard"
+        if (epoch, step, what) == (1, 0, "loss"):  # nothing was learned yet: it is the start that is wrong
+            fix = "choose another train.init or a smaller train.init_scale, or set train.scaling: standard"
         raise Fault(
             MACHINE_FAULT,
             f"train: epoch {epoch}, step {step + 1}: the {what} of replica {replica} is {value} at learning rate"
-            f" {rate:g}; lower train.optimizer.learning_rate, or set train.gradient_clip or train.scaling: standard",
+            f" {rate:g}; {fix}",
         )
 
     def _layer_norms(self, gradients: list[Tensor]) -> Tensor:
