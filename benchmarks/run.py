@@ -56,21 +56,21 @@ def main() -> None:
         ratio = runs[whole] / runs[against]
         lines.append(judged(name, runs[whole], runs[against], ratio, f"at most {most:g} x:", "s", ratio <= most))
     # Below a million rows the tensors are smaller than what any training takes besides, and the share says nothing.
-    million, most = growth[-2:]
-    per_row = [result.seconds / result.rows * 1e6 for result in (most, million)]
+    million, largest = growth[-2:]
+    per_row = [result.seconds / result.rows * 1e6 for result in (largest, million)]
     lines.append(
         [
-            f"time a row of `train`, {most.rows:,} rows against {million.rows:,}",
+            f"time a row of `train`, {largest.rows:,} rows against {million.rows:,}",
             f"{per_row[0]:.2f} us",
             f"{per_row[1]:.2f} us",
             f"{per_row[0] / per_row[1]:.2f} x",
             f"does not grow (at most 1.1 x): {'yes' if per_row[0] <= 1.1 * per_row[1] else '**no**'}",
         ]
     )
-    memory, tensors = most.peak - libraries, most.rows * rows.ROW_BYTES
+    memory, tensors = largest.peak - libraries, largest.rows * rows.ROW_BYTES
     lines.append(
         [
-            f"peak memory over the libraries, {most.rows:,} rows, against the training tensors",
+            f"peak memory over the libraries, {largest.rows:,} rows, against the training tensors",
             f"{memory / 2**20:,.0f} MiB",
             f"{tensors / 2**20:,.0f} MiB",
             f"{memory / tensors:.2f} x",

@@ -290,7 +290,7 @@ ROWS_LINE = line_of("  rows:")
         pytest.param(
             edited("\ntrain: ", "\ntrian: "),
             [
-                f"params.yaml: section train is missing; git show HEAD:params.yaml has it",
+                "params.yaml: section train is missing; git show HEAD:params.yaml has it",
                 f"params.yaml:{TRAIN_LINE}: trian is not a section; did you mean train?",
             ],
             id="P02 misspelt section",
