@@ -26,7 +26,7 @@ def judged(name: str, ours: float, theirs: float, ratio: float, bar: str, unit: 
         name,
         f"{ours * scale:,.1f} {unit}",
         f"{theirs * scale:,.1f} {unit}",
-        f"{ratio:.2f} x",
+        f"{ratio:.3g} x",
         f"{bar} {'yes' if good else '**no**'}",
     ]
 
