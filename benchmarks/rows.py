@@ -1,5 +1,6 @@
 """Seconds and memory of `train` over rows: one epoch, batches of 4,096, the default network and replicas."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 from ruamel.yaml import YAML
+
+from stages.datasets.schema import Schema, write_schema
+from stages.files.tables import write_table
 
 ROWS = (10_000, 100_000, 1_000_000, 10_000_000)
 # A row of the training tensors: two features and a target, float32 each.
@@ -28,9 +32,6 @@ def main(root: Path, folder: Path) -> tuple[list[Result], int]:
 
 
 def measure(root: Path, folder: Path, rows: int) -> Result:
-    from stages.datasets.schema import Schema
-    from stages.files.tables import write_table
-
     project = folder / f"rows {rows}"
     (project / "data").mkdir(parents=True)
     yaml = YAML()
@@ -44,15 +45,8 @@ def measure(root: Path, folder: Path, rows: int) -> Result:
         radius = np.where(target, 0.8, 1.0) + random.normal(scale=0.05, size=count)
         table = pa.table({"x1": radius * np.cos(angle), "x2": radius * np.sin(angle), "ring": target})
         write_table(project / "data" / f"{name}.parquet", table)
-    schema = Schema("circles", ["x1", "x2"], "ring", ["outer", "inner"], [rows, rows], None)
-    content = {
-        "dataset": schema.dataset,
-        "features": [{"name": name, "kind": "numeric"} for name in schema.features],
-        "target": {"name": schema.target, "kind": "categorical"},
-        "classes": [{"name": name, "rows": rows} for name in schema.classes],
-        "density": None,
-    }
-    (project / "data" / "schema.json").write_text(json.dumps(content))
+    with contextlib.chdir(project):
+        write_schema(Schema("circles", ["x1", "x2"], "ring", ["outer", "inner"], [rows, rows], None))
     code = (
         f"import sys; sys.path.insert(0, {str(root)!r})\n"
         "import resource, stages.train as train\n"

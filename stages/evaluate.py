@@ -75,10 +75,8 @@ def evaluate(
     rows = len(verdict.actual)
     once = np.ones((1, rows))
     values = {name: float(value[0]) for name, value in metrics(verdict, once, section.calibration_bins).items()}
-    spread = {
-        name: np.array([metrics(replica, once, section.calibration_bins)[name][0] for replica in replicas])
-        for name in values
-    }
+    each = [metrics(replica, once, section.calibration_bins) for replica in replicas]
+    spread = {name: np.array([scores[name][0] for scores in each]) for name in values}
     hit = (verdict.predicted == verdict.actual).astype(np.float64)
     gaps = {name: hit - (predicted == verdict.actual) for name, predicted in others.items()}
     drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (*values, *gaps)}
