@@ -7,11 +7,9 @@ import ast
 import hashlib
 import importlib
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -23,86 +21,15 @@ from ruamel.yaml import YAML
 
 from stages.params import reader
 from stages.params.create import Create
-from tests.conftest import PARAMS, ROOT
+from tests.conftest import ROOT
+from tests.project import TINY, copy_project, repro, run, turn
 
 STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
-
-# A project that runs in seconds: the shipped params.yaml with these changes.
-TINY = {
-    "create.rows": 400,
-    "split.test_size": 0.25,
-    "train.replicas": 2,
-    "train.epochs": 3,
-    "train.optimizer.learning_rate": 0.3,
-    "evaluate.resamples": 100,
-    "evaluate.grid": 10,
-    "plot.dpi": 50,
-    "plot.points": 50,
-    "plot.smoothing": 3,
-    "baseline.boosting_iterations": 5,
-}
 
 # What the stages may read beside their deps: their own section, and for `record` the graph's own ledger.
 LEDGER = {"params.yaml", "dvc.lock"}
 # What they may write beside their outs: the clock of the training, the tracking store and its lock.
 SIDE_FILES = re.compile(r"\.retrace/(train\.json|.*lock)|mlflow\.db.*|mlartifacts/.*|mlruns/.*")
-
-
-def copy_project(folder: Path, changes: dict[str, Any]) -> Path:
-    """The working tree as a repository of its own (as a clone of it would be), with the shipped parameters, changed."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file() and not (ROOT / name).is_symlink():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
-    (folder / "params.yaml").write_text(PARAMS)
-    turn(folder, changes)
-    for command in (
-        ["init", "--quiet", "--initial-branch=main"],
-        ["add", "--all"],
-        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message=tiny"],
-    ):
-        subprocess.run(["git", *command], cwd=folder, check=True)
-    return folder
-
-
-def turn(folder: Path, changes: dict[str, Any]) -> None:
-    """Change dotted keys of the folder's params.yaml, keeping its comments."""
-    yaml = YAML()
-    content = yaml.load(folder / "params.yaml")
-    for key, value in changes.items():
-        *parents, last = key.split(".")
-        place = content
-        for parent in parents:
-            place = place[parent]
-        assert last in place, key
-        place[last] = value
-    yaml.dump(content, folder / "params.yaml")
-
-
-def environment() -> dict[str, str]:
-    """This one's, without what would lead a run to somebody else's store; `python` is the python of the tests."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
-    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"}
-
-
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment(), capture_output=True, text=True, check=False
-    )
-
-
-def repro(folder: Path) -> list[str]:
-    """`dvc repro`; the stages that ran, in order."""
-    done = run(folder, "-m", "dvc", "repro")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return re.findall(r"^Running stage '(\w+)'", done.stdout, re.MULTILINE)
 
 
 def graph(folder: Path) -> dict[str, Any]:
