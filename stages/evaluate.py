@@ -25,7 +25,7 @@ from stages.datasets.densities import bayes_predictions
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_csv, write_json, write_text
 from stages.files.tables import read_json, read_table, write_table
-from stages.network.model import Model, load
+from stages.network.model import Model, decide, load
 from stages.params.evaluate import Evaluate
 from stages.params.reader import read
 from stages.process.run import run
@@ -135,14 +135,6 @@ def verdicts(model: Model, rows: NDArray[np.float64], actual: NDArray[np.int64],
     return [
         Verdict(actual, decide(probabilities, threshold), probabilities) for probabilities in model.probabilities(rows)
     ]
-
-
-def decide(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
-    """probabilities [rows, classes] -> class indices [rows]."""
-    if probabilities.shape[1] == 2:
-        return (probabilities[:, 1] >= threshold).astype(np.int64)
-    likeliest: NDArray[np.int64] = probabilities.argmax(1)
-    return likeliest
 
 
 def rounded(content: Any) -> Any:

@@ -1,10 +1,10 @@
 """Stage `record`: one MLflow run for this state of the pipeline.
 
 Reads   dvc.lock, data/schema.json, data/train.parquet, data/validation.parquet, data/test.parquet (their schemas)
-        models/model.json, models/model.safetensors, models/training.json
-        TABLES and STEPS below, and every figure that dvc.lock names
+        models/model.json, models/model.safetensors, models/training.json, the code that a served model runs
+        TABLES, PREDICTIONS and STEPS below, and every figure that dvc.lock names
 Writes  the tracking store
-        .retrace/recorded, the fingerprint of the recorded state
+        .retrace/recorded, a digest of what was recorded
 
 Stages never talk to the tracker: their files are the truth, and the run is their mirror. The same state finds its run
 again, a run that was cut off is completed, and a store that was deleted is filled anew.
@@ -25,17 +25,22 @@ import pyarrow.parquet as pq
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_text
 from stages.files.tables import read_table
+from stages.params.gate import Gate
 from stages.params.reader import PATH as PARAMS
 from stages.params.reader import read
 from stages.params.record import Record
+from stages.process.faults import Fault
 from stages.process.run import run
+from stages.scoring.gate import gate
 from stages.tracking import describe
 from stages.tracking.circumstances import Git, Times, dvc_experiment, machine, packages, read_git, read_times
 from stages.tracking.describe import Previous
 from stages.tracking.lock import PATH as LOCK
 from stages.tracking.lock import Changes, Lock, read_lock, show
+from stages.tracking.model import CODE, Served
 from stages.tracking.points import MOST_POINTS, epoch_points, headline_points, safe_key, safe_keys, step_points
-from stages.tracking.replay import DataSet, Entry, Outcome, replay
+from stages.tracking.registry import Candidate, Registered, hits
+from stages.tracking.replay import FINGERPRINT, DataSet, Entry, Outcome, replay
 from stages.tracking.store import Store, connect, faults, locate, locked, open_experiment, probe
 
 TRAIN = Path("data/train.parquet")
@@ -57,6 +62,7 @@ CALIBRATION = Path("reports/calibration.csv")
 PRECISION_RECALL = Path("reports/precision_recall.csv")
 REPLICAS = Path("reports/replicas.csv")
 ROC = Path("reports/roc.csv")
+PREDICTIONS = Path("reports/predictions.parquet")
 TABLES = (
     HISTORY,
     LOSS,
@@ -72,15 +78,21 @@ TABLES = (
 )
 FIGURES = Path("reports/figures")
 MARKER = Path(".retrace/recorded")
+EXAMPLES = 5
 
 
 class State(NamedTuple):
-    """The pipeline's state, from its files. history: rows of HISTORY; steps: losses of the shipped replica."""
+    """The pipeline's state, from its files.
+
+    hits: which test rows are right; history: rows of HISTORY; steps: losses of the shipped replica.
+    """
 
     lock: Lock
     schema: Schema
     training: dict[str, Any]
     metrics: dict[str, Any]
+    hits: np.ndarray[Any, np.dtype[np.bool_]]
+    served: Served
     header: list[str]
     history: np.ndarray[Any, np.dtype[np.float64]]
     steps: np.ndarray[Any, np.dtype[np.floating[Any]]]
@@ -90,8 +102,11 @@ class State(NamedTuple):
     git: Git
 
 
-def record(state: State, experiment: str, now: int) -> Entry:
-    """All that the run of this state holds. experiment: DVC's name for it, or ""; now: milliseconds since 1970."""
+def record(state: State, bar: Gate, experiment: str, now: int) -> Entry:
+    """All that the run of this state holds. experiment: DVC's name for it, or ""; now: milliseconds since 1970.
+
+    bar: the gate's as it stands now; whether the model passes is decided once, and a new bar changes no old decision.
+    """
     names = safe_keys(state.metrics["classes"])
     points = [
         *headline_points(state.metrics, names),
@@ -105,9 +120,9 @@ def record(state: State, experiment: str, now: int) -> Entry:
     def name(changes: Changes | None) -> str:
         return describe.run_name(state.schema.dataset, state.metrics, state.lock.params, changes, experiment)
 
-    def description(run_id: str, previous: Previous | None) -> str:
+    def description(run_id: str, previous: Previous | None, registered: Registered) -> str:
         return describe.description(
-            run_id, state.schema.dataset, state.metrics, state.training, previous, facts, confusion_matrix
+            run_id, state.schema.dataset, state.metrics, state.training, previous, registered, facts, confusion_matrix
         )
 
     return Entry(
@@ -118,11 +133,11 @@ def record(state: State, experiment: str, now: int) -> Entry:
         tags=_tags(state, names, experiment),
         times=state.times,
         now=now,
+        served=state.served,
+        candidate=_candidate(state, bar),
         files=[
             *((path, "figures") for path in state.figures),
-            *((path, "tables") for path in TABLES),
-            (MODEL, "model"),
-            (WEIGHTS, "model"),
+            *((path, "tables") for path in (*TABLES, PREDICTIONS)),
             (PARAMS, ""),
             (LOCK, ""),
         ],
@@ -133,6 +148,21 @@ def record(state: State, experiment: str, now: int) -> Entry:
         datasets=state.datasets,
         name=name,
         description=description,
+    )
+
+
+def _candidate(state: State, bar: Gate) -> Candidate:
+    try:
+        passed, line = True, gate(state.metrics, bar)
+    except Fault as fault:
+        passed, line = False, str(fault)
+    return Candidate(
+        passed=passed,
+        gate=line,
+        test=state.lock.outs[TEST.as_posix()],
+        hits=state.hits,
+        confidence=state.metrics["confidence"],
+        tags={FINGERPRINT: state.lock.fingerprint},
     )
 
 
@@ -171,17 +201,20 @@ def read_state(now: int) -> State:
     rows = list(csv.reader(io.StringIO(lock.check(HISTORY).decode())))
     lock.check(STEPS)
     lock.check(SCHEMA)
-    lock.check(MODEL)
     steps = read_table(STEPS, [f"replica_{training['shipped']}"]).column(0).to_numpy()
     schema = read_schema()
     figures = sorted(Path(path) for path in lock.outs if Path(path).parent == FIGURES)
-    for path in (*TABLES, *figures):
+    for path in (*TABLES, *figures, *CODE):
         lock.check(path)
+    weights, metrics = lock.check(WEIGHTS), json.loads(lock.check(METRICS))
+    description = json.loads(lock.check(MODEL))
     return State(
         lock=lock,
         schema=schema,
         training=training,
-        metrics=json.loads(lock.check(METRICS)),
+        metrics=metrics,
+        hits=hits(lock.check(PREDICTIONS)),
+        served=Served(description, (MODEL, WEIGHTS), _first_rows(TEST, description["features"]), metrics["threshold"]),
         header=rows[0],
         history=np.array([[float(cell or "nan") for cell in row] for row in rows[1:]]).reshape(-1, len(rows[0])),
         steps=steps,
@@ -191,7 +224,7 @@ def read_state(now: int) -> State:
             _dataset(VALIDATION, "validation", schema, lock),
             _dataset(TEST, "test", schema, lock),
         ],
-        times=read_times(lock.check(WEIGHTS), now),
+        times=read_times(weights, now),
         git=read_git(lock),
     )
 
@@ -205,6 +238,12 @@ def _dataset(path: Path, context: Any, schema: Schema, lock: Lock) -> DataSet:
     return DataSet(f"{schema.dataset} {path.stem}", context, path, digest, metadata.num_rows, columns)
 
 
+def _first_rows(path: Path, columns: list[str]) -> pa.Table:
+    """Some real rows, as an example of what the model takes."""
+    with open(path, "rb") as file:
+        return pq.ParquetFile(file).read_row_group(0, columns).slice(0, EXAMPLES).combine_chunks()
+
+
 def main() -> None:
     # A fifth of this process would go into collecting garbage that is not there.
     gc.disable()
@@ -212,11 +251,13 @@ def main() -> None:
     store, now = locate(section.experiment), time.time_ns() // 1_000_000
     probe(store)
     state = read_state(now)
-    entry = record(state, dvc_experiment(), now)
+    entry = record(state, read(Gate), dvc_experiment(), now)
     with faults(store), locked(store):
         client = connect(store)
-        outcome = replay(client, open_experiment(client, store), entry)
-    write_text(MARKER, f"{state.lock.fingerprint}\n")
+        outcome = replay(client, open_experiment(client, store), store.experiment, entry)
+    # Not the fingerprint: DVC does not run this stage for a change of code that changes no result, and a clone that
+    # does must write the same.
+    write_text(MARKER, f"{state.lock.content}\n")
     print(_line(outcome, entry, store))
 
 
@@ -225,7 +266,10 @@ def _line(outcome: Outcome, entry: Entry, store: Store) -> str:
     if outcome.happened == "found":
         return f"record: this state is recorded already: {run_name}"
     counts = f"{len(entry.params)} params, {len(entry.points):,} points, {len(entry.files) + len(entry.texts)} files"
-    return f"record: {outcome.happened} {run_name}: {counts}; {store.shown}"
+    lines = [f"record: {outcome.happened} {run_name}: {counts}; {store.shown}"]
+    if outcome.registered:
+        lines.append(f"record: version {outcome.registered.version} of the model: {outcome.registered.reason}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

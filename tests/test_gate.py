@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from commands.gate import HEADLINES, gate
 from stages.params.gate import Gate
 from stages.process.faults import GATE_FAILED, Fault
+from stages.scoring.gate import HEADLINES, gate
 from stages.scoring.intervals import wilson
 from tests.conftest import PARAMS, ROOT
 

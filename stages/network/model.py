@@ -56,7 +56,7 @@ class Model:
     def probabilities(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
         """Raw rows [rows, features], columns in the order of `description.features` -> [replicas, rows, classes]."""
         pieces = []
-        for start in range(0, len(rows), ROWS_AT_ONCE):
+        for start in range(0, max(len(rows), 1), ROWS_AT_ONCE):  # no rows have no probabilities, but the right shape
             x = scale(list(rows[start : start + ROWS_AT_ONCE].T), self.description.center, self.description.spread)
             logits = self.network(x.expand(self.network.replicas, -1, -1)).double()
             if logits.shape[2] == 1:
@@ -65,6 +65,14 @@ class Model:
             else:
                 pieces.append(torch.softmax(logits, 2))
         return torch.cat(pieces, 1).numpy()
+
+
+def decide(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
+    """probabilities [rows, classes] -> class indices [rows]; of two classes the second one from `threshold` on."""
+    if probabilities.shape[1] == 2:
+        return (probabilities[:, 1] >= threshold).astype(np.int64)
+    likeliest: NDArray[np.int64] = probabilities.argmax(1)
+    return likeliest
 
 
 def scale(columns: Sequence[NDArray[np.floating]], center: Sequence[float], spread: Sequence[float]) -> Tensor:

@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from stages.tracking.lock import Changes
+from stages.tracking.registry import Registered
 
 # MLflow keeps 8,000 characters of a tag, the description among them.
 LONGEST = 8000
@@ -34,7 +36,8 @@ def run_name(
         short = short_names([*params, *changes.params])
         parts = [f"{short[key]}={'none' if new is None else new}" for key, (_, new) in changes.params.items()]
     elif changes and changes.code:
-        parts = [f"{path.rsplit('/', 1)[-1]} changed" for path in changes.code]
+        names = [path.rsplit("/", 1)[-1] for path in changes.code]
+        parts = [f"{names[0]} changed" if len(names) == 1 else f"{len(names)} code files changed"]
     shown = ", ".join(_cut(part, 40) for part in parts[:3]) or _cut(dataset, 40)
     more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
     prefix = f"{_cut(dvc_experiment, 60)}: " if dvc_experiment else ""
@@ -60,6 +63,7 @@ def description(
     metrics: Mapping[str, Any],
     training: Mapping[str, Any],
     previous: Previous | None,
+    registered: Registered,
     facts: list[str],
     confusion_matrix: bool,
 ) -> str:
@@ -79,7 +83,11 @@ def description(
         f"Replica {training['shipped']} ships: best epoch {shipped['best_epoch']} of {shipped['epochs']},"
         f" validation loss {_number(shipped['best_validation_loss'])}."
     )
-    blocks.append("\n".join(f"- {line}" for line in [best, *facts]))
+    version = (
+        f"[Version {registered.version}](#/models/{quote(registered.name)}/versions/{registered.version}) of the"
+        f" registered model. {escape(registered.reason)}"
+    )
+    blocks.append("\n".join(f"- {line}" for line in [version, best, *facts]))
     return "\n\n".join(blocks)[:LONGEST]
 
 
@@ -109,7 +117,8 @@ def _changed(previous: Previous | None) -> list[str]:
         return [f"What changed since {link} is not known: its dvc.lock cannot be read."]
     if not previous.changes.params and not previous.changes.code:
         return [f"Same parameters and same code as {link}; the data or the machine differs."]
-    lines = [f"Changed since {link}:"]
+    stages = f"; new: the results of {', '.join(previous.changes.stages)}" if previous.changes.stages else ""
+    lines = [f"Changed since {link}{stages}:"]
     changed = list(previous.changes.params.items())
     if changed:
         lines += ["", "| parameter | before | now |", "|---|---|---|"]

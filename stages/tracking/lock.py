@@ -32,17 +32,23 @@ class Lock:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over what the result depends on and what it is; the same state, whenever and wherever it was made."""
-        state = {
-            name: {
-                "cmd": entry.get("cmd"),
-                "deps": _hashes(entry, "deps"),
-                "params": self._params(name),
-                "outs": _hashes(entry, "outs"),
-            }
-            for name, entry in self.stages.items()
+        return _digest({name: self.state(name) for name in self.stages})
+
+    @property
+    def content(self) -> str:
+        """SHA-256 over what the result is, whatever it was made by."""
+        return _digest(self.outs)
+
+    def state(self, name: str) -> dict[str, Any]:
+        """What one stage depends on and what it made; empty where there is no such stage."""
+        if (entry := self.stages.get(name)) is None:
+            return {}
+        return {
+            "cmd": entry.get("cmd"),
+            "deps": _hashes(entry, "deps"),
+            "params": self._params(name),
+            "outs": _hashes(entry, "outs"),
         }
-        text = json.dumps(state, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def params(self) -> dict[str, Any]:
@@ -62,14 +68,18 @@ class Lock:
         return {path: value for path, value in read.items() if path not in made and Path(path).suffix != ".ok"}
 
     def check(self, path: Path) -> bytes:
-        """The content of a file that a stage made, if it is the one that dvc.lock describes; else raises Fault."""
+        """The content of a file that a stage made or read, if it is as dvc.lock describes it; else raises Fault."""
         content = read_bytes(path)
-        expected = self.outs.get(path.as_posix())
+        expected = self._files.get(path.as_posix())
         if expected is None:
             raise Fault(BAD_DATA, f"{path} is not in {PATH}, so nobody knows what it was made of; run: dvc repro")
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != expected:
             raise Fault(BAD_DATA, f"{path} is not the file that {PATH} describes; run: dvc repro")
         return content
+
+    @functools.cached_property
+    def _files(self) -> dict[str, str]:
+        return {**self.code, **self.outs}
 
     def _params(self, name: str) -> dict[str, Any]:
         files = self.stages[name].get("params") or {}
@@ -78,10 +88,14 @@ class Lock:
 
 @dataclass(frozen=True)
 class Changes:
-    """What differs between two states: parameters as (old, new) texts, None where there is none; paths of code."""
+    """What differs between two states.
+
+    params: as (old, new) texts, None where there is none; code: paths; stages: those that are not as they were.
+    """
 
     params: dict[str, tuple[str | None, str | None]]
     code: list[str]
+    stages: list[str]
 
 
 def read_lock() -> Lock:
@@ -93,8 +107,8 @@ def read_lock() -> Lock:
 def parse(text: str) -> Lock:
     """Raises Fault when the text is not a dvc.lock."""
     try:
-        # YAML 1.2 in pure Python: the reader that DVC itself writes for; another one takes 1e-05 for a text.
-        stages = YAML(typ="safe", pure=True).load(text)["stages"]
+        # YAML 1.2, as DVC itself reads and writes it; a reader of 1.1 takes 1e-05 for a text and no for false.
+        stages = YAML(typ="safe").load(text)["stages"]
         return Lock({name: entry for name, entry in stages.items() if name not in WITHOUT_RESULT and entry.items()})
     except (YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = " ".join(str(getattr(error, "problem", None) or error).split())[:100]
@@ -109,12 +123,21 @@ def compare(old: Lock, new: Lock) -> Changes:
     }
     code_before, code_after = old.code, new.code
     paths = sorted({*code_before, *code_after})
-    return Changes(params, [path for path in paths if code_before.get(path) != code_after.get(path)])
+    return Changes(
+        params,
+        [path for path in paths if code_before.get(path) != code_after.get(path)],
+        [name for name in new.stages if old.state(name) != new.state(name)],
+    )
 
 
 def show(value: Any) -> str:
     """A parameter's value as params.yaml has it: true, null, [10, 10], a bare text."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _hashes(entry: dict[str, Any], kind: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ import math
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,16 @@ MOST_POINTS = 10_000
 
 
 class Point(NamedTuple):
-    """One value of one metric; `at` is when it came about, as a share of the training, 0 to 1."""
+    """One value of one metric.
+
+    at: when it came about, as a share of the training, 0 to 1; side: the data set it judges the model on, if it does.
+    """
 
     key: str
     step: int
     value: float
     at: float
+    side: Literal["validation", "test"] | None = None
 
 
 def epoch_points(header: list[str], history: NDArray[np.float64], shipped: int) -> list[Point]:
@@ -97,7 +101,12 @@ def headline_points(metrics: Mapping[str, Any], names: Mapping[str, str]) -> lis
     training = metrics.get("training") or {}
     values["best/epoch"] = training.get("best_epoch")
     values["best/validation_loss"] = training.get("best_validation_loss")
-    return [Point(key, 0, float(value), 1.0) for key, value in values.items() if _is_number(value)]
+    return [Point(key, 0, float(value), 1.0, _side(key)) for key, value in values.items() if _is_number(value)]
+
+
+def _side(key: str) -> Literal["validation", "test"] | None:
+    group = key.partition("/")[0]
+    return "validation" if group == "best" else "test" if group == "test" else None
 
 
 def thin(count: int) -> NDArray[np.int64]:

@@ -14,7 +14,9 @@ from stages.tracking.circumstances import Times
 from stages.tracking.describe import Previous
 from stages.tracking.lock import PATH as LOCK
 from stages.tracking.lock import Changes, Lock, compare, parse
+from stages.tracking.model import Served, log_model
 from stages.tracking.points import Point
+from stages.tracking.registry import Candidate, Registered, register
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -24,6 +26,8 @@ FINGERPRINT = "retrace.fingerprint"
 COMPLETE = "retrace.complete"
 RECORDED = "retrace.recorded"
 MILLISECONDS = "retrace.milliseconds"
+# Those that are not as they were in the run before: they ran, or DVC brought back an earlier run of theirs.
+STAGES = "retrace.stages"
 
 # MLflow's limits: entities a call, characters of a value.
 METRICS_AT_ONCE = 1000
@@ -60,11 +64,13 @@ class Entry:
     tags: dict[str, str]
     times: Times
     now: int
+    served: Served
+    candidate: Candidate
     files: list[tuple[Path, str]]
     texts: dict[str, str]
     datasets: list[DataSet]
     name: Callable[[Changes | None], str]
-    description: Callable[[str, Previous | None], str]
+    description: Callable[[str, Previous | None, Registered], str]
 
 
 @dataclass(frozen=True)
@@ -72,9 +78,10 @@ class Outcome:
     run_id: str
     name: str
     happened: Literal["found", "completed", "recorded"]
+    registered: Registered | None = None
 
 
-def replay(client: "MlflowClient", experiment: str, entry: Entry) -> Outcome:
+def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entry) -> Outcome:
     """Find the run of this state, complete it, or make it."""
     from mlflow.entities import Metric, Param, RunTag
 
@@ -101,25 +108,43 @@ def replay(client: "MlflowClient", experiment: str, entry: Entry) -> Outcome:
     for some_params in _batches(params, PARAMS_AT_ONCE):
         client.log_batch(run_id, params=some_params, synchronous=True)
 
+    model = log_model(client, run, entry.served, {FINGERPRINT: fingerprint})
+    judged = {each.context: {"dataset_name": each.name, "dataset_digest": each.digest} for each in entry.datasets}
+
     # From the run's own start, not from a clock or a file that may have changed: the same point again is the same.
     start, length = run.info.start_time, int(run.data.tags.get(MILLISECONDS, 0))
-    missing = [point for point in entry.points if (point.key, point.step) not in logged]
-    metrics = [Metric(point.key, point.value, start + round(length * point.at), point.step) for point in missing]
+    metrics = [
+        Metric(
+            point.key,
+            point.value,
+            start + round(length * point.at),
+            point.step,
+            **({"model_id": model.model_id, **judged[point.side]} if point.side else {}),
+        )
+        for point in entry.points
+        # What judges the model is written in two places, of which an interrupted recording may have reached one.
+        if point.side or (point.key, point.step) not in logged
+    ]
     for some_metrics in _batches(metrics, METRICS_AT_ONCE):
         client.log_batch(run_id, metrics=some_metrics, synchronous=True)
 
     client.log_inputs(run_id, datasets=[dataset_input(each) for each in entry.datasets])
     _log_files(client, run_id, entry)
+    registered = register(client, model_name, model, entry.candidate)
 
     recorded = datetime.fromtimestamp(entry.now / 1000, UTC).isoformat(timespec="milliseconds")
-    text = entry.description(run_id, previous)
-    tags = [RunTag("mlflow.note.content", text), RunTag(RECORDED, recorded)]
+    stages = previous.changes.stages if previous and previous.changes else list(entry.lock.stages)
+    tags = [
+        RunTag("mlflow.note.content", entry.description(run_id, previous, registered)),
+        RunTag(RECORDED, recorded),
+        RunTag(STAGES, ", ".join(stages)),
+    ]
     client.log_batch(run_id, tags=tags, synchronous=True)
     end = start + length if length else max(entry.now, start)
     client.set_terminated(run_id, "FINISHED", end)
     # Last: a run without this tag was cut off, and the next `record` completes it.
     client.set_tag(run_id, COMPLETE, "true")
-    return Outcome(run_id, run.info.run_name, "completed" if runs else "recorded")
+    return Outcome(run_id, run.info.run_name, "completed" if runs else "recorded", registered)
 
 
 def find_previous(client: "MlflowClient", experiment: str, lock: Lock) -> Previous | None:

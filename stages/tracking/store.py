@@ -133,6 +133,7 @@ def faults(store: Store) -> Iterator[None]:
 
 def connect(store: Store) -> "MlflowClient":
     """A client; makes the store first where there is none. To be called within `locked` and `faults`."""
+    import mlflow
     from mlflow.tracking import MlflowClient
 
     if store.database and store.artifacts:
@@ -141,6 +142,8 @@ def connect(store: Store) -> "MlflowClient":
             _match(store, store.database)
         else:
             _create(store.database, store.artifacts)
+    # The registry asks by the global one, whatever the client was given.
+    mlflow.set_tracking_uri(store.uri)
     with within(REQUEST_SECONDS):
         return MlflowClient(store.uri)
 

@@ -1,0 +1,76 @@
+"""The gate: the rule by which a result is surely good enough, for `make gate` and for the registry's champion.
+
+Written so that a comparison that cannot be made fails, and on counts, not on rounded shares, so that the edge is exact.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from stages.params.gate import Gate
+from stages.process.faults import GATE_FAILED, Fault
+from stages.scoring.intervals import wilson
+
+METRICS = Path("reports/metrics.json")
+HEADLINES = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "roc_auc",
+    "average_precision",
+    "log_loss",
+    "brier_score",
+    "calibration_error",
+)
+
+
+def gate(metrics: Any, section: Gate) -> str:
+    """The line to print when the result passes; raises Fault (status 5) when it does not or cannot be judged."""
+    for key, value in _leaves(metrics):
+        if (isinstance(value, float) and not math.isfinite(value)) or (value is None and not _may_be_null(key)):
+            raise failure(f"{key} is not a finite number; run: dvc repro")
+    try:
+        rows, correct = _count(metrics, "rows"), _count(metrics, "correct")
+        majority = _count(metrics["baseline"]["majority"], "correct")
+        low, high = wilson(correct, rows, metrics["confidence"])
+        for name in HEADLINES:
+            for part in ("value", "low", "high", "mean"):
+                float(metrics[name][part])
+        for name in ("logistic_regression", "gradient_boosting"):
+            _count(metrics["baseline"][name], "correct")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise failure(f"a number is missing or wrong ({type(error).__name__}: {error}); run: dvc repro") from None
+    interval = f"{correct:,} of {rows:,} test rows right, accuracy {correct / rows:.4f} ({low:.4f} to {high:.4f})"
+    baseline = f"majority class {majority / rows:.4f}"
+    if not low >= section.min_accuracy:
+        raise failure(
+            f"{interval}; the lower end must reach gate.min_accuracy {section.min_accuracy}; {baseline};"
+            " improve the model or lower the bar in params.yaml"
+        )
+    if not correct > majority:
+        raise failure(f"{interval}; it must beat the {baseline}")
+    return f"gate: passed: {interval}; bar {section.min_accuracy}; {baseline}"
+
+
+def failure(reason: str) -> Fault:
+    return Fault(GATE_FAILED, f"gate: failed: {METRICS}: {reason}")
+
+
+def _count(metrics: Any, key: str) -> int:
+    value = metrics[key]
+    if type(value) is not int:
+        raise TypeError(f"{key} must be a whole number; got {value!r}")
+    return value
+
+
+def _may_be_null(key: str) -> bool:
+    """The limit where no density is known, and the spread of one replica."""
+    return key == "bayes" or key.endswith(".deviation")
+
+
+def _leaves(content: Any, key: str = "") -> list[tuple[str, Any]]:
+    if isinstance(content, dict):
+        return [leaf for name, value in content.items() for leaf in _leaves(value, f"{key}.{name}" if key else name)]
+    return [(key, content)]

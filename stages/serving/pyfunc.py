@@ -1,0 +1,47 @@
+"""The model as MLflow serves it: a table with named columns in, the label and each class's probability out.
+
+MLflow runs this file as it stands ("models from code"): when `record` writes a model down, and again wherever the model
+is loaded, beside copies of all files that it imports. Nothing is pickled.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+
+class Classifier(PythonModel):  # type: ignore[misc]
+    def load_context(self, context: PythonModelContext) -> None:
+        # Not above: `record` runs this file too, and has no use for the seconds that torch takes.
+        from stages.network.model import load
+
+        self.model = load(Path(context.artifacts["model"]))
+        self.threshold = float(context.model_config["threshold"])
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Raw rows, a column a feature -> columns `label` and `probability_CLASS`, as `evaluate` scores them.
+
+        Raises MlflowException (HTTP 400) at a value that is not finite.
+        """
+        from stages.network.model import decide
+
+        description = self.model.description
+        rows = model_input[description.features].to_numpy(np.float64)
+        for row, column in np.argwhere(~np.isfinite(rows))[:1]:
+            raise MlflowException.invalid_parameter_value(
+                f"column {description.features[column]!r}, row {row}: {rows[row, column]} is not a finite number;"
+                " this model knows no missing values: leave the row out or fill it in"
+            )
+        (probabilities,) = self.model.probabilities(rows)
+        labels = np.array(description.classes, dtype=object)[decide(probabilities, self.threshold)]
+        columns = {f"probability_{name}": probabilities[:, index] for index, name in enumerate(description.classes)}
+        return pd.DataFrame({"label": labels, **columns}, index=model_input.index)
+
+
+mlflow.models.set_model(Classifier())
