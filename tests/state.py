@@ -1,0 +1,146 @@
+"""A small state of the pipeline with every oddity that a real one may have, and what a store holds of it."""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ruamel.yaml import YAML
+
+from tests.conftest import PARAMS, ROOT, VALUES
+
+EPOCHS, STEPS_PER_EPOCH = 6, 4
+# Replica 1 stops after four epochs; replica 2, which ships, has one learning rate that is no number.
+REPLICAS, SHIPPED, STOPPED_AT = 3, 2, 4
+TABLES = ("loss", "classes", "calibration", "precision_recall", "replicas", "roc")
+ODD_CLASS = "a/b<c>|`x`"
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c626001000000ffff03000006000557"
+    "bfabd40000000049454e44ae426082"
+)
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def write_json(path: Path, content) -> None:
+    path.write_text(json.dumps(content))
+
+
+def make_state(root: Path) -> None:
+    """The files of a state, and the dvc.lock that describes them."""
+    for folder in ("data", "models", "reports/figures", ".retrace"):
+        (root / folder).mkdir(parents=True)
+    (root / "params.yaml").write_text(PARAMS)
+    classes = [{"name": "plain", "rows": 5}, {"name": ODD_CLASS, "rows": 5}]
+    features = [{"name": name, "kind": "numeric"} for name in ("x 1", "größe")]
+    target = {"name": "class", "kind": "categorical"}
+    schema = {"dataset": "my *table*", "features": features, "target": target, "classes": classes, "density": None}
+    write_json(root / "data/schema.json", schema)
+    for side, rows in (("train", 6), ("validation", 2), ("test", 4)):
+        table = pa.table({"x 1": [0.5] * rows, "größe": [1.5] * rows, "class": [0] * rows})
+        pq.write_table(table, root / f"data/{side}.parquet")
+    (root / "models/model.safetensors").write_bytes(b"weights")
+    write_json(root / "models/model.json", {"features": ["x 1", "größe"]})
+    replicas = [{"best_epoch": 5, "best_validation_loss": 0.25, "epochs": EPOCHS}] * REPLICAS
+    training = {"device": "cpu", "device_reason": "auto: no CUDA here", "precision": "float32", "shipped": SHIPPED}
+    write_json(root / "models/training.json", {**training, "steps_per_epoch": STEPS_PER_EPOCH, "replicas": replicas})
+    lines = ["epoch,replica,train_loss,validation_loss,validation_accuracy,learning_rate,gradient_norm_layer_1"]
+    for epoch in range(1, EPOCHS + 1):
+        for replica in range(REPLICAS):
+            if replica == 1 and epoch > STOPPED_AT:
+                continue
+            rate = "nan" if (replica, epoch) == (SHIPPED, 3) else "0.1"
+            lines.append(f"{epoch},{replica},{replica + 1 / epoch},{replica + 2 / epoch},0.5,{rate},{replica / 2}")
+    (root / "reports/history.csv").write_text("\n".join(lines) + "\n")
+    steps = {f"replica_{index}": [index + step / 10 for step in range(EPOCHS * STEPS_PER_EPOCH)] for index in range(3)}
+    steps["replica_2"][-1] = math.inf
+    pq.write_table(pa.table(steps), root / "reports/steps.parquet")
+    headline = {"value": 0.75, "low": 0.5, "high": 0.9, "mean": 0.7, "deviation": 0.05}
+    scores = {"precision": 0.5, "recall": 0.75, "f1": 0.6, "rows": 2}
+    difference = {"difference": 0.25, "difference_low": 0.1, "difference_high": 0.4}
+    metrics = {
+        **{"rows": 4, "correct": 3, "confidence": 0.95, "threshold": 0.5, "accuracy": headline, "log_loss": headline},
+        "classes": {"plain": scores, ODD_CLASS: scores},
+        "bayes": {"accuracy": 0.8, "correct": 3, **difference},
+        "baseline": {"majority": {"accuracy": 0.5, "correct": 2, "log_loss": None, **difference}},
+        "training": {"replicas": REPLICAS, "shipped": SHIPPED, "best_epoch": 5, "best_validation_loss": 0.25},
+    }
+    write_json(root / "reports/metrics.json", metrics)
+    write_json(root / "reports/baseline.json", {"majority": {"accuracy": 0.5}})
+    (root / "reports/confusion_matrix.csv").write_text("actual,plain,odd\nplain,2,0\nodd,1,1\n")
+    for name in TABLES:
+        (root / f"reports/{name}.csv").write_text("a,b\n1,2\n")
+    (root / "reports/classification_report.txt").write_text("plain 0.5\n")
+    (root / "reports/figures/confusion_matrix.png").write_bytes(PNG)
+    (root / "reports/figures/loss.png").write_bytes(PNG)
+    clock = {"started": "2026-01-02T03:04:05+00:00", "seconds": 30.0, "machine": "cpu"}
+    model = hashlib.sha256(b"weights").hexdigest()
+    write_json(root / ".retrace/train.json", {**clock, "model": model})
+    write_lock(root)
+
+
+def write_lock(root: Path, learning_rate: float = 0.1, code: str = "1" * 32) -> None:
+    """dvc.lock as DVC writes it, true to the files on disk."""
+    train = {**VALUES["train"], "optimizer": {**VALUES["train"]["optimizer"], "learning_rate": learning_rate}}
+    outs = {
+        "split": ["data/train.parquet", "data/validation.parquet", "data/test.parquet", "data/schema.json"],
+        "baseline": ["reports/baseline.json"],
+        "train": ["models/model.json", "models/model.safetensors", "models/training.json", "reports/history.csv"],
+        "evaluate": ["reports/metrics.json", "reports/confusion_matrix.csv", "reports/classification_report.txt"],
+        "plot": ["reports/figures/confusion_matrix.png", "reports/figures/loss.png"],
+    }
+    outs["train"].append("reports/steps.parquet")
+    outs["evaluate"] += [f"reports/{name}.csv" for name in TABLES]
+    sections = {**VALUES, "train": train}
+    stages = {
+        name: {
+            "cmd": f"python -m stages.{name}",
+            "deps": [{"path": f"stages/{name}.py", "hash": "md5", "md5": code, "size": 1}],
+            "params": {"params.yaml": {name: sections[name]}},
+            "outs": [{"path": path, "hash": "md5", "md5": md5(root / path)} for path in paths],
+        }
+        for name, paths in outs.items()
+    }
+    stages["validate"] = {"cmd": "python -m stages.validate", "deps": [{"path": "params.yaml", "md5": "0"}]}
+    stages["record"] = {"cmd": "python -m stages.record", "outs": [{"path": ".retrace/recorded", "md5": "0"}]}
+    with open(root / "dvc.lock", "w", encoding="utf-8") as file:
+        YAML().dump({"schema": "2.0", "stages": stages}, file)
+
+
+def rows(root: Path, query: str, *values) -> list[tuple]:
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def runs(root: Path, experiment: str) -> list[str]:
+    query = "SELECT run_uuid FROM runs JOIN experiments USING (experiment_id) WHERE experiments.name = ? ORDER BY rowid"
+    return [run_id for (run_id,) in rows(root, query.replace("rowid", "runs.rowid"), experiment)]
+
+
+def tags(root: Path, run_id: str) -> dict[str, str]:
+    return dict(rows(root, "SELECT key, value FROM tags WHERE run_uuid = ?", run_id))
+
+
+def logged(root: Path, run_id: str) -> list[tuple]:
+    return sorted(rows(root, "SELECT key, step, value, timestamp FROM metrics WHERE run_uuid = ?", run_id))
+
+
+def environment(**changes: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), **changes}
+
+
+def start(root: Path, *code: str, **changes: str) -> "subprocess.Popen[str]":
+    """A process in the project: the stage, or the given Python."""
+    command = [sys.executable, *(("-c", *code) if code else ("-m", "stages.record"))]
+    return subprocess.Popen(
+        command, cwd=root, env=environment(**changes), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
