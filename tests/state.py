@@ -5,15 +5,20 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
+from safetensors.numpy import save
 
+from stages.scoring.gate import HEADLINES
+from stages.tracking.model import CODE, ENTRY
 from tests.conftest import PARAMS, ROOT, VALUES
 
 EPOCHS, STEPS_PER_EPOCH = 6, 4
@@ -46,10 +51,19 @@ def make_state(root: Path) -> None:
     schema = {"dataset": "my *table*", "features": features, "target": target, "classes": classes, "density": None}
     write_json(root / "data/schema.json", schema)
     for side, rows in (("train", 6), ("validation", 2), ("test", 4)):
-        table = pa.table({"x 1": [0.5] * rows, "größe": [1.5] * rows, "class": [0] * rows})
+        table = pa.table({"x 1": [0.5 * row for row in range(rows)], "größe": [1.5] * rows, "class": [0] * rows})
         pq.write_table(table, root / f"data/{side}.parquet")
-    (root / "models/model.safetensors").write_bytes(b"weights")
-    write_json(root / "models/model.json", {"features": ["x 1", "größe"]})
+    # One unit: x_1 - größe, scaled.
+    layer = {"layers.0.weight": np.float32([[1, -1]]), "layers.0.bias": np.float32([0.25])}
+    weights = save(layer)
+    (root / "models/model.safetensors").write_bytes(weights)
+    digests = {"model.safetensors": hashlib.sha256(weights).hexdigest()}
+    network = {"hidden": [], "activation": "relu", "center": [0.5, 1.0], "spread": [2.0, 0.5], "sha256": digests}
+    names = {"features": ["x 1", "größe"], "target": "class", "classes": ["plain", ODD_CLASS]}
+    write_json(root / "models/model.json", {**names, **network})
+    for path in (ENTRY, *CODE):
+        (root / path.parent).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / path, root / path)
     replicas = [{"best_epoch": 5, "best_validation_loss": 0.25, "epochs": EPOCHS}] * REPLICAS
     training = {"device": "cpu", "device_reason": "auto: no CUDA here", "precision": "float32", "shipped": SHIPPED}
     write_json(root / "models/training.json", {**training, "steps_per_epoch": STEPS_PER_EPOCH, "replicas": replicas})
@@ -64,18 +78,6 @@ def make_state(root: Path) -> None:
     steps = {f"replica_{index}": [index + step / 10 for step in range(EPOCHS * STEPS_PER_EPOCH)] for index in range(3)}
     steps["replica_2"][-1] = math.inf
     pq.write_table(pa.table(steps), root / "reports/steps.parquet")
-    headline = {"value": 0.75, "low": 0.5, "high": 0.9, "mean": 0.7, "deviation": 0.05}
-    scores = {"precision": 0.5, "recall": 0.75, "f1": 0.6, "rows": 2}
-    difference = {"difference": 0.25, "difference_low": 0.1, "difference_high": 0.4}
-    metrics = {
-        **{"rows": 4, "correct": 3, "confidence": 0.95, "threshold": 0.5, "accuracy": headline, "log_loss": headline},
-        "classes": {"plain": scores, ODD_CLASS: scores},
-        "bayes": {"accuracy": 0.8, "correct": 3, **difference},
-        "baseline": {"majority": {"accuracy": 0.5, "correct": 2, "log_loss": None, **difference}},
-        "training": {"replicas": REPLICAS, "shipped": SHIPPED, "best_epoch": 5, "best_validation_loss": 0.25},
-    }
-    write_json(root / "reports/metrics.json", metrics)
-    write_json(root / "reports/baseline.json", {"majority": {"accuracy": 0.5}})
     (root / "reports/confusion_matrix.csv").write_text("actual,plain,odd\nplain,2,0\nodd,1,1\n")
     for name in TABLES:
         (root / f"reports/{name}.csv").write_text("a,b\n1,2\n")
@@ -83,8 +85,31 @@ def make_state(root: Path) -> None:
     (root / "reports/figures/confusion_matrix.png").write_bytes(PNG)
     (root / "reports/figures/loss.png").write_bytes(PNG)
     clock = {"started": "2026-01-02T03:04:05+00:00", "seconds": 30.0, "machine": "cpu"}
-    model = hashlib.sha256(b"weights").hexdigest()
-    write_json(root / ".retrace/train.json", {**clock, "model": model})
+    write_json(root / ".retrace/train.json", {**clock, "model": digests["model.safetensors"]})
+    write_scores(root, [True, True, True, False])
+
+
+def write_scores(root: Path, right: list[bool]) -> None:
+    """What `evaluate` says when these test rows are right, and the dvc.lock of it."""
+    pq.write_table(pa.table({"actual": [1] * len(right), "predicted": right}), root / "reports/predictions.parquet")
+    correct = sum(right)
+    headline = {"value": correct / len(right), "low": 0.5, "high": 0.9, "mean": 0.7, "deviation": 0.05}
+    scores = {"precision": 0.5, "recall": 0.75, "f1": 0.6, "rows": 2}
+    difference = {"difference": 0.25, "difference_low": 0.1, "difference_high": 0.4}
+    metrics = {
+        **{"rows": len(right), "correct": correct, "confidence": 0.95, "threshold": 0.5},
+        **dict.fromkeys(HEADLINES, headline),
+        "log_loss": {**headline, "deviation": None},
+        "classes": {"plain": scores, ODD_CLASS: scores},
+        "bayes": {"accuracy": 0.8, "correct": 3, **difference},
+        "baseline": {
+            name: {"accuracy": 0.5, "correct": 2, "log_loss": 0.7, **difference}
+            for name in ("majority", "logistic_regression", "gradient_boosting")
+        },
+        "training": {"replicas": REPLICAS, "shipped": SHIPPED, "best_epoch": 5, "best_validation_loss": 0.25},
+    }
+    write_json(root / "reports/metrics.json", metrics)
+    write_json(root / "reports/baseline.json", {"majority": {"accuracy": 0.5}})
     write_lock(root)
 
 
@@ -99,7 +124,7 @@ def write_lock(root: Path, learning_rate: float = 0.1, code: str = "1" * 32) -> 
         "plot": ["reports/figures/confusion_matrix.png", "reports/figures/loss.png"],
     }
     outs["train"].append("reports/steps.parquet")
-    outs["evaluate"] += [f"reports/{name}.csv" for name in TABLES]
+    outs["evaluate"] += [f"reports/{name}.csv" for name in TABLES] + ["reports/predictions.parquet"]
     sections = {**VALUES, "train": train}
     stages = {
         name: {
@@ -110,6 +135,7 @@ def write_lock(root: Path, learning_rate: float = 0.1, code: str = "1" * 32) -> 
         }
         for name, paths in outs.items()
     }
+    stages["evaluate"]["deps"] += [{"path": f"{path}", "hash": "md5", "md5": md5(root / path)} for path in CODE]
     stages["validate"] = {"cmd": "python -m stages.validate", "deps": [{"path": "params.yaml", "md5": "0"}]}
     stages["record"] = {"cmd": "python -m stages.record", "outs": [{"path": ".retrace/recorded", "md5": "0"}]}
     with open(root / "dvc.lock", "w", encoding="utf-8") as file:

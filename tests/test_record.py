@@ -19,14 +19,17 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+from scipy.stats import binomtest
 
 from commands import ui
 from stages import record
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
+from stages.scoring.comparisons import mcnemar
 from stages.tracking import describe, points, store
 from stages.tracking.lock import compare, parse
-from tests.conftest import ROOT
+from tests.conftest import PARAMS, ROOT
 from tests.state import (
     EPOCHS,
     ODD_CLASS,
@@ -41,6 +44,7 @@ from tests.state import (
     start,
     tags,
     write_lock,
+    write_scores,
 )
 
 SECRET = "canary-5f1c"
@@ -110,14 +114,15 @@ def test_a_run_holds_everything_about_its_state(here, capsys, request):
     assert once["test/log_loss"] == 0.75
     assert once["bayes/accuracy"] == 0.8
     assert once["baseline/majority/accuracy"] == 0.5
-    assert "baseline/majority/log_loss" not in once
+    assert once["baseline/majority/log_loss"] == 0.7
+    assert "test/log_loss_deviation" not in once
     assert (once["best/epoch"], once["best/validation_loss"]) == (5, 0.25)
     assert once["test/class/a_b_c___x_/recall"] == 0.75
 
     folder = here / "mlartifacts" / store.safe_key(request.node.name) / run_id / "artifacts"
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files == {
-        *("params.yaml", "dvc.lock", "model/model.json", "model/model.safetensors"),
+        *("params.yaml", "dvc.lock", "tables/predictions.parquet"),
         *("figures/confusion_matrix.png", "figures/loss.png", "tables/classification_report.txt"),
         *("tables/history.csv", "tables/confusion_matrix.csv", "tables/metrics.json", "tables/baseline.json"),
         *("environment/packages.txt", "environment/machine.json", *(f"tables/{name}.csv" for name in TABLES)),
@@ -146,8 +151,10 @@ def test_a_run_holds_everything_about_its_state(here, capsys, request):
     assert context == "training"
 
     found = tags(here, run_id)
-    fingerprint = (here / ".retrace/recorded").read_text().removesuffix("\n")
-    assert found["retrace.fingerprint"] == fingerprint == parse((here / "dvc.lock").read_text()).fingerprint
+    lock = parse((here / "dvc.lock").read_text())
+    assert found["retrace.fingerprint"] == lock.fingerprint
+    assert (here / ".retrace/recorded").read_text() == f"{lock.content}\n"
+    assert found["retrace.stages"] == "split, baseline, train, evaluate, plot"
     assert found["retrace.complete"] == "true"
     assert found["retrace.device"] == "cpu (auto: no CUDA here)"
     assert found["retrace.times"] == "of the training"
@@ -189,11 +196,11 @@ def test_a_change_is_a_run_that_says_so_and_the_way_back_is_none(here, request):
     found = tags(here, second)
     assert found["mlflow.runName"] == "learning_rate=1e-05, accuracy 0.7500"
     assert "| train.optimizer.learning\\_rate | 0.1 | 1e-05 |" in found["mlflow.note.content"]
-    assert f"/runs/{first})" in found["mlflow.note.content"]
+    assert f"/runs/{first}); new: the results of train:" in found["mlflow.note.content"]
+    assert found["retrace.stages"] == "train"
     found = tags(here, third)
-    assert found["mlflow.runName"] == (
-        "baseline.py changed, evaluate.py changed, plot.py changed and 2 more, accuracy 0.7500"
-    )
+    assert found["mlflow.runName"] == "5 code files changed, accuracy 0.7500"
+    assert found["retrace.stages"] == "split, baseline, train, evaluate, plot"
     assert "learning" not in found["mlflow.note.content"].split("Code:")[1]
     assert "stages/train.py" in found["mlflow.note.content"]
 
@@ -268,6 +275,135 @@ def test_a_file_that_dvc_lock_does_not_describe_is_not_recorded(tmp_path, monkey
         record.main()
 
 
+# --- the model and the registry --------------------------------------------------------------------------------------
+
+
+def linked(root: Path, run_id: str) -> list[tuple]:
+    """Metrics of the run's model, with the data set that each is about."""
+    query = (
+        "SELECT metric_name, metric_value, metric_timestamp_ms, dataset_name, dataset_digest FROM logged_model_metrics"
+    )
+    return sorted(rows(root, f"{query} WHERE run_id = ?", run_id))
+
+
+def test_the_model_is_logged_with_what_it_scored_on_which_rows(here, request):
+    record.main()
+    (run_id,) = runs(here, request.node.name)
+    ((model_id, name, status),) = rows(
+        here, "SELECT model_id, name, status FROM logged_models WHERE source_run_id = ?", run_id
+    )
+    assert (name, status) == ("classifier", 2)  # ready
+    found = {key: (value, dataset, digest) for key, value, _, dataset, digest in linked(here, run_id)}
+    assert found["test/accuracy"] == (0.75, "my *table* test", md5(here / "data/test.parquet"))
+    assert found["best/validation_loss"][1:] == ("my *table* validation", md5(here / "data/validation.parquet"))
+    assert not [key for key in found if key.startswith(("train", "baseline", "bayes"))]
+    assert rows(here, "SELECT destination_id FROM inputs WHERE source_id = ?", run_id) == [(model_id,)]
+    folder = here / "mlartifacts" / store.safe_key(request.node.name) / "models" / model_id / "artifacts"
+    assert (folder / "artifacts/model/model.safetensors").read_bytes() == (
+        here / "models/model.safetensors"
+    ).read_bytes()
+    # Nothing says where it was made, so that it can be anywhere else.
+    text = (folder / "MLmodel").read_text()
+    assert str(here) not in text
+    assert "file:" not in text
+    assert not [path for path in folder.rglob("*") if path.suffix in (".pkl", ".pickle", ".pt", ".pth")]
+
+
+def aliases(root: Path, name: str) -> dict[str, int]:
+    return dict(rows(root, "SELECT alias, version FROM registered_model_aliases WHERE name = ?", name))
+
+
+def described(root: Path, name: str) -> list[str]:
+    query = "SELECT description FROM model_versions WHERE name = ? ORDER BY version"
+    return [text for (text,) in rows(root, query, name)]
+
+
+@pytest.fixture
+def scores(here):
+    """Sets which test rows are right, and records; afterwards all is as it was."""
+    bar = here / "params.yaml"
+    kept = {path: path.read_bytes() for path in (bar, here / "data/test.parquet")}
+
+    def act(right: list[bool], min_accuracy: float = 0.5) -> None:
+        bar.write_text(PARAMS.replace("min_accuracy: 0.95", f"min_accuracy: {min_accuracy}"))
+        write_scores(here, right)
+        record.main()
+
+    yield act
+    for path, content in kept.items():
+        path.write_bytes(content)
+    write_scores(here, [True, True, True, False])
+
+
+def test_the_champion_is_the_one_that_passes_and_is_surely_better_on_the_same_rows(here, request, scores, capsys):
+    name = request.node.name
+    ok, no = [True], [False]
+    scores(ok * 60 + no * 40, min_accuracy=0.95)
+    assert aliases(here, name) == {}
+    scores(ok * 70 + no * 30)
+    assert aliases(here, name) == {"champion": 2}
+    # 5 gained, none lost: p = 0.0625
+    scores(ok * 75 + no * 25)
+    assert aliases(here, name) == {"champion": 2, "challenger": 3}
+    # 10 gained, none lost: p = 0.002
+    scores(ok * 80 + no * 20)
+    assert aliases(here, name) == {"champion": 4, "challenger": 3}
+    # Worse, by as much.
+    scores(ok * 70 + no * 20 + ok * 2 + no * 8)
+    assert aliases(here, name) == {"champion": 4, "challenger": 5}
+    # The newest that did not pass is nobody's challenger.
+    scores(ok * 99 + no, min_accuracy=0.999)
+    assert aliases(here, name) == {"champion": 4, "challenger": 5}
+    capsys.readouterr()
+    first, second, third, fourth, fifth, sixth = described(here, name)
+    assert first.startswith("Not champion: gate: failed: reports/metrics.json: 60 of 100 test rows right")
+    assert second == "Champion: the first version that passed the gate."
+    assert third == (
+        "Passed the gate, but not surely better than champion 2: of the same 100 test rows it alone is right on 5,"
+        " version 2 alone on 0 (McNemar's exact test: p = 0.062)."
+    )
+    assert fourth.startswith("Champion: better than version 2, the champion before: of the same 100 test rows it alone")
+    assert "not surely better than champion 4" in fifth
+    assert "gate.min_accuracy 0.999" in sixth
+    # The same states again decide nothing, whatever the bar is now.
+    before = rows(here, "SELECT * FROM model_versions"), aliases(here, name)
+    scores(ok * 99 + no, min_accuracy=0.1)
+    scores(ok * 70 + no * 30)
+    assert (rows(here, "SELECT * FROM model_versions"), aliases(here, name)) == before
+    last = runs(here, name)[-1]
+    assert "[Version 6](#/models/" in tags(here, last)["mlflow.note.content"]
+
+
+def test_other_test_rows_cannot_be_compared_and_that_is_said(here, request, scores):
+    name = request.node.name
+    scores([True] * 70 + [False] * 30)
+    table = pq.read_table(here / "data/test.parquet")
+    pq.write_table(table.slice(1), here / "data/test.parquet")
+    scores([True] * 100)
+    assert aliases(here, name) == {"champion": 1, "challenger": 2}
+    assert described(here, name)[1] == (
+        "Passed the gate, but cannot be compared: champion 1 was tested on other rows; version 1 stays, unless a person"
+        " moves the alias."
+    )
+
+
+def test_a_champion_whose_predictions_are_gone_stays(here, request, scores):
+    name = request.node.name
+    scores([True] * 70 + [False] * 30)
+    (run_id,) = runs(here, name)
+    (here / "mlartifacts" / store.safe_key(name) / run_id / "artifacts/tables/predictions.parquet").unlink()
+    scores([True] * 100)
+    assert aliases(here, name) == {"champion": 1, "challenger": 2}
+    assert "champion 1's predictions are gone" in described(here, name)[1]
+
+
+def test_mcnemar_is_the_binomial_test():
+    for gained, lost in ((0, 0), (5, 0), (10, 2), (3, 3), (400, 350), (0, 1)):
+        expected = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+        assert mcnemar(gained, lost) == pytest.approx(expected)
+        assert mcnemar(lost, gained) == mcnemar(gained, lost)
+
+
 # --- interrupted, together, elsewhere -------------------------------------------------------------------------------
 
 # What a process would import is there before it forks: a test is of what comes after, and takes a second less for it.
@@ -322,7 +458,10 @@ open("mlflow.db-journal", "wb").write(b"left over")
 assert ended(child(record.main)) == 0
 """
 
-MOMENTS = ("create_run:1", "log_batch:3", "log_artifact:3", "set_terminated:1")
+MOMENTS = (
+    *("create_run:1", "create_logged_model:1", "log_model_artifacts:1", "log_outputs:1", "log_batch:2", "log_batch:3"),
+    *("log_artifact:3", "create_model_version:1", "update_model_version:1", "set_terminated:1"),
+)
 
 
 def test_a_run_that_was_killed_is_completed_and_not_doubled(here, request):
@@ -336,6 +475,10 @@ def test_a_run_that_was_killed_is_completed_and_not_doubled(here, request):
         assert logged(here, run_id) == logged(here, whole), moment
         assert tags(here, run_id)["retrace.complete"] == "true"
         assert rows(here, "SELECT COUNT(*) FROM inputs WHERE destination_id = ?", run_id) == [(3,)]
+        assert rows(here, "SELECT COUNT(*) FROM inputs WHERE source_id = ?", run_id) == [(1,)]
+        assert linked(here, run_id) == linked(here, whole), moment
+        ((version,),) = rows(here, "SELECT version FROM model_versions WHERE run_id = ?", run_id)
+        assert version == 1
         folder, other = (here / "mlartifacts" / store.safe_key(name) for name in (moment, request.node.name))
         assert len(list(folder.rglob("*"))) == len(list(other.rglob("*")))
 
@@ -345,7 +488,8 @@ def test_four_processes_that_first_open_the_store_together_make_one_run_and_a_de
     process = start(tmp_path, FORKS + TOGETHER)
     out, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
-    assert [("already" in line) for line in out.splitlines()] == [False, True, True, True, False]
+    lines = [line for line in out.splitlines() if " version " not in line]
+    assert [("already" in line) for line in lines] == [False, True, True, True, False]
     (run_id,) = runs(tmp_path, "retrace")
     assert tags(tmp_path, run_id)["retrace.complete"] == "true"
     assert (tmp_path / ".retrace/recorded").exists()
@@ -362,7 +506,7 @@ def test_an_experiment_of_dvc_lands_in_the_projects_store(here, tmp_path, monkey
     assert tags(here, run_id)["retrace.dvc_experiment"] == "lofty-newt"
     assert tags(here, run_id)["mlflow.runName"] == "lofty-newt: my *table*, accuracy 0.7500"
     left = {path.name for path in (tmp_path / "elsewhere").iterdir()}
-    assert left == {"data", "models", "reports", "params.yaml", "dvc.lock", ".retrace"}
+    assert left == {"data", "models", "reports", "params.yaml", "dvc.lock", ".retrace", "stages"}
 
 
 # --- stores that cannot be used -------------------------------------------------------------------------------------

@@ -1,0 +1,197 @@
+"""The recorded model in use: loaded by another process in another folder, and served over HTTP."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from commands.ui import free_port
+from stages import record
+from stages.network.model import decide, load
+from tests.state import ODD_CLASS, make_state, write_scores
+
+PROBABILITIES = ["probability_plain", f"probability_{ODD_CLASS}"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A project with a recorded champion. MLflow itself loads no model from a path with # or % in it."""
+    root = tmp_path_factory.mktemp("serving") / "my project ü"
+    make_state(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
+            patch.delenv(name, raising=False)
+        # Sure enough for the gate.
+        write_scores(root, [True] * 199 + [False])
+        record.main()
+    return root
+
+
+@pytest.fixture
+def elsewhere(project, tmp_path, monkeypatch) -> dict[str, str]:
+    """The environment of a process that knows the store and nothing else of this repository."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_", "PYTHONPATH"))}
+    uri = "sqlite:///" + str(project / "mlflow.db").replace("%", "%25")
+    monkeypatch.chdir(tmp_path)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    return {**kept, "PATH": path, "MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+
+
+def raw_rows(count: int) -> pd.DataFrame:
+    random = np.random.default_rng(1)
+    return pd.DataFrame({"x 1": random.normal(size=count), "größe": random.normal(size=count)})
+
+
+def expected(project: Path, rows: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """Labels, and probabilities [rows, classes], as `evaluate` finds them."""
+    model = load(project / "models")
+    (probabilities,) = model.probabilities(rows[model.description.features].to_numpy())
+    return [model.description.classes[index] for index in decide(probabilities, 0.5)], probabilities
+
+
+LOAD = """
+import json, sys
+import mlflow.pyfunc, pandas as pd
+model = mlflow.pyfunc.load_model("models:/retrace@champion")
+rows = pd.read_json(sys.stdin, orient="split")
+shuffled = rows[rows.columns[::-1]].assign(more="text")
+answers = [model.predict(table) for table in (rows, shuffled, rows.astype("float32"), rows.iloc[:0])]
+try:
+    model.predict(rows.assign(größe=float("nan")))
+    refused = ""
+except Exception as error:
+    refused = str(error)
+try:
+    model.predict(rows[["x 1"]])
+    missing = ""
+except Exception as error:
+    missing = str(error)
+signature = model.metadata.signature
+inputs, outputs = signature.inputs.input_names(), signature.outputs.input_names()
+example = model.input_example
+print(json.dumps({
+    "answers": [answer.to_dict("list") for answer in answers],
+    "refused": refused, "missing": missing, "inputs": inputs, "outputs": outputs,
+    "example": example.to_dict("list"), "example_answer": len(model.predict(example)),
+    "requirements": open(mlflow.pyfunc.get_model_dependencies("models:/retrace@champion")).read(),
+}))
+"""
+
+
+def test_it_loads_elsewhere_and_answers_by_column_name(project, elsewhere):
+    rows = raw_rows(50)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD],
+        input=rows.to_json(orient="split", double_precision=15),
+        env=elsewhere,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    labels, probabilities = expected(project, rows)
+    assert set(labels) == {"plain", ODD_CLASS}
+    same, shuffled, single, empty = found["answers"]
+    for answer in (same, shuffled):
+        assert list(answer) == ["label", *PROBABILITIES]
+        assert answer["label"] == labels
+        np.testing.assert_allclose([answer[name] for name in PROBABILITIES], probabilities.T, rtol=1e-6)
+    np.testing.assert_allclose([single[name] for name in PROBABILITIES], probabilities.T, atol=1e-6)
+    assert empty == {"label": [], **{name: [] for name in PROBABILITIES}}
+    assert "column 'größe', row 0: nan is not a finite number" in found["refused"]
+    assert "missing inputs ['größe']" in found["missing"]
+    assert (found["inputs"], found["outputs"]) == (["x 1", "größe"], ["label", *PROBABILITIES])
+    # Real rows, as the test table has them.
+    assert found["example"] == pq.read_table(project / "data/test.parquet", columns=["x 1", "größe"]).to_pydict()
+    assert found["example_answer"] == 4
+    assert {line.partition("==")[0] for line in found["requirements"].splitlines()} == {
+        *("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
+    }
+    assert "+" not in found["requirements"]
+
+
+CODE = """
+import sys
+import mlflow.pyfunc
+mlflow.pyfunc.load_model("models:/retrace@champion").predict
+for name, module in sys.modules.items():
+    if name.startswith("stages.") and module.__file__:
+        print(module.__file__)
+"""
+
+
+def test_it_runs_on_the_code_recorded_with_it_also_where_other_code_lies_about(project, elsewhere):
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], cwd=project, env=elsewhere, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    files = done.stdout.splitlines()
+    assert len(files) == 6
+    assert all(file.startswith(f"{project}/mlartifacts/retrace/models/") for file in files)
+
+
+def test_it_is_served_over_http(project, elsewhere):
+    port = free_port()
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/retrace@champion"),
+            *("--env-manager", "local", "--port", str(port)),
+        ],
+        env=elsewhere,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                status, _ = ask(port, "ping")
+                break
+            except OSError:
+                assert server.poll() is None, server.stdout.read()
+                assert time.monotonic() < deadline, "the server did not start"
+                time.sleep(0.3)
+        assert status == 200
+        rows = raw_rows(20)
+        labels, probabilities = expected(project, rows)
+        body = {"dataframe_split": rows[["größe", "x 1"]].to_dict("split", index=False)}
+        status, answer = ask(port, "invocations", body)
+        assert status == 200, answer
+        assert [row["label"] for row in answer["predictions"]] == labels
+        found = [[row[name] for name in PROBABILITIES] for row in answer["predictions"]]
+        np.testing.assert_allclose(found, probabilities, rtol=1e-6)
+        status, answer = ask(port, "invocations", {"dataframe_records": [{"x 1": 1.0}]})
+        assert status == 400
+        assert "missing inputs ['größe']" in answer["message"]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.communicate()
+
+
+def ask(port: int, page: str, body: dict | None = None) -> tuple[int, dict]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/{page}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, json.loads(response.read().strip() or b"{}")
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
