@@ -99,6 +99,8 @@ def decide(client: "MlflowClient", champion: "ModelVersion | None", candidate: C
     if before is None or len(before) != len(candidate.hits):
         return False, f"Passed the gate, but cannot be compared: champion {number}'s predictions are gone; {by_hand}."
     gained, lost = int((candidate.hits & ~before).sum()), int((~candidate.hits & before).sum())
+    if not gained and not lost:
+        return False, f"Passed the gate; right on the same {len(before):,} test rows as champion {number}, which stays."
     p = mcnemar(gained, lost)
     compared = (
         f"of the same {len(before):,} test rows it alone is right on {gained:,}, version {number} alone on {lost:,}"
