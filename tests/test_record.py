@@ -298,6 +298,9 @@ def test_the_model_is_logged_with_what_it_scored_on_which_rows(here, request):
     assert found["best/validation_loss"][1:] == ("my *table* validation", md5(here / "data/validation.parquet"))
     assert not [key for key in found if key.startswith(("train", "baseline", "bayes"))]
     assert rows(here, "SELECT destination_id FROM inputs WHERE source_id = ?", run_id) == [(model_id,)]
+    query = "SELECT tag_value FROM logged_model_tags WHERE model_id = ? AND tag_key = 'mlflow.modelVersions'"
+    ((versions,),) = rows(here, query, model_id)
+    assert json.loads(versions) == [{"name": request.node.name, "version": 1}]
     folder = here / "mlartifacts" / store.safe_key(request.node.name) / "models" / model_id / "artifacts"
     assert (folder / "artifacts/model/model.safetensors").read_bytes() == (
         here / "models/model.safetensors"

@@ -5,6 +5,7 @@ champion before; `challenger` is the newest other one that passed. Each version'
 """
 
 import io
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,9 @@ def register(client: "MlflowClient", experiment: str, model: "LoggedModel", cand
         version = client.create_model_version(
             name, f"models:/{model.model_id}", run_id, tags, await_creation_for=0, model_id=model.model_id
         )
+    # As mlflow.register_model does: the model's page says by it where it is registered.
+    registered = json.dumps([{"name": name, "version": int(version.version)}])
+    client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": registered})
     champion = _champion(client, name)
     if champion and champion.version == version.version:
         # A recording that was cut off after the decision.
