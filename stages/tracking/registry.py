@@ -77,6 +77,7 @@ def register(client: "MlflowClient", experiment: str, model: "LoggedModel", cand
     else:
         wins, reason = decide(client, champion, candidate)
         client.update_model_version(name, version.version, reason)
+    client.set_logged_model_tags(model.model_id, {"mlflow.note.content": f"Version {version.version}. {reason}"})
     if wins:
         client.set_registered_model_alias(name, CHAMPION, version.version)
         champion = version

@@ -104,11 +104,11 @@ def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entr
         logged = set()
     run_id = run.info.run_id
 
-    params = [Param(key, value[:LONGEST_PARAM]) for key, value in entry.params.items()]
-    for some_params in _batches(params, PARAMS_AT_ONCE):
+    params = {key: value[:LONGEST_PARAM] for key, value in entry.params.items()}
+    for some_params in _batches([Param(*item) for item in params.items()], PARAMS_AT_ONCE):
         client.log_batch(run_id, params=some_params, synchronous=True)
 
-    model = log_model(client, run, entry.served, {FINGERPRINT: fingerprint})
+    model = log_model(client, run, entry.served, {FINGERPRINT: fingerprint}, params)
     judged = {each.context: {"dataset_name": each.name, "dataset_digest": each.digest} for each in entry.datasets}
 
     # From the run's own start, not from a clock or a file that may have changed: the same point again is the same.
