@@ -19,7 +19,7 @@ from stages.params.reader import read
 from stages.params.record import Record
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.process.run import run
-from stages.tracking.store import Store, exists, locate
+from stages.tracking.store import Store, exists, locate, mend
 
 HOST = "127.0.0.1"
 FIRST_PORT = 5000
@@ -35,6 +35,7 @@ def main() -> None:
         print(f"ui: the runs are on the server {store.shown}; open that in a browser")
         return
     experiment = find_experiment(store)
+    mend(store)
     port = free_port()
     log = store.root / LOG
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +172,11 @@ def start(root: Path, *code: str, **changes: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         command, cwd=root, env=environment(**changes), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+def fetch(url: str, **headers: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, b""

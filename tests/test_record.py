@@ -14,8 +14,6 @@ import sqlite3
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -36,6 +34,7 @@ from tests.state import (
     PNG,
     STEPS_PER_EPOCH,
     TABLES,
+    fetch,
     logged,
     make_state,
     md5,
@@ -716,14 +715,6 @@ def test_the_fingerprint_is_of_what_makes_the_result_and_of_nothing_else(here):
 
 
 # --- in a browser ---------------------------------------------------------------------------------------------------
-
-
-def fetch(url: str, **headers: str) -> tuple[int, bytes]:
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as response:
-            return response.status, response.read()
-    except urllib.error.HTTPError as error:
-        return error.code, b""
 
 
 def test_ui_serves_the_runs_to_this_machine_only_and_ends_with_its_processes(here, request):

@@ -22,6 +22,7 @@ from urllib.parse import unquote
 
 from stages.files.atomic import write
 from stages.process.faults import MACHINE_FAULT, Fault
+from stages.tracking import moved
 from stages.tracking.points import safe_key
 
 if TYPE_CHECKING:
@@ -140,12 +141,24 @@ def connect(store: Store) -> "MlflowClient":
         if exists(store.database):
             _inspect(store, store.database)
             _match(store, store.database)
+            mend(store)
         else:
             _create(store.database, store.artifacts)
     # The registry asks by the global one, whatever the client was given.
     mlflow.set_tracking_uri(store.uri)
     with within(REQUEST_SECONDS):
         return MlflowClient(store.uri)
+
+
+def mend(store: Store) -> None:
+    """Make a store that was moved or copied with its artifacts name them where they are now."""
+    if store.database and store.artifacts:
+        try:
+            former = moved.mend(store.database, store.artifacts)
+        except sqlite3.Error as error:
+            raise store.unusable(str(error)) from None
+        if former:
+            print(f"tracking store {store.shown}: came here from {former}, and so did its artifacts")
 
 
 @contextlib.contextmanager
