@@ -146,6 +146,9 @@ def connect(store: Store) -> "MlflowClient":
             _create(store.database, store.artifacts)
     # The registry asks by the global one, whatever the client was given.
     mlflow.set_tracking_uri(store.uri)
+    if not store.uri.startswith(("http://", "https://")):
+        # A second of work, and more on a busy machine: it must not be taken for a store that does not open.
+        import mlflow.store.tracking.sqlalchemy_store
     with within(REQUEST_SECONDS):
         return MlflowClient(store.uri)
 
