@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_text
-from stages.files.tables import read_table
+from stages.files.tables import read_bytes, read_table
 from stages.params.gate import Gate
 from stages.params.reader import PATH as PARAMS
 from stages.params.reader import read
@@ -37,7 +37,7 @@ from stages.tracking.circumstances import Git, Times, dvc_experiment, machine, p
 from stages.tracking.describe import Previous
 from stages.tracking.lock import PATH as LOCK
 from stages.tracking.lock import Changes, Lock, read_lock, show
-from stages.tracking.model import CODE, Served
+from stages.tracking.model import CODE, ENTRY, Served
 from stages.tracking.points import MOST_POINTS, epoch_points, headline_points, safe_key, safe_keys, step_points
 from stages.tracking.registry import Candidate, Registered, hits
 from stages.tracking.replay import FINGERPRINT, DataSet, Entry, Outcome, replay
@@ -206,6 +206,7 @@ def read_state(now: int) -> State:
     figures = sorted(Path(path) for path in lock.outs if Path(path).parent == FIGURES)
     for path in (*TABLES, *figures, *CODE):
         lock.check(path)
+    read_bytes(ENTRY)  # this stage's own, and not in the lock until it is done
     weights, metrics = lock.check(WEIGHTS), json.loads(lock.check(METRICS))
     description = json.loads(lock.check(MODEL))
     return State(

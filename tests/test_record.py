@@ -27,6 +27,7 @@ from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
 from stages.scoring.comparisons import mcnemar
 from stages.tracking import describe, points, store
 from stages.tracking.lock import compare, parse
+from stages.tracking.model import ENTRY
 from tests.conftest import PARAMS, ROOT
 from tests.state import (
     EPOCHS,
@@ -268,6 +269,11 @@ def test_a_file_that_dvc_lock_does_not_describe_is_not_recorded(tmp_path, monkey
     with pytest.raises(Fault, match=r"reports/metrics\.json is not the file that dvc\.lock describes") as caught:
         record.main()
     assert caught.value.status == BAD_DATA
+    assert not (tmp_path / "mlflow.db").exists()
+    path.write_text(path.read_text().replace("0.99", "0.75"))
+    (tmp_path / ENTRY).unlink()
+    with pytest.raises(Fault, match=rf"{ENTRY} not found"):
+        record.main()
     assert not (tmp_path / "mlflow.db").exists()
     (tmp_path / "dvc.lock").write_text("stages:\n<<<<<<< HEAD\n  a: 1\n")
     with pytest.raises(Fault, match=r"dvc\.lock cannot be read .* git checkout dvc\.lock"):
