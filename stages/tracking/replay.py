@@ -94,7 +94,10 @@ def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entr
     if runs:
         run, logged = runs[0], logged_points(client, runs[0])
     else:
-        reference = compare(entry.committed, entry.lock) if entry.committed else previous and previous.changes
+        reference = compare(entry.committed, entry.lock) if entry.committed else None
+        # Committed already, it differs in nothing from the committed state.
+        if not (reference and (reference.params or reference.code)):
+            reference = previous.changes if previous else None
         run = client.create_run(
             experiment,
             start_time=entry.times.start,
