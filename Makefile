@@ -34,8 +34,8 @@ gate: setup  ## fail (5) unless the test accuracy is surely at least gate.min_ac
 ui: setup  ## open the recorded runs: MLflow on 127.0.0.1
 	@python -m commands.ui
 
-record: setup  ## record the present state again, for instance into a new store
-	@python -m dvc repro --force --single-item record
+record: setup  ## record the present state again, for instance into a new store; with ALL=1 every state in git's history
+	@python -m $(if $(ALL),commands.history,dvc repro --force --single-item record)
 
 verify: setup  ## rerun everything in a fresh clone and compare every output with dvc.lock
 	@python -m commands.verify

@@ -43,13 +43,15 @@ def copy_project(folder: Path, changes: dict[str, Any]) -> Path:
             shutil.copyfile(ROOT / name, folder / name)
     (folder / "params.yaml").write_text(PARAMS)
     turn(folder, changes)
-    for command in (
-        ["init", "--quiet", "--initial-branch=main"],
-        ["add", "--all"],
-        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message=tiny"],
-    ):
-        subprocess.run(["git", *command], cwd=folder, check=True)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message=tiny")
     return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def turn(folder: Path, changes: dict[str, Any]) -> None:

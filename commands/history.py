@@ -1,0 +1,190 @@
+"""`make record ALL=1`: one run for each state of the pipeline that git remembers, oldest first.
+
+A state is a dvc.lock of HEAD, of any branch or tag, of the commits before them, or of a DVC experiment. Each is put
+together in a temporary clone, from its commit and from DVC's cache or remote, and recorded from there by today's
+`record` into the project's store; the workspace and its marker stay as they are. A state whose files are gone, or that
+today's `record` cannot read, is skipped with a line that says why.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+
+from stages.params.reader import read
+from stages.params.record import Record
+from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
+from stages.process.run import run
+from stages.tracking.lock import PATH as LOCK
+from stages.tracking.lock import parse, read_lock
+from stages.tracking.replay import COMPLETE, FINGERPRINT
+from stages.tracking.store import Store, connect, exists, faults, locate, locked, probe
+
+GRAPH = Path("dvc.yaml")
+FIGURES = Path("reports/figures")
+# Those of DVC's own references that hold a result: refs/exps/BASELINE[:2]/BASELINE[2:]/NAME.
+EXPERIMENTS = "refs/exps/??/*/*"
+
+RECORDED, THERE, SKIPPED = "recorded", "already there", "skipped"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """experiment: DVC's name for it, or ""."""
+
+    revision: str
+    subject: str
+    experiment: str
+
+
+def history(root: Path) -> tuple[Counter[str], set[str]]:
+    """Record every state, with a line for each; returns what happened how often, and all fingerprints."""
+    counts: Counter[str] = Counter()
+    fingerprints: set[str] = set()
+    repository, needed = Repo(str(root)), read_needed(root)
+    with tempfile.TemporaryDirectory(prefix="retrace history ") as folder:
+        clone = Path(folder) / "clone"
+        options = ["--quiet", "--no-local", "--no-checkout", "--config", "remote.origin.fetch=+refs/exps/*:refs/exps/*"]
+        _git(root, "clone", *options, str(root), str(clone))
+        for commit in commits(root):
+            text = _git(clone, "show", f"{commit.revision}:{LOCK}", may_fail=True)
+            if not text:
+                continue  # the commit that deleted it
+            try:
+                fingerprint = parse(text).fingerprint
+                if fingerprint in fingerprints:
+                    continue
+                fingerprints.add(fingerprint)
+                happened, why = _replay(root, clone, commit, text, needed, repository), ""
+            except Fault as fault:
+                if fault.status == MACHINE_FAULT:  # of the store or of git: the other states would meet the same
+                    raise
+                happened, why = SKIPPED, f": {_short(str(fault))}"
+            counts[happened] += 1
+            title = f"experiment {commit.experiment}" if commit.experiment else commit.subject
+            print(f"{commit.revision[:8]} {_cut(title, 60)}: {happened}{why}", flush=True)
+    return counts, fingerprints
+
+
+def commits(root: Path) -> list[Commit]:
+    """Every commit that may have changed dvc.lock, parents before children."""
+    listed = _git(root, "for-each-ref", "--format=%(objectname) %(refname:lstrip=4)", EXPERIMENTS)
+    experiments = dict(line.split(" ", 1) for line in listed.splitlines())
+    # Without --full-history git leaves out a branch whose changes a merge has dropped again.
+    options = ["--reverse", "--date-order", "--full-history", "--format=%H %s"]
+    log = _git(root, "log", *options, "HEAD", "--branches", "--tags", *experiments, "--", str(LOCK))
+    lines = (line.partition(" ") for line in log.splitlines())
+    return [Commit(revision, subject, experiments.get(revision, "")) for revision, _, subject in lines]
+
+
+def read_needed(root: Path) -> set[str]:
+    """What today's `record` depends on."""
+    deps: list[str] = YAML(typ="safe").load(root / GRAPH)["stages"]["record"]["deps"]
+    return set(deps)
+
+
+def _replay(root: Path, clone: Path, commit: Commit, text: str, needed: set[str], repository: Any) -> str:
+    lock = parse(text)
+    _git(clone, "checkout", "--quiet", "--force", "--detach", commit.revision)
+    _git(clone, "clean", "--quiet", "-ffdx")
+    with contextlib.chdir(clone):
+        name = read(Record).experiment
+    store = locate(name)
+    if is_recorded(store, lock.fingerprint):
+        return THERE
+    # A figure that today's graph does not have belongs to its own state all the same.
+    files = {path: digest for path, digest in lock.outs.items() if path in needed or Path(path).parent == FIGURES}
+    restore(clone, commit.revision, files, repository)
+    record(root, clone, commit.experiment, store)
+    return RECORDED
+
+
+def is_recorded(store: Store, fingerprint: str) -> bool:
+    """Whether the store has this state's complete run; raises Fault (status 4) when the store cannot be used."""
+    probe(store)
+    if store.database and not exists(store.database):
+        return False
+    with faults(store), locked(store):
+        client = connect(store)
+        experiment = client.get_experiment_by_name(store.experiment)
+        if experiment is None:
+            return False
+        if experiment.lifecycle_stage == "deleted":
+            raise Fault(BAD_DATA, f"its experiment {store.experiment} is in MLflow's trash")
+        query = f"tags.`{FINGERPRINT}` = '{fingerprint}' AND tags.`{COMPLETE}` = 'true'"
+        return bool(client.search_runs([experiment.experiment_id], query, max_results=1))
+
+
+def restore(clone: Path, revision: str, files: dict[str, str], repository: Any) -> None:
+    """Bring the files that the commit has not, as links into DVC's cache; what that lacks is asked of its remote."""
+    wanted = {path: digest for path, digest in files.items() if not (clone / path).exists()}
+    missing = [path for path, digest in wanted.items() if not cached(repository, digest)]
+    if missing and repository.config["core"].get("remote"):
+        # What it could not bring is named below.
+        with contextlib.suppress(DvcException):
+            repository.fetch(targets=missing, revs=[revision], workspace=False)
+    for path, digest in wanted.items():
+        source = cached(repository, digest)
+        if source is None:
+            raise Fault(BAD_DATA, f"{path} is neither in the commit nor in DVC's cache or remote")
+        (clone / path).parent.mkdir(parents=True, exist_ok=True)
+        (clone / path).symlink_to(source)
+
+
+def cached(repository: Any, digest: str) -> Path | None:
+    # The second one is where DVC before 3.0 kept its files.
+    places = (Path(cache.oid_to_path(digest)) for cache in (repository.cache.local, repository.cache.legacy))
+    return next((place for place in places if place.is_file()), None)
+
+
+def record(root: Path, clone: Path, experiment: str, store: Store) -> None:
+    """Today's `record` in the clone; -P keeps the clone's own stages out of its reach."""
+    path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": path, "DVC_ROOT": str(root), "DVC_EXP_NAME": experiment}
+    command = [sys.executable, "-P", "-m", "stages.record"]
+    done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        is_recorded(store, "")  # raises when the fault is the store's and not the state's
+        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise Fault(BAD_DATA, f"today's `record` cannot read it: {lines[-1]}")
+
+
+def _git(folder: Path, *arguments: str, may_fail: bool = False) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise Fault(MACHINE_FAULT, "history: git is not installed") from None
+    if done.returncode and not may_fail:
+        reason = _short(done.stderr.decode(errors="replace").strip())
+        raise Fault(MACHINE_FAULT, f"history: git {arguments[0]} failed in {folder}: {reason}")
+    return "" if done.returncode else done.stdout.decode(errors="replace")
+
+
+def _short(text: str) -> str:
+    """A fault's first line, without its advice: that is for the present state."""
+    return _cut(text.partition("\n")[0].partition(";")[0], 160)
+
+
+def _cut(text: str, length: int) -> str:
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    return line if len(line) <= length else f"{line[: length - 3]}..."
+
+
+def main() -> None:
+    counts, fingerprints = history(Path.cwd())
+    print(f"history: {', '.join(f'{counts[each]} {each}' for each in (RECORDED, THERE, SKIPPED))}")
+    if LOCK.exists() and read_lock().fingerprint not in fingerprints:
+        print("history: the present state is not committed, so not among them; to record it: make record")
+
+
+if __name__ == "__main__":
+    run(main)
