@@ -552,6 +552,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.closing.wait(30)
             return
         self.send_response(status)
+        self.send_header("Retry-After", "30")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -561,13 +562,15 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-# The last two are up at first and fail once the recording is under way.
+# All but the first two are up at first and fail once the recording is under way.
 @pytest.mark.parametrize(
     ("health", "other", "words"),
     [
         (500, 500, "answers with HTTP status 500"),
         (None, None, "does not answer within 3 s"),
         (200, 500, "500 error"),
+        (200, 503, "503 error"),
+        (200, 429, "429 error"),
         (200, None, "timed out"),
         (404, 401, "401"),
     ],
@@ -677,6 +680,52 @@ def test_a_store_that_cannot_be_used_is_one_line_and_stays_as_it_is(
     assert capfd.readouterr() == ("", "")
     assert md5(database) == before
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"foo://me:pass@{SECRET}@host",
+        f"postgresql://me:{SECRET}@localhost/mlflow",
+        *("file:./mlruns", "./mlruns", "localhost:5000", "http:/localhost:5000"),
+        *("sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:mlflow.db?uri=true"),
+    ],
+)
+def test_a_store_that_record_does_not_know_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, uri):
+    make_state(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(Fault, match="MLFLOW_TRACKING_URI takes the address of a server") as caught:
+        record.main()
+    assert caught.value.status == MACHINE_FAULT
+    assert "\n" not in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_sqlite_file_is_named_from_the_projects_root_and_by_one_name(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "link"))
+    for uri in ("sqlite:///../link/my%2520store.db?timeout=5", f"sqlite:///{tmp_path}/link/./my%2520store.db"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert store.locate("any").database == tmp_path / "real/my%20store.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///../real")
+    with pytest.raises(Fault, match="is a folder, not a SQLite file"):
+        store.probe(store.locate("any"))
+
+
+def test_an_experiment_in_the_trash_is_one_line(here, monkeypatch, request):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "  ")
+    assert store.locate("from params.yaml").experiment == "from params.yaml"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
+    record.main()
+    with contextlib.closing(sqlite3.connect(here / "mlflow.db")) as connection, connection:
+        change = "UPDATE experiments SET lifecycle_stage = 'deleted' WHERE name = ? RETURNING experiment_id"
+        ((experiment,),) = connection.execute(change, (request.node.name,)).fetchall()
+    with pytest.raises(Fault, match=rf"is in the trash; .* mlflow experiments restore --experiment-id {experiment},"):
+        record.main()
 
 
 # --- words and numbers ----------------------------------------------------------------------------------------------

@@ -74,19 +74,26 @@ class Store:
 
 
 def locate(experiment: str) -> Store:
-    """The store that the environment names, else mlflow.db in the project's root.
+    """The store that the environment names, else mlflow.db in the project's root; raises Fault for one of another kind.
 
     DVC runs queued and temporary experiments in another folder; DVC_ROOT then names the project's own.
     """
     root = Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
-    uri, database = os.environ.get("MLFLOW_TRACKING_URI", "").strip(), None
-    if not uri:
-        database = root / "mlflow.db"
-    elif uri.startswith("sqlite:///"):
-        database = root / unquote(uri.removeprefix("sqlite:///").partition("?")[0])
-    if database:
-        uri = sqlite_uri(database)
-    return Store(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip() or experiment, root, database)
+    uri, database = os.environ.get("MLFLOW_TRACKING_URI", "").strip(), root / "mlflow.db"
+    experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip() or experiment
+    if re.match("https?://", uri):
+        return Store(uri, experiment, root, None)
+    if uri:
+        name = unquote(uri.removeprefix("sqlite:///").partition("?")[0])
+        # SQLAlchemy takes the last two for a store that ends with the process, and for a URI of SQLite's own.
+        if not uri.startswith("sqlite:///") or not name or name == ":memory:" or name.startswith("file:"):
+            raise Store(uri, experiment, root, None).unusable(
+                "MLFLOW_TRACKING_URI takes the address of a server (http://HOST:PORT), a SQLite file (sqlite:///FILE),"
+                " or nothing for mlflow.db in the project"
+            )
+        # Without links and dots, so that a store has one name, whichever way leads to it.
+        database = (root / name).parent.resolve() / Path(name).name
+    return Store(sqlite_uri(database), experiment, root, database)
 
 
 def sqlite_uri(database: Path) -> str:
@@ -98,6 +105,8 @@ def probe(store: Store) -> None:
     """Raises Fault when the store surely cannot be used; cheap, so that nobody waits for an import to learn it."""
     if store.uri.startswith(("http://", "https://")):
         _ask(store)
+    elif store.database and store.database.is_dir():
+        raise store.unusable("is a folder, not a SQLite file")
     elif store.database and exists(store.database):
         _inspect(store, store.database)
 
@@ -318,4 +327,4 @@ def _reason(text: str, store: Store) -> str:
 
 
 def _without_password(text: str) -> str:
-    return re.sub(r"(?<=://)[^/@\s]*@", "", text)
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
