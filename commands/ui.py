@@ -1,10 +1,11 @@
 """`make ui`: the recorded runs in a browser, on this machine only.
 
 Starts MLflow lean: as it comes it runs fourteen processes in 2.6 GB. Prints one line with the link that lands on the
-runs; Ctrl-C ends the server and all its processes.
+runs, in a view with the columns that tell them apart; Ctrl-C ends the server and all its processes.
 """
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from stages.params.reader import read
 from stages.params.record import Record
@@ -27,6 +29,18 @@ PORTS = 100
 START_SECONDS = 60
 STOP_SECONDS = 5
 LOG = Path(".retrace/ui.log")
+
+# The view: MLflow itself shows no metric, no parameter, and of a run's name the first half.
+VIEW, VIEW_NAME = "retrace", "What differs"
+METRICS = ("test/accuracy", "test/accuracy_low", "best/epoch", "best/validation_loss")
+MOST_PARAMS = 8
+CURVES = ("train", "validation")  # groups of charts that come first
+PAGE = 100  # runs that MLflow's table asks for at first
+WIDTHS = {"attributes.`Run Name`": 330, "runDateAndNestInfo": 130, "duration": 80}  # pixels
+VIEW_SECONDS = 10
+
+# Without the proxy that the environment may name: it knows nothing of this machine's own servers.
+_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 def main() -> None:
@@ -46,7 +60,8 @@ def main() -> None:
         )
         try:
             wait(server, port, log)
-            print(f"ui: {link(port, experiment)} (Ctrl-C ends it)", flush=True)
+            shared = experiment is not None and share_view(port, experiment)
+            print(f"ui: {link(port, experiment, shared)} (Ctrl-C ends it)", flush=True)
             server.wait()
         except KeyboardInterrupt:
             print("\nui: ended")
@@ -108,16 +123,61 @@ def environment() -> dict[str, str]:
 def wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=2):
+        with contextlib.suppress(OSError), _open(f"http://{HOST}:{port}/health", timeout=2):
             return
         time.sleep(0.2)
     raise Fault(MACHINE_FAULT, f"ui: the server did not start; {log} says why")
 
 
-def link(port: int, experiment: str | None) -> str:
+def share_view(port: int, experiment: str) -> bool:
+    """Keep the view where MLflow's own saved views are, a tag of the experiment; False when it cannot be kept.
+
+    A view that a person saved under another name, or has in the browser, stays as it is.
+    """
+    try:
+        asked = {"experiment_ids": [experiment], "max_results": PAGE, "order_by": ["attributes.start_time DESC"]}
+        runs = _post(port, "runs/search", asked).get("runs", [])
+        params = [{param["key"]: param["value"] for param in run["data"].get("params", [])} for run in runs]
+        now = time.time_ns() // 1_000_000
+        saved = {"name": VIEW_NAME, "createdAt": now, "updatedAt": now, "state": json.dumps(view(params))}
+        tag = {"key": f"mlflow.sharedViewState.{VIEW}", "value": json.dumps(saved)}
+        _post(port, "experiments/set-experiment-tag", {"experiment_id": experiment, **tag})
+    except Exception:
+        # A store that is read-only, a server that is too slow, another MLflow: the plain table is better than none.
+        return False
+    return True
+
+
+def view(params: list[dict[str, str]]) -> dict[str, Any]:
+    """MLflow's state of a table of runs with these parameters, in which columns are the headlines and what differs."""
+    values = {key: {run.get(key) for run in params} for run in params for key in run}
+    differing = sorted((key for key in values if len(values[key]) > 1), key=lambda key: (-len(values[key]), key))
+    columns = {f"metrics.`{key}`": key for key in METRICS}
+    columns |= {f"params.`{key}`": key for key in sorted(differing[:MOST_PARAMS])}
+    return {
+        "selectedColumns": [*columns],
+        "columnOrder": [*WIDTHS, *columns],
+        # As wide as its title: a letter takes six pixels.
+        "columnWidths": {**WIDTHS, **{column: 30 + 6 * len(title) for column, title in columns.items()}},
+        # MLflow puts charts in order of their groups' names, and so the curves below a hundred bars.
+        "compareRunSections": [{"uuid": name, "name": name, "display": True} for name in CURVES],
+        "compareRunCharts": [],
+        "isAccordionReordered": True,
+    }
+
+
+def _post(port: int, path: str, content: dict[str, Any]) -> dict[str, Any]:
+    url, body = f"http://{HOST}:{port}/api/2.0/mlflow/{path}", json.dumps(content).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with _open(request, timeout=VIEW_SECONDS) as response:
+        answer: dict[str, Any] = json.load(response)
+        return answer
+
+
+def link(port: int, experiment: str | None, shared: bool) -> str:
     """Without the type of workflow a newcomer lands on an empty page about traces of language models."""
     page = f"#/experiments/{experiment}/runs?workflowType=machine_learning" if experiment else ""
-    return f"http://{HOST}:{port}/{page}"
+    return f"http://{HOST}:{port}/{page}{f'&viewStateShareKey={VIEW}' if shared else ''}"
 
 
 def end(server: "subprocess.Popen[bytes]") -> None:
