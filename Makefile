@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help setup run test gate ui record verify bench lint readme
+.PHONY: help setup run test gate ui follow record verify bench lint readme
 
 # Stages are run as `python -m ...`: this is the python they get, also when the environment is not activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -33,6 +33,9 @@ gate: setup  ## fail (5) unless the test accuracy is surely at least gate.min_ac
 
 ui: setup  ## open the recorded runs: MLflow on 127.0.0.1
 	@python -m commands.ui
+
+follow: setup  ## show a training that is under way in MLflow, as it goes on
+	@python -m stages.record --follow
 
 record: setup  ## record the present state again, for instance into a new store; with ALL=1 every state in git's history
 	@python -m $(if $(ALL),commands.history,dvc repro --force --single-item record)

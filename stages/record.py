@@ -8,12 +8,15 @@ Writes  the tracking store
 
 Stages never talk to the tracker: their files are the truth, and the run is their mirror. The same state finds its run
 again, a run that was cut off is completed, and a store that was deleted is filled anew.
+
+`python -m stages.record --follow` mirrors a training that is under way into the run that this stage later completes.
 """
 
 import csv
 import gc
 import io
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +38,7 @@ from stages.scoring.gate import gate
 from stages.tracking import describe
 from stages.tracking.circumstances import Git, Times, dvc_experiment, machine, packages, read_git, read_times
 from stages.tracking.describe import Previous
+from stages.tracking.follow import dismiss, follow, settle
 from stages.tracking.lock import PATH as LOCK
 from stages.tracking.lock import Changes, Lock, read_lock, show
 from stages.tracking.model import CODE, ENTRY, Served
@@ -246,6 +250,9 @@ def _first_rows(path: Path, columns: list[str]) -> pa.Table:
 
 
 def main() -> None:
+    if "--follow" in sys.argv[1:]:
+        follow(locate(read(Record).experiment))
+        return
     # A fifth of this process would go into collecting garbage that is not there.
     gc.disable()
     section = read(Record)
@@ -255,7 +262,10 @@ def main() -> None:
     entry = record(state, read(Gate), dvc_experiment(), now)
     with faults(store), locked(store):
         client = connect(store)
-        outcome = replay(client, open_experiment(client, store), store.experiment, entry)
+        experiment = open_experiment(client, store)
+        outcome = replay(client, experiment, store.experiment, entry)
+        dismiss(client, experiment, entry.times.started, outcome)
+        settle(client, experiment, store)
     # Not the fingerprint: DVC does not run this stage for a change of code that changes no result, and a clone that
     # does must write the same.
     write_text(MARKER, f"{state.lock.content}\n")

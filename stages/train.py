@@ -9,9 +9,11 @@ Writes  models/model.safetensors     weights of the replica that ships, as torch
         reports/loss.csv             training and validation loss of the replica that ships, for `dvc plots`
         reports/steps.parquet        training loss of every step, a column a replica
         .retrace/train.json          when and how long; DVC does not know it, since a clock is not a result
+        .retrace/live.json, live.csv what is under way, for `make follow`; DVC does not know them either
 """
 
 import hashlib
+import os
 import platform
 import time
 from datetime import UTC, datetime
@@ -22,14 +24,15 @@ import torch
 
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_csv, write_json
+from stages.files.live import Live, Training, born
 from stages.files.tables import write_table
 from stages.network.model import Description, save
-from stages.params.reader import fault, read
+from stages.params.reader import fault, read_verbatim
 from stages.params.train import Train
 from stages.process.run import run
 from stages.training.device import choose, make_deterministic
 from stages.training.rows import Rows, fit_scaling, read_rows
-from stages.training.trainer import Fit, fit
+from stages.training.trainer import Fit, Watch, fit
 
 TRAIN = Path("data/train.parquet")
 VALIDATION = Path("data/validation.parquet")
@@ -41,11 +44,18 @@ STEPS = Path("reports/steps.parquet")
 CLOCK = Path(".retrace/train.json")
 
 
-def train(training: Rows, validation: Rows, description: Description, section: Train, device: torch.device) -> Fit:
+def train(
+    training: Rows,
+    validation: Rows,
+    description: Description,
+    section: Train,
+    device: torch.device,
+    watch: Watch | None = None,
+) -> Fit:
     """Fit the network to the training rows, judged on the validation rows after each epoch."""
     if section.batch_size > len(training.x):
         raise fault(Train, "batch_size", f"must be at most the number of training rows ({len(training.x):,})")
-    return fit(training, validation, description.widths, section, device)
+    return fit(training, validation, description.widths, section, device, watch)
 
 
 def describe(schema: Schema, section: Train, center: list[float], spread: list[float]) -> Description:
@@ -62,7 +72,7 @@ def describe(schema: Schema, section: Train, center: list[float], spread: list[f
 
 def main() -> None:
     started, clock = datetime.now(UTC), time.monotonic()
-    section = read(Train)
+    section, params = read_verbatim(Train)
     schema = read_schema()
     device, reason = choose(section)
     make_deterministic(device, section.tf32)
@@ -72,7 +82,10 @@ def main() -> None:
     validation = read_rows(VALIDATION, schema, center, spread)
     widths = " - ".join(map(str, description.widths))
     print(f"train: on {device} ({reason}); {section.replicas} replicas of {widths}; {len(training.x):,} rows")
-    result = train(training, validation, description, section, device)
+    pid = os.getpid()
+    facts = Training(started.isoformat(), pid, born(pid), params, schema.dataset, f"{device} ({reason})")
+    with Live(facts) as live:
+        result = train(training, validation, description, section, device, live)
 
     shipped = result.shipped
     save(MODELS, description, result.state, shipped)

@@ -36,6 +36,11 @@ _CONFLICT = re.compile(rb"^(<<<<<<<|=======|>>>>>>>)( |$)", re.MULTILINE)
 
 def read(section: type[S]) -> S:
     """The stage's own section; raises Fault (status 2) with a line for each fault in it."""
+    return read_verbatim(section)[0]
+
+
+def read_verbatim(section: type[S]) -> tuple[S, dict[str, Any]]:
+    """As `read`, and its parameters by dotted name as the file has them: 1 where the section holds 1.0."""
     name = section.section_name()
     document = _parse(PATH)
     if name not in document.values:
@@ -44,7 +49,7 @@ def read(section: type[S]) -> S:
     instance = _validate(section, document, faults)
     if instance is None or faults:
         raise Fault(BAD_PARAMS, *_in_order(faults, document))
-    return instance
+    return instance, dict(leaves({name: document.values[name]}))
 
 
 def check(sections: Iterable[type[Section]]) -> int:

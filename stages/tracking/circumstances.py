@@ -30,11 +30,15 @@ class Git:
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds since 1970, and how long. of_training: of the training itself, not of this replay."""
+    """Milliseconds since 1970, and how long. started: of the training itself, as it says; "" where of this replay."""
 
     start: int
     milliseconds: int
-    of_training: bool
+    started: str
+
+    @property
+    def of_training(self) -> bool:
+        return bool(self.started)
 
 
 def read_git(lock: Lock) -> Git:
@@ -44,12 +48,15 @@ def read_git(lock: Lock) -> Git:
     # What the pipeline itself writes is no change of the work tree: it follows from the rest.
     written = [f":(exclude,literal){path}" for path in (LOCK.as_posix(), *lock.outs)]
     status = _git("status", "--porcelain", "--", ".", *written)
+    return Git(commit.strip(), bool(status) if status is not None else None, committed_lock())
+
+
+def committed_lock() -> Lock | None:
     text = _git("show", f"HEAD:./{LOCK}")
     try:
-        committed = parse(text) if text else None
+        return parse(text) if text else None
     except Fault:
-        committed = None
-    return Git(commit.strip(), bool(status) if status is not None else None, committed)
+        return None
 
 
 def read_times(model: bytes, now: int) -> Times:
@@ -58,11 +65,25 @@ def read_times(model: bytes, now: int) -> Times:
         with open(CLOCK, "rb") as file:
             clock = json.load(file)
         if clock["model"] == hashlib.sha256(model).hexdigest():
-            start = datetime.fromisoformat(clock["started"])
-            return Times(round(start.timestamp() * 1000), max(round(1000 * float(clock["seconds"])), 0), True)
+            started = clock["started"]
+            return Times(milliseconds(started), max(round(1000 * float(clock["seconds"])), 0), started)
     except (OSError, ValueError, TypeError, KeyError):
         pass
-    return Times(now, 0, False)
+    return Times(now, 0, "")
+
+
+def last_finished(root: Path) -> str:
+    """When the training began that came to its end last in this folder, as it says; "" where none did."""
+    try:
+        with open(root / CLOCK, "rb") as file:
+            return str(json.load(file)["started"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+
+
+def milliseconds(started: str) -> int:
+    """ISO text -> milliseconds since 1970."""
+    return round(datetime.fromisoformat(started).timestamp() * 1000)
 
 
 def dvc_experiment() -> str:

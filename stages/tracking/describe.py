@@ -44,6 +44,15 @@ def run_name(
     return f"{prefix}{shown}{more}, accuracy {_number(metrics['accuracy']['value'])}"
 
 
+def live_name(params: Mapping[str, str], committed: Mapping[str, str]) -> str:
+    """Of a training that is under way: `training: learning_rate=0.01`, what differs from the committed state."""
+    short = short_names([*committed, *params])
+    changed = [key for key, value in params.items() if committed and committed.get(key) != value]
+    shown = ", ".join(_cut(f"{short[key]}={params[key]}", 40) for key in changed[:3])
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+    return f"training: {shown}{more}" if changed else "training"
+
+
 def short_names(keys: list[str]) -> dict[str, str]:
     """Dotted name -> its shortest ending that no other name shares: learning_rate, but split.seed."""
     short = {}

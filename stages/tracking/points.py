@@ -3,7 +3,7 @@
 import math
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -34,27 +34,62 @@ def epoch_points(header: list[str], history: NDArray[np.float64], shipped: int) 
 
     A replica that stopped early is missing from the bands of later epochs.
     """
-    columns = {name: history[:, index] for index, name in enumerate(header)}
-    epochs, replicas = columns.pop("epoch"), columns.pop("replica")
-    last = max(epochs.max(initial=0), 1)
+    replicas = len(np.unique(history[:, header.index("replica")]))
+    last = max(history[:, header.index("epoch")].max(initial=0), 1)
     points: list[Point] = []
-
-    def add(key: str, steps: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+    for key, steps, values in _curves(header, history, shipped, replicas):
         kept = thin(len(steps))
         points.extend(
             Point(key, int(step), float(value), float(step / last))
             for step, value in zip(steps[kept], values[kept], strict=True)
             if math.isfinite(value)
         )
+    return points
 
-    mine = replicas == shipped
+
+def live_points(header: list[str], rows: NDArray[np.float64], replicas: int, epochs: int, before: int) -> list[Point]:
+    """Of `epoch_points`, those that stay true whichever replica ships, from the rows of some whole epochs.
+
+    Bands, and the learning rate while all replicas train; of a single replica everything. replicas, epochs: that are
+    planned; before: the epoch before these rows: `at` is a share of the time since then.
+    """
+    if replicas == 1:
+        curves = list(_curves(header, rows, 0, 1))
+    else:
+        curves = [*_curves(header, rows, None, replicas), _common(header, rows, replicas)]
+    last = rows[:, header.index("epoch")].max(initial=before + 1)
+    # As `thin` will do it, if no replica stops early.
+    every = math.ceil(epochs / MOST_POINTS)
+    return [
+        Point(key, int(step), float(value), float((step - before) / (last - before)))
+        for key, steps, values in curves
+        for step, value in zip(steps, values, strict=True)
+        if math.isfinite(value) and (epochs - step) % every == 0
+    ]
+
+
+def _curves(
+    header: list[str], history: NDArray[np.float64], shipped: int | None, replicas: int
+) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
+    """Key, epochs and values: of one replica, unless it is None, and of the bands over several."""
+    columns = {name: history[:, index] for index, name in enumerate(header)}
+    epochs, replica = columns.pop("epoch"), columns.pop("replica")
     for name, values in columns.items():
-        add(curve_key(name), epochs[mine], values[mine])
-        if name in BANDED and len(np.unique(replicas)) > 1:
+        if shipped is not None:
+            yield curve_key(name), epochs[replica == shipped], values[replica == shipped]
+        if name in BANDED and replicas > 1:
             steps, bands = band(epochs, values)
             for suffix, line in bands.items():
-                add(f"{curve_key(name)}_{suffix}", steps, line)
-    return points
+                yield f"{curve_key(name)}_{suffix}", steps, line
+
+
+def _common(
+    header: list[str], rows: NDArray[np.float64], replicas: int
+) -> tuple[str, NDArray[np.float64], NDArray[np.float64]]:
+    """The learning rate, one for all, of the epochs in which each replica trained: so did the one that will ship."""
+    steps, firsts, counts = np.unique(rows[:, header.index("epoch")], return_index=True, return_counts=True)
+    whole = counts == replicas
+    return curve_key("learning_rate"), steps[whole], rows[firsts[whole], header.index("learning_rate")]
 
 
 def band(

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,8 @@ RECORDED = "retrace.recorded"
 MILLISECONDS = "retrace.milliseconds"
 # Those that are not as they were in the run before: they ran, or DVC brought back an earlier run of theirs.
 STAGES = "retrace.stages"
+# When the training began that `record --follow` mirrors into a run: that run is the state's, once there is one.
+TRAINING = "retrace.training_started"
 
 # MLflow's limits: entities a call, characters of a value.
 METRICS_AT_ONCE = 1000
@@ -91,6 +93,7 @@ def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entr
         if found.data.tags.get(COMPLETE) == "true":
             return Outcome(found.info.run_id, found.info.run_name, "found")
     previous = find_previous(client, experiment, entry.lock)
+    live = None if runs else find_live(client, experiment, entry.times.started, entry.params)
     if runs:
         run, logged = runs[0], logged_points(client, runs[0])
     else:
@@ -98,13 +101,13 @@ def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entr
         # Committed already, it differs in nothing from the committed state.
         if not (reference and (reference.params or reference.code)):
             reference = previous.changes if previous else None
-        run = client.create_run(
-            experiment,
-            start_time=entry.times.start,
-            tags={FINGERPRINT: fingerprint, MILLISECONDS: str(entry.times.milliseconds), **entry.tags},
-            run_name=entry.name(reference or None),
-        )
-        logged = set()
+        name = entry.name(reference or None)
+        own = {FINGERPRINT: fingerprint, MILLISECONDS: str(entry.times.milliseconds), **entry.tags}
+        if live:
+            run = adopt(client, live, name, own)
+        else:
+            run = client.create_run(experiment, start_time=entry.times.start, tags=own, run_name=name)
+        logged = logged_points(client, run)
     run_id = run.info.run_id
 
     params = {key: value[:LONGEST_PARAM] for key, value in entry.params.items()}
@@ -147,7 +150,31 @@ def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entr
     client.set_terminated(run_id, "FINISHED", end)
     # Last: a run without this tag was cut off, and the next `record` completes it.
     client.set_tag(run_id, COMPLETE, "true")
-    return Outcome(run_id, run.info.run_name, "completed" if runs else "recorded", registered)
+    return Outcome(run_id, run.info.run_name, "completed" if runs or live else "recorded", registered)
+
+
+def find_live(
+    client: "MlflowClient", experiment: str, started: str, params: Mapping[str, str] | None = None
+) -> "Run | None":
+    """The mirror of the training that began then, if no state has it yet and its parameters are among `params`."""
+    for run in client.search_runs([experiment], f"tags.`{TRAINING}` = '{started}'") if started else ():
+        own = run.data.params.items()
+        if FINGERPRINT not in run.data.tags and (
+            # They differ where params.yaml was changed under way: MLflow changes no param, so that run is lost.
+            params is None or all(value == params.get(key, "")[:LONGEST_PARAM] for key, value in own)
+        ):
+            return run
+    return None
+
+
+def adopt(client: "MlflowClient", run: "Run", name: str, tags: Mapping[str, str]) -> "Run":
+    """Make the mirror of a training the run of its state; what it holds already stays."""
+    from mlflow.entities import RunTag
+
+    # The name first: with the fingerprint the run counts as one that was cut off, and is completed as it is.
+    client.update_run(run.info.run_id, name=name)
+    client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in tags.items()], synchronous=True)
+    return client.get_run(run.info.run_id)
 
 
 def find_previous(client: "MlflowClient", experiment: str, lock: Lock) -> Previous | None:

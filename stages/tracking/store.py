@@ -135,6 +135,10 @@ def faults(store: Store) -> Iterator[None]:
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
 
+    if not store.uri.startswith(("http://", "https://")):
+        # Here, and not by the client, which has seconds to open the store: this alone takes so long on a busy machine.
+        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
     try:
         yield
     except (MlflowException, SQLAlchemyError, RequestException, sqlite3.Error, OSError) as error:

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,9 @@ EXPLODING = 1e4
 
 INITIAL = 0  # the "epoch" of the generator that draws the initial weights
 ORDER, DROPOUT = 0, 1  # what a generator draws
+
+# What looks on: called after each epoch with the header and all rows of the history so far.
+Watch = Callable[[list[str], list[list[float | int]]], None]
 
 
 @dataclass
@@ -70,13 +73,15 @@ def generator(
     return Generator(device).manual_seed(int(state))
 
 
-def fit(train: Rows, validation: Rows, widths: list[int], section: Train, device: torch.device) -> Fit:
+def fit(
+    train: Rows, validation: Rows, widths: list[int], section: Train, device: torch.device, watch: Watch | None = None
+) -> Fit:
     """Train `section.replicas` networks; raises Fault (status 4) in the step in which a loss is no longer finite."""
     network = Network(section.replicas, widths, section.activation)
     generators = [generator(section.seed, replica, INITIAL) for replica in range(section.replicas)]
     initialize(network, section.init, section.init_scale, section.activation, generators)
     network.to(device)
-    return Training(network, train, validation, widths[-1], section, device).run()
+    return Training(network, train, validation, widths[-1], section, device).run(watch)
 
 
 class Training:
@@ -99,7 +104,7 @@ class Training:
         # A permutation of the rows for each replica, refilled at each epoch.
         self.order = torch.empty(section.replicas, len(train.x), dtype=torch.int32)
 
-    def run(self) -> Fit:
+    def run(self, watch: Watch | None = None) -> Fit:
         section, replicas = self.section, range(self.section.replicas)
         health, _ = UNIT_HEALTH.get(section.activation, ("", None))
         layers = range(1, len(self.network.layers) + 1)
@@ -120,6 +125,8 @@ class Training:
             for epoch in range(1, section.epochs + 1):
                 losses, norms = self.train_epoch(epoch)
                 self._close_epoch(fit, epoch, losses, norms)
+                if watch:
+                    watch(fit.header, fit.history)
                 bar.set_postfix_str(_postfix(fit.history[-1], section), refresh=False)
                 bar.update()
                 if not any(self.active):
