@@ -29,10 +29,20 @@ def main(root: Path, folder: Path) -> tuple[dict[str, float], dict[str, float]]:
     params = clone / "params.yaml"
     dpi = [90]
 
-    def plot_key() -> float:
+    def change() -> None:
         dpi[0] += 1
         params.write_text(re.sub(r"dpi: \d+", f"dpi: {dpi[0]}", params.read_text()))
+
+    def plot_key() -> float:
+        change()
         return _repro(clone)()
+
+    record = _timed([sys.executable, "-m", "stages.record"], clone)
+
+    def new_state() -> float:
+        change()
+        _repro(clone, "plot")()
+        return record()
 
     runs = interleaved(
         {
@@ -41,6 +51,8 @@ def main(root: Path, folder: Path) -> tuple[dict[str, float], dict[str, float]]:
             "nothing": _repro(clone),
             "true stages": _repro(empty),
             "plot key": plot_key,
+            "record, new": new_state,
+            "record, found": record,  # after the one above, whose state it is
         },
         ROUNDS,
     )

@@ -13,6 +13,7 @@ from stages.files.atomic import write_text
 from stages.process.run import run
 
 RESULTS = Path("benchmarks/results.md")
+RECORD_SECONDS = 6
 
 
 def table(header: list[str], lines: list[list[str]]) -> str:
@@ -55,6 +56,12 @@ def main() -> None:
     ):
         ratio = runs[whole] / runs[against]
         lines.append(judged(name, runs[whole], runs[against], ratio, f"at most {most:g} x:", "s", ratio <= most))
+    for name, whole in (
+        ("`record`, a new run in a store that exists", "record, new"),
+        ("`record`, the same state again", "record, found"),
+    ):
+        good = "yes" if runs[whole] <= RECORD_SECONDS else "**no**"
+        lines.append([name, f"{runs[whole]:,.1f} s", "", "", f"at most {RECORD_SECONDS} s: {good}"])
     # Below a million rows the tensors are smaller than what any training takes besides, and the share says nothing.
     million, largest = growth[-2:]
     per_row = [result.seconds / result.rows * 1e6 for result in (largest, million)]
