@@ -158,7 +158,7 @@ def view(params: list[dict[str, str]]) -> dict[str, Any]:
         "selectedColumns": [*columns],
         "columnOrder": [*WIDTHS, *columns],
         # As wide as its title: a letter takes six pixels.
-        "columnWidths": {**WIDTHS, **{column: 30 + 6 * len(title) for column, title in columns.items()}},
+        "columnWidths": {**WIDTHS, **{column: 26 + 6 * len(title) for column, title in columns.items()}},
         # MLflow puts charts in order of their groups' names, and so the curves below a hundred bars.
         "compareRunSections": [{"uuid": name, "name": name, "display": True} for name in CURVES],
         "compareRunCharts": [],

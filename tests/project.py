@@ -44,9 +44,14 @@ def copy_project(folder: Path, changes: dict[str, Any]) -> Path:
     (folder / "params.yaml").write_text(PARAMS)
     turn(folder, changes)
     git(folder, "init", "--quiet", "--initial-branch=main")
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    """All that git does not ignore."""
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message=tiny")
-    return folder
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -245,24 +245,6 @@ def test_record_completes_the_run_of_a_training_that_was_followed(story):
     assert "**Test accuracy" in found["mlflow.note.content"]
 
 
-def test_a_run_that_was_followed_is_like_one_that_was_not(story, monkeypatch, capsys):
-    """The same keys, steps, values and params, in a store of its own."""
-    folder, database = story["folder"], story["folder"] / "mlflow.db"
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
-    record.main()
-    assert "recorded run" in capsys.readouterr().out
-    (run_id,) = runs(folder / "other.db")
-    assert logged(folder / "other.db", run_id) == logged(database, story["adopted"])
-    assert params(folder / "other.db", run_id) == params(database, story["adopted"])
-    # What was live is what those curves begin with, all of them.
-    mirrored = by_key(story["mirrored"])
-    expected = curves(folder / "reports/history.csv", SHORT["train.epochs"])
-    assert mirrored.keys() == expected.keys()
-    for key, curve in mirrored.items():
-        assert list(curve) == list(expected[key]), key
-
-
 def test_the_live_history_is_the_history(story):
     folder = story["folder"]
     assert (folder / HISTORY).read_bytes() == (folder / "reports/history.csv").read_bytes()
@@ -333,6 +315,21 @@ def finish(training: Training) -> None:
     """As if it were the one that made the model on disk."""
     clock = json.loads(CLOCK.read_text())
     CLOCK.write_text(json.dumps({**clock, "started": training.started}))
+
+
+def test_a_run_that_was_followed_is_like_one_that_was_not(story, here, capsys, request):
+    """The same keys, steps, values and params, where nobody followed."""
+    record.main()
+    assert "recorded run" in capsys.readouterr().out
+    (run_id,) = runs(here.database, request.node.name)
+    assert logged(here.database, run_id) == logged(here.database, story["adopted"])
+    assert params(here.database, run_id) == params(here.database, story["adopted"])
+    # What was live is what those curves begin with, all of them.
+    mirrored = by_key(story["mirrored"])
+    expected = curves(Path("reports/history.csv"), SHORT["train.epochs"])
+    assert mirrored.keys() == expected.keys()
+    for key, curve in mirrored.items():
+        assert list(curve) == list(expected[key]), key
 
 
 def test_a_state_that_has_its_run_keeps_it_and_the_mirror_goes(story, recorded, capsys):
@@ -419,11 +416,13 @@ def test_what_nobody_saw_end_is_closed_by_the_next(story, recorded):
     assert runs(database) == {**before, first: "KILLED", third: "KILLED"}
 
 
-def test_only_one_follows(here):
+def test_only_one_follows(tmp_path, monkeypatch):
     """Two would log each point twice."""
-    with follow._alone(), pytest.raises(Fault, match="follow: another one follows this project already") as caught:
-        follow.follow(here)
-    assert caught.value.status == MACHINE_FAULT
+    monkeypatch.chdir(tmp_path)
+    with follow._alone(), pytest.raises(Fault, match="another one follows this project already"), follow._alone():
+        pass
+    with follow._alone():
+        pass
 
 
 def test_a_store_that_cannot_be_used_is_told_once_and_tried_again(here, tmp_path, monkeypatch, capfd):
@@ -432,6 +431,7 @@ def test_a_store_that_cannot_be_used_is_told_once_and_tried_again(here, tmp_path
     database.write_bytes(os.urandom(20_000))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "any")
+    monkeypatch.delenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS")
     store = locate("any")
     said: list[str] = []
 

@@ -6,9 +6,7 @@ champion before; `challenger` is the newest other one that passed. Each version'
 
 import io
 import json
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from stages.scoring.comparisons import mcnemar
+from stages.tracking.artifacts import read_artifact
 from stages.tracking.points import safe_key
 
 if TYPE_CHECKING:
@@ -139,10 +138,8 @@ def _champion(client: "MlflowClient", name: str) -> "ModelVersion | None":
 
 
 def _hits(client: "MlflowClient", version: "ModelVersion") -> NDArray[np.bool_] | None:
-    from mlflow.exceptions import MlflowException
-
+    content = read_artifact(client, version.run_id, PREDICTIONS)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            return hits(Path(client.download_artifacts(version.run_id, PREDICTIONS, folder)).read_bytes())
-    except (MlflowException, OSError, ValueError):
+        return hits(content) if content else None
+    except ValueError:
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from stages.process.faults import Fault
+from stages.tracking.artifacts import read_artifact
 from stages.tracking.circumstances import Times
 from stages.tracking.describe import Previous
 from stages.tracking.lock import PATH as LOCK
@@ -185,11 +186,10 @@ def find_previous(client: "MlflowClient", experiment: str, lock: Lock) -> Previo
     if not runs:
         return None
     info = runs[0].info
+    text = read_artifact(client, info.run_id, LOCK.name)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            text = Path(client.download_artifacts(info.run_id, LOCK.name, folder)).read_text("utf-8")
-        changes = compare(parse(text), lock)
-    except (Fault, OSError, ValueError):
+        changes = compare(parse(text.decode()), lock) if text else None
+    except (Fault, ValueError):
         changes = None
     return Previous(info.run_id, info.run_name, info.experiment_id, changes)
 

@@ -6,6 +6,8 @@ for a damaged one; of four processes that first open a new SQLite store together
 
 import contextlib
 import fcntl
+import functools
+import inspect
 import logging
 import os
 import re
@@ -14,6 +16,7 @@ import signal
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 # A server that is down, hangs or answers 500 costs at most the probe before and one such request within: 10 s in all.
 PROBE_SECONDS = 3
 REQUEST_SECONDS = 4
+# An answer within this time, and what was sent at this speed, is in time; what answers in a row are late adds up.
+ANSWER_SECONDS = 1
+BYTES_A_SECOND = 100_000
 
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": str(REQUEST_SECONDS),
@@ -159,9 +165,11 @@ def connect(store: Store) -> "MlflowClient":
             _create(store.database, store.artifacts)
     # The registry asks by the global one, whatever the client was given.
     mlflow.set_tracking_uri(store.uri)
-    if not store.uri.startswith(("http://", "https://")):
+    if store.database:
         # A second of work, and more on a busy machine: it must not be taken for a store that does not open.
         import mlflow.store.tracking.sqlalchemy_store
+    else:
+        _lose_patience()
     with within(REQUEST_SECONDS):
         return MlflowClient(store.uri)
 
@@ -215,11 +223,11 @@ def open_experiment(client: "MlflowClient", store: Store) -> str:
         place = (store.artifacts / safe_key(store.experiment)).as_uri() if store.artifacts else None
         try:
             return str(client.create_experiment(store.experiment, place, tags={"mlflow.note.content": _ABOUT}))
-        except MlflowException:
+        except MlflowException as error:
             # Another machine may have made it in the meantime.
-            found = client.get_experiment_by_name(store.experiment)
-            if found is None:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+            found = client.get_experiment_by_name(store.experiment)
     if found.lifecycle_stage == "deleted":
         raise store.unusable(
             f"experiment {store.experiment} is in the trash; bring it back with: mlflow experiments restore"
@@ -303,6 +311,28 @@ def _match(store: Store, database: Path) -> None:
         f"a newer MLflow than {mlflow.__version__} made it (schema {', '.join(sorted(versions)) or 'unknown'});"
         f" use that version, or move {database.name} away and run: dvc repro"
     )
+
+
+def _lose_patience() -> None:
+    """Give a request less time after late answers: with MLflow's limit for each, fifty slow ones take minutes."""
+    from requests import PreparedRequest, Response, Session
+
+    send = inspect.unwrap(Session.send)
+    full = patience = float(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]) - ANSWER_SECONDS
+
+    @functools.wraps(send)
+    def timed(session: Session, request: PreparedRequest, **options: Any) -> Response:
+        nonlocal patience
+        in_time = ANSWER_SECONDS + int(request.headers.get("Content-Length", 0)) / BYTES_A_SECOND
+        # None is left after a request that failed: MLflow swallows some errors and asks on.
+        before, patience = patience, 0.0
+        begin = time.monotonic()
+        response: Response = send(session, request, **{**options, "timeout": in_time + before})
+        late = time.monotonic() - begin - in_time
+        patience = max(before - late, 0) if late > 0 else full
+        return response
+
+    Session.send = timed  # type: ignore[method-assign, assignment]
 
 
 def _create(database: Path, artifacts: Path) -> None:

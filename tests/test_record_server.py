@@ -1,0 +1,285 @@
+"""Stage `record` against a real `mlflow server`: the same run as in a SQLite file, and a server that dies or hangs."""
+
+import contextlib
+import gc
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages import record
+from stages.process.faults import MACHINE_FAULT, Fault
+from stages.tracking import store
+from tests.state import make_state, write_lock, write_scores
+
+START_SECONDS = 120
+# For a request that hangs, and those that MLflow makes in spite of it.
+HANG_SECONDS = 7
+
+
+class Tracker:
+    """An `mlflow server` with a store of its own in a folder."""
+
+    def __init__(self, folder: Path, *options: str):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.folder, self.uri = folder, f"http://127.0.0.1:{port}"
+        self.command = [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+            *(options or ("--backend-store-uri", f"sqlite:///{folder}/server.db")),
+            *("--artifacts-destination", str(folder / "artifacts")),
+        ]
+
+    def start(self) -> None:
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_TRACKING_URI": ""}
+        with open(self.folder / "log", "ab") as log:
+            # A session of its own, so that a signal reaches all its processes.
+            self.process = subprocess.Popen(
+                self.command, stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=2):
+                return
+            time.sleep(0.1)
+        raise AssertionError((self.folder / "log").read_text())
+
+    def send(self, number: int) -> None:
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def tracker(tmp_path_factory):
+    tracker = Tracker(tmp_path_factory.mktemp("server"))
+    # Ten times faster than the server makes it.
+    store.load()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tracker.folder}/server.db")
+        store.connect(store.locate("any"))
+    tracker.start()
+    yield tracker
+    tracker.kill()
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("state") / "project"
+    make_state(root)
+    write_scores(root, [True] * 199 + [False])
+    return root
+
+
+@pytest.fixture
+def project(state, tracker, tmp_path, monkeypatch, request) -> Path:
+    """A project of one state that the gate passes, which records on the server into an experiment of its own."""
+    root = tmp_path / "project"
+    shutil.copytree(state, root)
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
+    for name in ("DVC_ROOT", "DVC_EXP_NAME"):
+        monkeypatch.setenv(name, "")
+    yield root
+    gc.enable()
+
+
+def content(name: str) -> list[dict]:
+    """All that the store in use holds of an experiment's runs, oldest first, but for ids and the time of recording."""
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name(name).experiment_id
+    runs = client.search_runs([experiment], order_by=["tags.`retrace.recorded`"])
+    models = client.search_logged_models([experiment], order_by=[{"field_name": "creation_time"}])
+    ids = {run.info.run_id: f"run {index}" for index, run in enumerate(runs)}
+    ids |= {model.model_id: f"model {index}" for index, model in enumerate(models)}
+    # The registered model is named after the experiment.
+    ids |= {name: "NAME", f"#/experiments/{experiment}/": "#/experiments/ID/"}
+
+    def common(text: str) -> str:
+        for key, value in ids.items():
+            text = text.replace(key, value)
+        return text
+
+    found: list[dict] = []
+    for run in runs:
+        run_id = run.info.run_id
+        points = [point for key in run.data.metrics for point in client.get_metric_history(run_id, key)]
+        found.append(
+            {
+                "name": run.info.run_name,
+                "times": (run.info.status, run.info.start_time, run.info.end_time),
+                "params": run.data.params,
+                "points": sorted((point.key, point.step, point.value, point.timestamp) for point in points),
+                "tags": {key: common(value) for key, value in run.data.tags.items() if key != "retrace.recorded"},
+                "inputs": sorted(str(each.to_dictionary()) for each in run.inputs.dataset_inputs),
+                "outputs": [common(each.model_id) for each in run.outputs.model_outputs],
+                "files": files(Path(mlflow.artifacts.download_artifacts(run_id=run_id))),
+                "versions": [
+                    (str(each.version), common(each.source), each.tags, each.description, each.status)
+                    for each in client.search_model_versions(f"run_id = '{run_id}'")
+                ],
+            }
+        )
+    for model in models:
+        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}"))
+        found.append(
+            {
+                "status": model.status,
+                "tags": {key: common(value) for key, value in model.tags.items()},
+                "metrics": sorted((each.key, each.value, each.dataset_name) for each in model.metrics),
+                "model files": set(files(folder)),
+            }
+        )
+    aliases = client.get_registered_model(name).aliases
+    return [*found, {"aliases": {alias: str(version) for alias, version in aliases.items()}}]
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.md5(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def on_request(patch: pytest.MonkeyPatch, words: str, count: int, act: Callable[[], None], when: str) -> None:
+    """Act once, when the client sends its n-th request with these words in the URL, or when it has the answer."""
+    from requests import Session
+
+    send, seen = Session.send, [0]
+
+    def watched(session, request, **options):
+        seen[0] += words in request.url
+        now = words in request.url and seen[0] == count
+        if now and when == "asked":
+            act()
+        response = send(session, request, **options)
+        if now and when == "answered":
+            act()
+        return response
+
+    patch.setattr(Session, "send", watched)
+
+
+def fails(seconds: float) -> str:
+    """Record, which fails in time and in one line; the line."""
+    Path(".retrace/recorded").unlink(missing_ok=True)
+    begin = time.monotonic()
+    with pytest.raises(Fault) as caught:
+        record.main()
+    assert time.monotonic() - begin < seconds
+    assert caught.value.status == MACHINE_FAULT
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith("all results are safe in their files, and the next `dvc repro` records them")
+    assert not Path(".retrace/recorded").exists()
+    return str(caught.value)
+
+
+def test_a_server_gets_the_same_run_as_a_file_once(project, monkeypatch, capsys, request):
+    record.main()
+    write_lock(project, learning_rate=0.5)
+    record.main()
+    on_server = content(request.node.name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    write_lock(project)
+    record.main()
+    write_lock(project, learning_rate=0.5)
+    record.main()
+    assert_same(on_server, content(request.node.name))
+    first, second, *models, aliases = on_server
+    assert [run["tags"]["retrace.complete"] for run in (first, second)] == ["true", "true"]
+    assert [len(model["metrics"]) > 0 for model in models] == [True, True]
+    assert aliases == {"aliases": {"champion": "1", "challenger": "2"}}
+    assert not (project / "mlruns").exists()
+
+
+def test_a_server_that_dies_in_the_middle_gets_one_whole_run_when_it_is_back(project, tracker, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "whole-recording")
+    record.main()
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "cut-off-twice")
+    # (Every single request of a recording was tried, by hand.) First over its work, which takes a moment to reach.
+    for words, count, when, delay in (
+        ("runs/log-batch", 2, "asked", 0.02),
+        ("model-versions/create", 1, "answered", 0),
+    ):
+        with monkeypatch.context() as patch:
+            act = threading.Timer(delay, tracker.kill).start if delay else tracker.kill
+            on_request(patch, words, count, act, when)
+            assert tracker.uri in fails(HANG_SECONDS)
+        tracker.start()
+    record.main()
+    assert_same(content("cut-off-twice"), content("whole-recording"))
+
+
+def test_a_server_that_hangs_in_the_middle_costs_seconds_and_gets_one_whole_run(project, tracker, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "steady-server")
+    record.main()
+    write_lock(project, learning_rate=0.5)
+    record.main()
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "hangs-twice")
+    write_lock(project)
+    for words in ("runs/create", "predictions.parquet"):
+        try:
+            with monkeypatch.context() as patch:
+                on_request(patch, words, 1, lambda: tracker.send(signal.SIGSTOP), "asked")
+                line = fails(HANG_SECONDS)
+                assert f"tracking store {tracker.uri}: " in line
+        finally:
+            tracker.send(signal.SIGCONT)
+        record.main()
+        write_lock(project, learning_rate=0.5)
+    # The last one hung when it was asked for the champion's predictions, which did not make them look lost.
+    assert_same(content("hangs-twice"), content("steady-server"))
+
+
+def test_a_server_that_is_late_with_each_answer_costs_seconds_too(project, tracker, monkeypatch):
+    def late() -> None:
+        tracker.send(signal.SIGSTOP)
+        threading.Timer(3, lambda: tracker.send(signal.SIGCONT)).start()
+
+    from requests import Session
+
+    send = Session.send
+
+    def slow(session, request, **options):
+        late()
+        return send(session, request, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "send", slow)
+        assert "timed out" in fails(HANG_SECONDS)
+    time.sleep(3)
+    record.main()
+
+
+def test_what_another_run_lost_stops_no_recording(project, tracker, request):
+    record.main()
+    shutil.rmtree(tracker.folder / "artifacts")
+    write_lock(project, learning_rate=0.5)
+    record.main()
+    first, second, *_ = content(request.node.name)
+    assert first["files"] == {}
+    assert "champion 1's predictions are gone" in second["versions"][0][3]
+
+
+def assert_same(found: list[dict], expected: list[dict]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        for key in other:
+            assert (key, one[key]) == (key, other[key])
