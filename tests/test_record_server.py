@@ -235,17 +235,23 @@ def test_a_server_that_hangs_in_the_middle_costs_seconds_and_gets_one_whole_run(
     record.main()
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "hangs-twice")
     write_lock(project)
-    for words in ("runs/create", "predictions.parquet"):
+    for words, seconds in (("runs/create", 10), ("predictions.parquet", 4.5)):
+        awake = threading.Timer(seconds, tracker.send, [signal.SIGCONT])
+
+        def hang(awake=awake) -> None:
+            tracker.send(signal.SIGSTOP)
+            awake.start()
+
         try:
             with monkeypatch.context() as patch:
-                on_request(patch, words, 1, lambda: tracker.send(signal.SIGSTOP), "asked")
-                line = fails(HANG_SECONDS)
-                assert f"tracking store {tracker.uri}: " in line
+                on_request(patch, words, 1, hang, "asked")
+                assert f"tracking store {tracker.uri}: " in fails(HANG_SECONDS)
         finally:
             tracker.send(signal.SIGCONT)
+            awake.cancel()
         record.main()
         write_lock(project, learning_rate=0.5)
-    # The last one hung when it was asked for the champion's predictions, which did not make them look lost.
+    # The second one hung over the champion's predictions, and woke up in time to be told that they are gone.
     assert_same(content("hangs-twice"), content("steady-server"))
 
 

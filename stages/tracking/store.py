@@ -141,7 +141,7 @@ def faults(store: Store) -> Iterator[None]:
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
 
-    if not store.uri.startswith(("http://", "https://")):
+    if store.database:
         # Here, and not by the client, which has seconds to open the store: this alone takes so long on a busy machine.
         import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
@@ -165,10 +165,7 @@ def connect(store: Store) -> "MlflowClient":
             _create(store.database, store.artifacts)
     # The registry asks by the global one, whatever the client was given.
     mlflow.set_tracking_uri(store.uri)
-    if store.database:
-        # A second of work, and more on a busy machine: it must not be taken for a store that does not open.
-        import mlflow.store.tracking.sqlalchemy_store
-    else:
+    if not store.database:
         _lose_patience()
     with within(REQUEST_SECONDS):
         return MlflowClient(store.uri)
