@@ -214,7 +214,7 @@ def test_a_server_that_dies_in_the_middle_gets_one_whole_run_when_it_is_back(pro
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "whole-recording")
     record.main()
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "cut-off-twice")
-    # (Every single request of a recording was tried, by hand.) First over its work, which takes a moment to reach.
+    # First over its work, which takes a moment to reach.
     for words, count, when, delay in (
         ("runs/log-batch", 2, "asked", 0.02),
         ("model-versions/create", 1, "answered", 0),

@@ -11,37 +11,47 @@ from tests.conftest import PARAMS, ROOT
 from tests.project import commit, copy_project, repro, turn
 
 FOLDER = ROOT / "tests" / "browser" / "screenshots"
-SETTLE = 3_000  # milliseconds until nothing moves any more
 CHANGES = ({"train.hidden": [4]}, {"train.optimizer.learning_rate": 1.0}, {"train.activation": "sigmoid"})
+# Pixels of the window; the pictures are 1,400 wide.
+WIDTH = 1640
+SETTLE = 3_000  # milliseconds until nothing moves any more
+
+
+def record(root: Path) -> None:
+    copy_project(root, {})
+    # The committed state is what names speak of: without it the first run, with it what differs.
+    (root / "dvc.lock").unlink()
+    commit(root)
+    repro(root)
+    commit(root)
+    for change in CHANGES:
+        (root / "params.yaml").write_text(PARAMS)
+        turn(root, change)
+        repro(root)
+
+
+def shoot(root: Path) -> None:
+    FOLDER.mkdir(exist_ok=True)
+    with served(root) as link, opened() as browser:
+        page = browser.new_page(viewport={"width": WIDTH, "height": 560}, device_scale_factor=1400 / WIDTH)
+        visit(page, link)
+        page.get_by_role("button", name="Toggle sidebar").click()
+        page.get_by_role("button", name="Hide banner").click()
+        page.get_by_role("link", name="circles").wait_for()
+        page.wait_for_timeout(SETTLE)
+        page.screenshot(path=FOLDER / "runs.png")
+
+        page.set_viewport_size({"width": WIDTH, "height": 1000})
+        page.get_by_role("link", name="hidden").click()
+        page.get_by_role("button", name="Expand description").click()
+        page.wait_for_timeout(SETTLE)
+        page.screenshot(path=FOLDER / "run.png")
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        root = copy_project(Path(folder), {})
-        # The committed state is what names speak of.
-        (root / "dvc.lock").unlink()
-        commit(root)
-        repro(root)
-        commit(root)
-        for change in CHANGES:
-            (root / "params.yaml").write_text(PARAMS)
-            turn(root, change)
-            repro(root)
-        with served(root) as link, opened() as browser:
-            # 1,400 pixels wide, for 1,640 of the window.
-            page = browser.new_page(viewport={"width": 1640, "height": 560}, device_scale_factor=0.853)
-            visit(page, link)
-            page.get_by_role("button", name="Toggle sidebar").click()
-            page.get_by_role("button", name="Hide banner").click()
-            page.locator(".ag-row").last.wait_for()
-            page.wait_for_timeout(SETTLE)
-            page.screenshot(path=FOLDER / "runs.png")
-
-            page.locator(".ag-row [col-id*='Run Name'] a").first.click()
-            page.set_viewport_size({"width": 1640, "height": 1000})
-            page.get_by_role("button", name="Expand description").click()
-            page.wait_for_timeout(SETTLE)
-            page.screenshot(path=FOLDER / "run.png")
+        record(Path(folder))
+        shoot(Path(folder))
 
 
 if __name__ == "__main__":
