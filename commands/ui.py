@@ -75,7 +75,10 @@ def find_experiment(store: Store) -> str | None:
     """The id of the project's experiment, or None where only MLflow can ask; raises Fault where nothing is yet."""
     if store.database is None:
         return None
-    nothing = f"ui: {store.database} has no runs of experiment {store.experiment} yet; run: make run (or dvc repro)"
+    nothing = (
+        f"ui: {store.database} has no runs of experiment {store.experiment} yet; run: make run, or make record where"
+        " the pipeline has nothing to do"
+    )
     if not exists(store.database):
         raise Fault(MACHINE_FAULT, nothing)
     try:

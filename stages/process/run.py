@@ -23,6 +23,9 @@ def run(main: Callable[[], None]) -> None:
         raise Terminated
 
     signal.signal(signal.SIGTERM, terminate)
+    # A terminal that is closed; nohup asks to ignore that.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, terminate)
     name = getattr(main, "__module__", "")
     if name == "__main__":
         name = Path(sys.argv[0]).stem

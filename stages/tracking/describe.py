@@ -102,19 +102,19 @@ def description(
 
 def _comparison(metrics: Mapping[str, Any], share: str) -> list[str]:
     accuracy = metrics["accuracy"]
-    lines = ["| on the same test rows | accuracy | this network minus it |", "|---|---|---|"]
+    lines = _header("on the same test rows", "accuracy", "this network minus it")
     replicas = (metrics.get("training") or {}).get("replicas")
     if replicas and replicas > 1 and accuracy.get("mean") is not None:
         spread = f"{_number(accuracy['mean'])}, standard deviation {_number(accuracy['deviation'])}"
         difference = _number(accuracy["value"] - accuracy["mean"])
-        lines.append(f"| mean of its {replicas} replicas | {spread} | {difference} |")
+        lines.append(_row(f"mean of its {replicas} replicas", spread, difference))
     others = {"Bayes limit (no classifier does better on average)": metrics.get("bayes")}
     others |= {escape(name.replace("_", " ")): scores for name, scores in (metrics.get("baseline") or {}).items()}
     for name, scores in others.items():
         if scores:
             interval = _interval(scores, "difference_low", "difference_high")
             difference = f"{_number(scores.get('difference'))} ({share} interval {interval})"
-            lines.append(f"| {name} | {_number(scores['accuracy'])} | {difference} |")
+            lines.append(_row(name, _number(scores["accuracy"]), difference))
     return lines
 
 
@@ -130,14 +130,23 @@ def _changed(previous: Previous | None) -> list[str]:
     lines = [f"Changed since {link}{stages}:"]
     changed = list(previous.changes.params.items())
     if changed:
-        lines += ["", "| parameter | before | now |", "|---|---|---|"]
-        lines += [f"| {escape(key)} | {_cell(old)} | {_cell(new)} |" for key, (old, new) in changed[:MOST_LINES]]
+        lines += ["", *_header("parameter", "before", "now")]
+        lines += [_row(escape(key), _cell(old), _cell(new)) for key, (old, new) in changed[:MOST_LINES]]
         if len(changed) > MOST_LINES:
-            lines.append(f"| and {len(changed) - MOST_LINES} more | | |")
+            lines.append(_row(f"and {len(changed) - MOST_LINES} more", "", ""))
     if code := previous.changes.code:
         more = f" and {len(code) - MOST_LINES} more" if len(code) > MOST_LINES else ""
         lines += ["", f"Code: {', '.join(escape(path) for path in code[:MOST_LINES])}{more}"]
     return lines
+
+
+def _header(*titles: str) -> list[str]:
+    return [_row(*titles), "|:---" * len(titles) + "|"]
+
+
+def _row(*cells: str) -> str:
+    """A line of a table, with the space between columns that MLflow's page does not give."""
+    return "".join(f"| {cell}&emsp; " for cell in cells) + "|"
 
 
 def escape(text: str) -> str:

@@ -112,7 +112,8 @@ def decide(client: "MlflowClient", champion: "ModelVersion | None", candidate: C
     )
     if gained > lost and p < 1 - candidate.confidence:
         return True, f"Champion: better than version {number}, the champion before: {compared}."
-    return False, f"Passed the gate, but not surely better than champion {number}: {compared}."
+    sure = "worse" if lost > gained and p < 1 - candidate.confidence else "not surely better"
+    return False, f"Passed the gate, but {sure} than champion {number}: {compared}."
 
 
 def hits(predictions: bytes) -> NDArray[np.bool_]:

@@ -187,7 +187,7 @@ def within(seconds: float) -> Iterator[None]:
     """Raises TimeoutError when it takes longer: MLflow tries for 100 s to open a database that is not there."""
 
     def late(signum: int, frame: object) -> None:
-        raise TimeoutError(f"does not open within {seconds:g} s")
+        raise TimeoutError(f"does not answer within {seconds:.3g} s")
 
     before = signal.signal(signal.SIGALRM, late)
     # Again and again, since the first one may be taken for one more failed try.
@@ -281,7 +281,7 @@ def _inspect(store: Store, database: Path) -> None:
             connection.execute("DELETE FROM alembic_version WHERE 0")
     except sqlite3.Error as error:
         raise store.unusable(
-            f"{error}; mend or move the file, then run: dvc repro (a store that is not there is made and filled anew)"
+            f"{error}; mend or move the file, then run: make record (a store that is not there is made anew)"
         ) from None
 
 
@@ -306,7 +306,7 @@ def _match(store: Store, database: Path) -> None:
         )
     raise store.unusable(
         f"a newer MLflow than {mlflow.__version__} made it (schema {', '.join(sorted(versions)) or 'unknown'});"
-        f" use that version, or move {database.name} away and run: dvc repro"
+        f" use that version, or move {database.name} away and run: make record"
     )
 
 
@@ -315,6 +315,7 @@ def _lose_patience() -> None:
     from requests import PreparedRequest, Response, Session
 
     send = inspect.unwrap(Session.send)
+    nothing = contextlib.nullcontext()
     full = patience = float(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]) - ANSWER_SECONDS
 
     @functools.wraps(send)
@@ -324,7 +325,10 @@ def _lose_patience() -> None:
         # None is left after a request that failed: MLflow swallows some errors and asks on.
         before, patience = patience, 0.0
         begin = time.monotonic()
-        response: Response = send(session, request, **{**options, "timeout": in_time + before})
+        # The timeout is of each read: an answer that trickles would take any time. Signals reach the main thread only.
+        whole = within(in_time + before + 0.5) if threading.current_thread() is threading.main_thread() else nothing
+        with whole:
+            response: Response = send(session, request, **{**options, "timeout": in_time + before})
         late = time.monotonic() - begin - in_time
         patience = max(before - late, 0) if late > 0 else full
         return response
