@@ -30,6 +30,7 @@ from stages.tracking.replay import (
     METRICS_AT_ONCE,
     TRAINING,
     Outcome,
+    batches,
     find_live,
     logged_points,
 )
@@ -205,8 +206,7 @@ class Mirror:
                 for point in points
                 if (point.key, point.step) not in logged
             ]
-            for first in range(0, len(metrics), METRICS_AT_ONCE):
-                some = metrics[first : first + METRICS_AT_ONCE]
+            for some in batches(metrics, METRICS_AT_ONCE):
                 client.log_batch(run.info.run_id, metrics=some, synchronous=True)
             self.epoch, self.epoch_time = int(rows[-1, 0]), self.time
             del self.rows[:whole]

@@ -96,7 +96,7 @@ def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entr
     previous = find_previous(client, experiment, entry.lock)
     live = None if runs else find_live(client, experiment, entry.times.started, entry.params)
     if runs:
-        run, logged = runs[0], logged_points(client, runs[0])
+        run = runs[0]
     else:
         reference = compare(entry.committed, entry.lock) if entry.committed else None
         # Committed already, it differs in nothing from the committed state.
@@ -108,11 +108,10 @@ def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entr
             run = adopt(client, live, name, own)
         else:
             run = client.create_run(experiment, start_time=entry.times.start, tags=own, run_name=name)
-        logged = logged_points(client, run)
-    run_id = run.info.run_id
+    run_id, logged = run.info.run_id, logged_points(client, run)
 
     params = {key: value[:LONGEST_PARAM] for key, value in entry.params.items()}
-    for some_params in _batches([Param(*item) for item in params.items()], PARAMS_AT_ONCE):
+    for some_params in batches([Param(*item) for item in params.items()], PARAMS_AT_ONCE):
         client.log_batch(run_id, params=some_params, synchronous=True)
 
     model = log_model(client, run, entry.served, {FINGERPRINT: fingerprint}, params)
@@ -132,7 +131,7 @@ def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entr
         # What judges the model is written in two places, of which an interrupted recording may have reached one.
         if point.side or (point.key, point.step) not in logged
     ]
-    for some_metrics in _batches(metrics, METRICS_AT_ONCE):
+    for some_metrics in batches(metrics, METRICS_AT_ONCE):
         client.log_batch(run_id, metrics=some_metrics, synchronous=True)
 
     client.log_inputs(run_id, datasets=[dataset_input(each) for each in entry.datasets])
@@ -230,5 +229,5 @@ def _log_files(client: "MlflowClient", run_id: str, entry: Entry) -> None:
             client.log_artifacts(run_id, local, folder or None)
 
 
-def _batches(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+def batches(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
