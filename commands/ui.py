@@ -21,7 +21,7 @@ from stages.params.reader import read
 from stages.params.record import Record
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.process.run import run
-from stages.tracking.store import Store, exists, locate, mend
+from stages.tracking.store import Store, exists, locate, match, mend
 
 HOST = "127.0.0.1"
 FIRST_PORT = 5000
@@ -59,7 +59,7 @@ def main() -> None:
             command(store, port), stdout=file, stderr=subprocess.STDOUT, env=environment(), start_new_session=True
         )
         try:
-            wait(server, port, log)
+            wait(server, port, store, log)
             shared = experiment is not None and share_view(port, experiment)
             print(f"ui: {link(port, experiment, shared)} (Ctrl-C ends it)", flush=True)
             server.wait()
@@ -88,7 +88,7 @@ def find_experiment(store: Store) -> str | None:
                 (store.experiment,),
             ).fetchone()
     except sqlite3.Error as error:
-        raise store.unusable(str(error)) from None
+        raise store.broken(error) from None
     if row is None:
         raise Fault(MACHINE_FAULT, nothing)
     return str(row[0])
@@ -123,12 +123,14 @@ def environment() -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}, **lean}
 
 
-def wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+def wait(server: "subprocess.Popen[bytes]", port: int, store: Store, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         with contextlib.suppress(OSError), _open(f"http://{HOST}:{port}/health", timeout=2):
             return
         time.sleep(0.2)
+    if store.database:
+        match(store, store.database)  # a store of another MLflow is the likeliest reason
     raise Fault(MACHINE_FAULT, f"ui: the server did not start; {log} says why")
 
 

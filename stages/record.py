@@ -276,6 +276,8 @@ def _line(outcome: Outcome, entry: Entry, store: Store) -> str:
     run_name = f"run '{outcome.name}' ({outcome.run_id[:8]}) of experiment {store.experiment}"
     if outcome.happened == "found":
         return f"record: this state is recorded already: {run_name}"
+    if outcome.happened == "refilled":
+        return f"record: this state is recorded already; its files were gone from the store and are back: {run_name}"
     counts = f"{len(entry.params)} params, {len(entry.points):,} points, {len(entry.files) + len(entry.texts)} files"
     lines = [f"record: {outcome.happened} {run_name}: {counts}; {store.shown}"]
     if outcome.registered:

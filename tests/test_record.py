@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -509,6 +510,42 @@ def test_four_processes_that_first_open_the_store_together_make_one_run_and_a_de
     assert not (tmp_path / "mlruns").exists()
 
 
+def test_files_that_were_deleted_from_the_store_come_back_and_the_registry_stays(here, request, capsys):
+    record.main()
+    (run_id,) = runs(here, request.node.name)
+    folder = here / "mlartifacts" / store.safe_key(request.node.name)
+    before = {path.relative_to(folder): md5(path) for path in folder.rglob("*") if path.is_file()}
+    decided = rows(here, "SELECT * FROM model_versions WHERE run_id = ?", run_id)
+    for gone in (folder, folder / "models", folder / run_id):
+        shutil.rmtree(gone)
+        capsys.readouterr()
+        record.main()
+        assert capsys.readouterr().out.startswith("record: this state is recorded already")
+        after = {path.relative_to(folder): md5(path) for path in folder.rglob("*") if path.is_file()}
+        # The model's own description says when it was written.
+        assert {path for path in before if before[path] != after.get(path)} <= {
+            path for path in before if path.name == "MLmodel"
+        }
+        assert set(after) == set(before)
+    assert runs(here, request.node.name) == [run_id]
+    assert rows(here, "SELECT * FROM model_versions WHERE run_id = ?", run_id) == decided
+
+
+def test_projects_that_share_a_sqlite_file_record_one_after_the_other(tmp_path):
+    """Each holds the file's lock, not its own: of those that make a new store together, one would spoil the others'."""
+    shared = tmp_path / "shared.db"
+    folders = [tmp_path / name for name in ("one", "two", "three", "four")]
+    for index, folder in enumerate(folders):
+        make_state(folder)
+        write_lock(folder, 0.1 + index)
+    processes = [start(folder, MLFLOW_TRACKING_URI=f"sqlite:///{shared}") for folder in folders]
+    for process in processes:
+        out, errors = process.communicate(timeout=120)
+        assert (process.returncode, errors) == (0, ""), out
+    with contextlib.closing(sqlite3.connect(shared)) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM runs").fetchone() == (4,)
+
+
 def test_an_experiment_of_dvc_lands_in_the_projects_store(here, tmp_path, monkeypatch, request):
     make_state(tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -597,7 +634,7 @@ def test_a_server_that_fails_costs_seconds_and_one_line(here, monkeypatch, capfd
     line = str(caught.value)
     assert caught.value.status == MACHINE_FAULT
     assert "\n" not in line
-    assert line.startswith(f"record: tracking store {uri}: ")
+    assert line.startswith(f"tracking store {uri}: ")
     assert line.endswith("all results are safe in their files, and the next `dvc repro` records them")
     assert words in line
     assert SECRET not in line
@@ -689,7 +726,7 @@ def test_a_store_that_cannot_be_used_is_one_line_and_stays_as_it_is(
     assert str(database) in str(caught.value)
     assert capfd.readouterr() == ("", "")
     assert md5(database) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", "mlflow.db.lock"}
 
 
 @pytest.mark.parametrize(
@@ -837,3 +874,14 @@ def test_ui_says_what_to_run_first(tmp_path, monkeypatch, here):
         ui.main()
     assert caught.value.status == MACHINE_FAULT
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("spoil", "words"), [(make_newer, "a newer MLflow than"), (make_older, "mlflow db upgrade")])
+def test_ui_says_that_another_mlflow_made_the_store(here, tmp_path, monkeypatch, request, spoil, words):
+    record.main()
+    database = tmp_path / "mlflow.db"
+    database.write_bytes((here / "mlflow.db").read_bytes())
+    spoil(database)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    with pytest.raises(Fault, match=words):
+        ui.main()

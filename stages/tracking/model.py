@@ -48,13 +48,13 @@ class Served:
 def log_model(
     client: "MlflowClient", run: "Run", served: Served, tags: dict[str, str], params: dict[str, str]
 ) -> "LoggedModel":
-    """The run's logged model: found where an interrupted recording left it, else made; ready in any case."""
+    """The run's logged model: found where an interrupted recording left it, else made; ready, with its files."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     run_id, experiment = run.info.run_id, run.info.experiment_id
     models = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
     model = models[0] if models else client.create_logged_model(experiment, NAME, run_id, tags, params, "classifier")
-    if model.status != LoggedModelStatus.READY:
+    if model.status != LoggedModelStatus.READY or not client.list_logged_model_artifacts(model.model_id):
         with tempfile.TemporaryDirectory() as folder:
             write_model(Path(folder) / "model", served, run_id, model.model_id)
             client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))

@@ -80,7 +80,7 @@ class Entry:
 class Outcome:
     run_id: str
     name: str
-    happened: Literal["found", "completed", "recorded"]
+    happened: Literal["found", "refilled", "completed", "recorded"]
     registered: Registered | None = None
 
 
@@ -92,7 +92,8 @@ def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entr
     runs = list(client.search_runs([experiment], f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=100))
     for found in runs:
         if found.data.tags.get(COMPLETE) == "true":
-            return Outcome(found.info.run_id, found.info.run_name, "found")
+            happened: Literal["found", "refilled"] = "refilled" if refill(client, found, entry) else "found"
+            return Outcome(found.info.run_id, found.info.run_name, happened)
     previous = find_previous(client, experiment, entry.lock)
     live = None if runs else find_live(client, experiment, entry.times.started, entry.params)
     if runs:
@@ -151,6 +152,18 @@ def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entr
     # Last: a run without this tag was cut off, and the next `record` completes it.
     client.set_tag(run_id, COMPLETE, "true")
     return Outcome(run_id, run.info.run_name, "completed" if runs or live else "recorded", registered)
+
+
+def refill(client: "MlflowClient", run: "Run", entry: Entry) -> bool:
+    """Bring back the files of a complete run and of its model; False if none was missing.
+
+    They lie beside the database and may be deleted alone. What was decided in the registry stays as it is.
+    """
+    log_model(client, run, entry.served, {FINGERPRINT: entry.lock.fingerprint}, {})
+    if LOCK.name in {each.path for each in client.list_artifacts(run.info.run_id)}:
+        return False
+    _log_files(client, run.info.run_id, entry)
+    return True
 
 
 def find_live(

@@ -70,13 +70,17 @@ class Store:
     def unreachable(self, reason: str) -> Fault:
         return Fault(
             MACHINE_FAULT,
-            f"record: tracking store {self.shown}: {reason}; all results are safe in their files, and the next"
+            f"tracking store {self.shown}: {reason}; all results are safe in their files, and the next"
             " `dvc repro` records them",
         )
 
     def unusable(self, reason: str) -> Fault:
-        where = f"record: tracking store {self.shown}"
-        return Fault(MACHINE_FAULT, f"{where}: {reason}; all results are safe in their files")
+        return Fault(MACHINE_FAULT, f"tracking store {self.shown}: {reason}; all results are safe in their files")
+
+    def broken(self, error: sqlite3.Error) -> Fault:
+        return self.unusable(
+            f"{error}; mend or move the file, then run: make record (a store that is not there is made anew)"
+        )
 
 
 def locate(experiment: str) -> Store:
@@ -124,8 +128,12 @@ def exists(database: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(store: Store) -> Iterator[None]:
-    """One recording at a time in a project: two would create the store, or the run of one state, twice."""
-    path = store.root / ".retrace" / "record.lock"
+    """One recording at a time: two would create the store, or the run of one state, twice.
+
+    The lock is the SQLite file's, which several projects may share; at a server it is the project's own.
+    """
+    database = store.database
+    path = database.with_name(f"{database.name}.lock") if database else store.root / ".retrace" / "record.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -159,7 +167,7 @@ def connect(store: Store) -> "MlflowClient":
     if store.database and store.artifacts:
         if exists(store.database):
             _inspect(store, store.database)
-            _match(store, store.database)
+            match(store, store.database)
             mend(store)
         else:
             _create(store.database, store.artifacts)
@@ -177,7 +185,7 @@ def mend(store: Store) -> None:
         try:
             former = moved.mend(store.database, store.artifacts)
         except sqlite3.Error as error:
-            raise store.unusable(str(error)) from None
+            raise store.broken(error) from None
         if former:
             print(f"tracking store {store.shown}: came here from {former}, and so did its artifacts")
 
@@ -280,12 +288,10 @@ def _inspect(store: Store, database: Path) -> None:
             # Asks for the right to write, and writes nothing; BEGIN IMMEDIATE is granted on a read-only file too.
             connection.execute("DELETE FROM alembic_version WHERE 0")
     except sqlite3.Error as error:
-        raise store.unusable(
-            f"{error}; mend or move the file, then run: make record (a store that is not there is made anew)"
-        ) from None
+        raise store.broken(error) from None
 
 
-def _match(store: Store, database: Path) -> None:
+def match(store: Store, database: Path) -> None:
     """Raises Fault when another version of MLflow made the store: MLflow would migrate an older one unasked."""
     import mlflow.store
 
