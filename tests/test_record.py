@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from mlflow.tracking import MlflowClient
 from scipy.stats import binomtest
 
 from commands import ui
@@ -386,6 +387,25 @@ def test_the_champion_is_the_one_that_passes_and_is_surely_better_on_the_same_ro
     assert (rows(here, "SELECT * FROM model_versions"), aliases(here, name)) == before
     last = runs(here, name)[-1]
     assert "[Version 7](#/models/" in tags(here, last)["mlflow.note.content"]
+
+
+@pytest.mark.parametrize("call", ["update_model_version", "set_registered_model_alias", "set_terminated"])
+def test_a_recording_that_is_cut_off_at_the_decision_decides_the_same(here, request, scores, monkeypatch, call):
+    name = store.safe_key(request.node.name)
+    scores([True] * 70 + [False] * 30)
+    original = getattr(MlflowClient, call)
+
+    def cut_off(*arguments, **keywords):
+        original(*arguments, **keywords)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, call, cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            scores([True] * 100)
+    scores([True] * 100)
+    assert aliases(here, name) == {"champion": 2, "challenger": 1}
+    assert described(here, name)[1].startswith("Champion: better than version 1, the champion before")
 
 
 def test_other_test_rows_cannot_be_compared_and_that_is_said(here, request, scores):
