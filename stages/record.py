@@ -36,6 +36,7 @@ from stages.process.faults import Fault
 from stages.process.run import run
 from stages.scoring.gate import gate
 from stages.tracking import describe
+from stages.tracking.artifacts import PICTURES
 from stages.tracking.circumstances import Git, Times, dvc_experiment, machine, packages, read_git, read_times
 from stages.tracking.describe import Previous
 from stages.tracking.follow import dismiss, follow, settle
@@ -118,7 +119,7 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> Entry:
         *step_points(state.steps),
     ]
     params = {safe_key(key): show(value) for key, value in state.lock.params.items()}
-    confusion_matrix = FIGURES / "confusion_matrix.png" in state.figures
+    pictures = [name for name in ("loss", "confusion_matrix") if FIGURES / f"{name}.png" in state.figures]
     facts = _facts(state)
 
     def name(changes: Changes | None) -> str:
@@ -126,7 +127,7 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> Entry:
 
     def description(run_id: str, previous: Previous | None, registered: Registered) -> str:
         return describe.description(
-            run_id, state.schema.dataset, state.metrics, state.training, previous, registered, facts, confusion_matrix
+            run_id, state.schema.dataset, state.metrics, state.training, previous, registered, facts, pictures
         )
 
     return Entry(
@@ -149,6 +150,7 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> Entry:
             "environment/packages.txt": packages(),
             "environment/machine.json": machine(state.training["device"], state.training["precision"]),
         },
+        pictures=[path for path in state.figures if path.stem in PICTURES],
         datasets=state.datasets,
         name=name,
         description=description,

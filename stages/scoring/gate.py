@@ -12,6 +12,7 @@ from stages.process.faults import GATE_FAILED, Fault
 from stages.scoring.intervals import wilson
 
 METRICS = Path("reports/metrics.json")
+FAILED = f"gate: failed: {METRICS}: "
 HEADLINES = (
     "accuracy",
     "balanced_accuracy",
@@ -55,7 +56,7 @@ def gate(metrics: Any, section: Gate) -> str:
 
 
 def failure(reason: str) -> Fault:
-    return Fault(GATE_FAILED, f"gate: failed: {METRICS}: {reason}")
+    return Fault(GATE_FAILED, f"{FAILED}{reason}")
 
 
 def _count(metrics: Any, key: str) -> int:

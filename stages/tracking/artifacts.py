@@ -1,12 +1,20 @@
-"""Reading what another run holds."""
+"""Files of a run: reading what another one holds, and pictures laid out so that MLflow compares them."""
 
 import posixpath
+import shutil
 import tempfile
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+# Figures that two runs are compared by, beside the curves that MLflow draws itself, as it groups and names them.
+PICTURE_GROUP = "figures"
+PICTURES = ("confusion_matrix", "decision_boundary", "calibration")
+PREVIEW = 420  # pixels of a picture's longer side: numbers can be read, and two or three stand side by side
 
 
 def read_artifact(client: "MlflowClient", run_id: str, path: str) -> bytes | None:
@@ -26,3 +34,23 @@ def read_artifact(client: "MlflowClient", run_id: str, path: str) -> bytes | Non
         return None
     with tempfile.TemporaryDirectory() as folder:
         return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
+
+
+def log_pictures(client: "MlflowClient", run_id: str, pictures: Sequence[Path], now: int) -> None:
+    """Log PNG files so that MLflow shows those of several runs side by side. now: milliseconds, the same for a replay.
+
+    The layout is that of MlflowClient.log_image, whose own previews are 256 pixels wide: too small to read a number.
+    """
+    from PIL import Image
+
+    with tempfile.TemporaryDirectory() as folder:
+        for path in pictures:
+            # Not a random one: the same picture again takes the same name.
+            identity = uuid.uuid5(uuid.NAMESPACE_OID, run_id + path.stem)
+            name = f"{PICTURE_GROUP}~{path.stem}+step+0+timestamp+{now}+{identity}"
+            shutil.copyfile(path, Path(folder) / f"{name}.png")
+            with Image.open(path) as image:
+                image.thumbnail((PREVIEW, PREVIEW))
+                image.save(Path(folder) / f"{name}+compressed.webp")
+        client.log_artifacts(run_id, folder, "images")
+    client.set_tag(run_id, "mlflow.loggedImages", "True")

@@ -14,7 +14,10 @@ from stages.tracking.registry import Registered
 
 # MLflow keeps 8,000 characters of a tag, the description among them.
 LONGEST = 8000
-MOST_LINES = 30
+# Lines of a list of changes, and of its shorter forms where the whole would be too long.
+MOST_LINES = (30, 10, 3)
+# So many changed parameters are told in a sentence, more of them in a table.
+SENTENCE = 3
 
 
 @dataclass(frozen=True)
@@ -74,19 +77,21 @@ def description(
     previous: Previous | None,
     registered: Registered,
     facts: list[str],
-    confusion_matrix: bool,
+    pictures: list[str],
 ) -> str:
-    """The run page. facts: lines about the circumstances, already Markdown."""
+    """The run page. facts: lines about the circumstances, already Markdown; pictures: names of figures that it shows.
+
+    MLflow folds all but the first lines away: what matters stands first.
+    """
     accuracy = metrics["accuracy"]
     share = f"{100 * metrics['confidence']:g} %"
-    blocks = [
+    result = (
         f"**Test accuracy {_number(accuracy['value'])}** ({share} interval {_interval(accuracy, 'low', 'high')}):"
-        f" {metrics['correct']:,} of {metrics['rows']:,} test rows of {escape(dataset)} right.",
-        "\n".join(_comparison(metrics, share)),
-        "\n".join(_changed(previous)),
-    ]
-    if confusion_matrix:
-        blocks.append(f"![Confusion matrix](get-artifact?path=figures%2Fconfusion_matrix.png&run_uuid={run_id})")
+        f" {metrics['correct']:,} of {metrics['rows']:,} test rows of {escape(dataset)} right."
+    )
+    seen = " ".join(
+        f"![{name.replace('_', ' ')}](get-artifact?path=figures%2F{name}.png&run_uuid={run_id})" for name in pictures
+    )
     shipped = training["replicas"][training["shipped"]]
     best = (
         f"Replica {training['shipped']} ships: best epoch {shipped['best_epoch']} of {shipped['epochs']},"
@@ -96,8 +101,13 @@ def description(
         f"[Version {registered.version}](#/models/{quote(registered.name)}/versions/{registered.version}) of the"
         f" registered model. {escape(registered.reason)}"
     )
-    blocks.append("\n".join(f"- {line}" for line in [version, best, *facts]))
-    return "\n\n".join(blocks)[:LONGEST]
+    comparison, details = _comparison(metrics, share), "\n".join(f"- {line}" for line in [best, *facts])
+    for most in MOST_LINES:
+        changed = "\n".join(_changed(previous, most))
+        text = "\n\n".join(part for part in (result, changed, version, seen, "\n".join(comparison), details) if part)
+        if len(text) <= LONGEST:
+            break
+    return text[:LONGEST]
 
 
 def _comparison(metrics: Mapping[str, Any], share: str) -> list[str]:
@@ -118,7 +128,7 @@ def _comparison(metrics: Mapping[str, Any], share: str) -> list[str]:
     return lines
 
 
-def _changed(previous: Previous | None) -> list[str]:
+def _changed(previous: Previous | None, most: int) -> list[str]:
     if previous is None:
         return ["The first run of this experiment."]
     link = f"[{escape(previous.name)}](#/experiments/{previous.experiment_id}/runs/{previous.run_id})"
@@ -126,17 +136,22 @@ def _changed(previous: Previous | None) -> list[str]:
         return [f"What changed since {link} is not known: its dvc.lock cannot be read."]
     if not previous.changes.params and not previous.changes.code:
         return [f"Same parameters and same code as {link}; the data or the machine differs."]
-    stages = f"; new: the results of {', '.join(previous.changes.stages)}" if previous.changes.stages else ""
-    lines = [f"Changed since {link}{stages}:"]
-    changed = list(previous.changes.params.items())
-    if changed:
+    changed, code = list(previous.changes.params.items()), previous.changes.code
+    parts = []
+    if len(changed) <= SENTENCE:
+        parts += [f"{escape(key)} {_cell(old)} → **{_cell(new)}**" for key, (old, new) in changed]
+    else:
+        parts.append(f"{len(changed)} parameters, below")
+    if code:
+        more = f" and {len(code) - most} more" if len(code) > most else ""
+        parts.append(f"code: {', '.join(escape(path) for path in code[:most])}{more}")
+    stages = f" New are the results of {', '.join(previous.changes.stages)}." if previous.changes.stages else ""
+    lines = [f"Changed since {link}: {'; '.join(parts)}.{stages}"]
+    if len(changed) > SENTENCE:
         lines += ["", *_header("parameter", "before", "now")]
-        lines += [_row(escape(key), _cell(old), _cell(new)) for key, (old, new) in changed[:MOST_LINES]]
-        if len(changed) > MOST_LINES:
-            lines.append(_row(f"and {len(changed) - MOST_LINES} more", "", ""))
-    if code := previous.changes.code:
-        more = f" and {len(code) - MOST_LINES} more" if len(code) > MOST_LINES else ""
-        lines += ["", f"Code: {', '.join(escape(path) for path in code[:MOST_LINES])}{more}"]
+        lines += [_row(escape(key), _cell(old), _cell(new)) for key, (old, new) in changed[:most]]
+        if len(changed) > most:
+            lines.append(_row(f"and {len(changed) - most} more", "", ""))
     return lines
 
 

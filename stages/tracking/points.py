@@ -120,19 +120,23 @@ def step_points(losses: NDArray[np.floating]) -> list[Point]:
 
 
 def headline_points(metrics: Mapping[str, Any], names: Mapping[str, str]) -> list[Point]:
-    """The numbers of metrics.json, each once. names: class name -> safe key (see `safe_keys`)."""
+    """The headlines of metrics.json, each once. names: class name -> safe key (see `safe_keys`).
+
+    Every interval and count would be a bar of its own on the run's page, a hundred of them above the curves: what is
+    left out here is in the run's tables/metrics.json.
+    """
     values: dict[str, Any] = {}
     for name, value in metrics.items():
         if isinstance(value, Mapping) and "value" in value:
             values[f"test/{name}"] = value["value"]
-            values |= {f"test/{name}_{part}": number for part, number in value.items() if part != "value"}
-        elif name in ("rows", "correct"):
-            values[f"test/{name}"] = value
+    accuracy = metrics["accuracy"]
+    values |= {f"test/accuracy_{part}": number for part, number in accuracy.items() if part != "value"}
     for name, scores in (metrics.get("classes") or {}).items():
-        values |= {f"test/class/{names[name]}/{part}": number for part, number in scores.items()}
-    values |= {f"bayes/{part}": number for part, number in (metrics.get("bayes") or {}).items()}
-    for name, scores in (metrics.get("baseline") or {}).items():
-        values |= {f"baseline/{name}/{part}": number for part, number in scores.items()}
+        values[f"test/f1/{names[name]}"] = scores["f1"]
+    others = {"bayes": metrics.get("bayes"), **(metrics.get("baseline") or {})}
+    for name, scores in others.items():
+        if scores:
+            values[f"baseline/{name}"] = scores["accuracy"]
     training = metrics.get("training") or {}
     values["best/epoch"] = training.get("best_epoch")
     values["best/validation_loss"] = training.get("best_validation_loss")

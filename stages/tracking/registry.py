@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from stages.scoring.comparisons import mcnemar
+from stages.scoring.gate import FAILED
 from stages.tracking.artifacts import read_artifact
 from stages.tracking.points import safe_key
 
@@ -92,7 +93,7 @@ def register(client: "MlflowClient", experiment: str, model: "LoggedModel", cand
 def decide(client: "MlflowClient", champion: "ModelVersion | None", candidate: Candidate) -> tuple[bool, str]:
     """Whether the candidate becomes champion, and why."""
     if not candidate.passed:
-        return False, f"Not champion: {candidate.gate}"
+        return False, f"Not champion, the gate failed: {candidate.gate.removeprefix(FAILED)}"
     if champion is None:
         return True, "Champion: the first version that passed the gate."
     number = champion.version

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from stages.process.faults import Fault
-from stages.tracking.artifacts import read_artifact
+from stages.tracking.artifacts import log_pictures, read_artifact
 from stages.tracking.circumstances import Times
 from stages.tracking.describe import Previous
 from stages.tracking.lock import PATH as LOCK
@@ -57,7 +57,7 @@ class Entry:
     """All of a run but its id.
 
     name, description: as functions, because they say what changed against a run that only the store knows.
-    files: (local path, artifact folder); texts: artifact path -> content.
+    files: (local path, artifact folder); texts: artifact path -> content; pictures: files that are compared by eye.
     """
 
     lock: Lock
@@ -71,6 +71,7 @@ class Entry:
     candidate: Candidate
     files: list[tuple[Path, str]]
     texts: dict[str, str]
+    pictures: list[Path]
     datasets: list[DataSet]
     name: Callable[[Changes | None], str]
     description: Callable[[str, Previous | None, Registered], str]
@@ -136,7 +137,7 @@ def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entr
         client.log_batch(run_id, metrics=some_metrics, synchronous=True)
 
     client.log_inputs(run_id, datasets=[dataset_input(each) for each in entry.datasets])
-    _log_files(client, run_id, entry)
+    _log_files(client, run, entry)
     registered = register(client, model_name, model, entry.candidate)
 
     recorded = datetime.fromtimestamp(entry.now / 1000, UTC).isoformat(timespec="milliseconds")
@@ -162,7 +163,7 @@ def refill(client: "MlflowClient", run: "Run", entry: Entry) -> bool:
     log_model(client, run, entry.served, {FINGERPRINT: entry.lock.fingerprint}, {})
     if LOCK.name in {each.path for each in client.list_artifacts(run.info.run_id)}:
         return False
-    _log_files(client, run.info.run_id, entry)
+    _log_files(client, run, entry)
     return True
 
 
@@ -228,7 +229,8 @@ def dataset_input(each: DataSet) -> Any:
     return DatasetInput(dataset, [InputTag("mlflow.data.context", each.context)])
 
 
-def _log_files(client: "MlflowClient", run_id: str, entry: Entry) -> None:
+def _log_files(client: "MlflowClient", run: "Run", entry: Entry) -> None:
+    run_id = run.info.run_id
     for path, folder in entry.files:
         client.log_artifact(run_id, str(path), folder or None)
     folders: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -240,6 +242,8 @@ def _log_files(client: "MlflowClient", run_id: str, entry: Entry) -> None:
             for name, text in files:
                 (Path(local) / name).write_text(text, "utf-8")
             client.log_artifacts(run_id, local, folder or None)
+    if entry.pictures:
+        log_pictures(client, run_id, entry.pictures, run.info.start_time)
 
 
 def batches(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:

@@ -103,11 +103,26 @@ def test_the_charts_of_all_runs_begin_with_the_curves(page, link):
     expect_curves(cards.first, 4)
 
 
+def test_the_figures_of_several_runs_stand_side_by_side(page, link):
+    visit(page, f"{link}&compareRunsMode=CHART")
+    page.get_by_placeholder("Search metric charts").fill("^figures/")
+    card = page.get_by_test_id(CARD).filter(has_text="figures/confusion_matrix")
+    pictures = card.locator("img")
+    expect(pictures).to_have_count(4)
+    for index in range(4):
+        expect_picture(pictures.nth(index))
+    assert len(set(pictures.evaluate_all("images => images.map(image => image.src)"))) == 4
+    first, second = (pictures.nth(index).bounding_box() for index in (0, 1))
+    assert abs(first["y"] - second["y"]) < first["height"] / 2
+    assert first["x"] + first["width"] <= second["x"]
+
+
 def test_a_run_shows_its_loss_curves(page, link):
     open_run(page, link, 0)
     page.get_by_role("tab", name="Model metrics").click()
     page.get_by_placeholder("Search metric charts").fill("(train|validation)/loss$")
-    cards = page.get_by_test_id(CARD)
+    # The search leaves figures alone.
+    cards = page.get_by_test_id(CARD).filter(has_text="/loss")
     expect(cards).to_have_count(2)
     for index, group in enumerate(("train", "validation")):
         expect(page.get_by_text(group, exact=True)).to_be_visible()
