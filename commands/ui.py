@@ -21,7 +21,7 @@ from stages.params.reader import read
 from stages.params.record import Record
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.process.run import run
-from stages.tracking.artifacts import PICTURE_GROUP, PICTURES
+from stages.tracking.artifacts import PICTURES
 from stages.tracking.store import Store, exists, locate, match, mend
 
 HOST = "127.0.0.1"
@@ -35,7 +35,8 @@ LOG = Path(".retrace/ui.log")
 VIEW, VIEW_NAME = "retrace", "What differs"
 METRICS = ("test/accuracy", "test/accuracy_low", "best/epoch", "best/validation_loss")
 MOST_PARAMS = 8
-FIRST_GROUPS = ("train", "validation", PICTURE_GROUP)  # of charts
+FIGURES = "figures"
+FIRST_GROUPS = ("train", "validation", FIGURES)  # of charts
 PICTURES_SIDE_BY_SIDE = {"columns": 1, "cardHeight": 480}  # a card as wide as the page
 PAGE = 100  # runs that MLflow's table asks for at first
 WIDTHS = {"attributes.`Run Name`": 330, "runDateAndNestInfo": 130, "duration": 80}  # pixels
@@ -168,7 +169,7 @@ def view(params: list[dict[str, str]]) -> dict[str, Any]:
         "columnWidths": {**WIDTHS, **{column: 26 + 6 * len(title) for column, title in columns.items()}},
         # MLflow puts charts in order of their groups' names, and so the curves below a hundred bars.
         "compareRunSections": [
-            {"uuid": name, "name": name, "display": True, **(PICTURES_SIDE_BY_SIDE if name == PICTURE_GROUP else {})}
+            {"uuid": name, "name": name, "display": True, **(PICTURES_SIDE_BY_SIDE if name == FIGURES else {})}
             for name in FIRST_GROUPS
         ],
         "compareRunCharts": [picture_chart(name) for name in PICTURES],
@@ -178,9 +179,8 @@ def view(params: list[dict[str, str]]) -> dict[str, Any]:
 
 def picture_chart(name: str) -> dict[str, Any]:
     """One picture of each run, side by side; MLflow's own card hides them below the run's parameters."""
-    key = f"{PICTURE_GROUP}/{name}"
-    place = {"uuid": key, "type": "IMAGE", "metricSectionId": PICTURE_GROUP, "displayName": key, "deleted": False}
-    shown = {"imageKeys": [key], "step": 0, "showRunParams": False, "runsCountToCompare": 10}
+    place = {"uuid": name, "type": "IMAGE", "metricSectionId": FIGURES, "displayName": name, "deleted": False}
+    shown = {"imageKeys": [name], "step": 0, "showRunParams": False, "runsCountToCompare": 10}
     return {**place, **shown, "isGenerated": False}
 
 

@@ -121,7 +121,7 @@ def test_a_run_holds_everything_about_its_state(here, capsys, request):
 
     folder = here / "mlartifacts" / store.safe_key(request.node.name) / run_id / "artifacts"
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    pictures = {path for path in files if path.startswith("images/figures~confusion_matrix+step+0+timestamp+")}
+    pictures = {path for path in files if path.startswith("images/confusion_matrix+step+0+timestamp+")}
     assert {Path(path).suffix for path in pictures} == {".png", ".webp"}
     assert files - pictures == {
         *("params.yaml", "dvc.lock", "tables/predictions.parquet"),

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-# Figures that two runs are compared by, beside the curves that MLflow draws itself, as it groups and names them.
-PICTURE_GROUP = "figures"
+# Figures that two runs are compared by, beside the curves that MLflow draws itself.
 PICTURES = ("confusion_matrix", "decision_boundary", "calibration")
 PREVIEW = 420  # pixels of a picture's longer side: numbers can be read, and two or three stand side by side
 
@@ -47,7 +46,7 @@ def log_pictures(client: "MlflowClient", run_id: str, pictures: Sequence[Path], 
         for path in pictures:
             # Not a random one: the same picture again takes the same name.
             identity = uuid.uuid5(uuid.NAMESPACE_OID, run_id + path.stem)
-            name = f"{PICTURE_GROUP}~{path.stem}+step+0+timestamp+{now}+{identity}"
+            name = f"{path.stem}+step+0+timestamp+{now}+{identity}"
             shutil.copyfile(path, Path(folder) / f"{name}.png")
             with Image.open(path) as image:
                 image.thumbnail((PREVIEW, PREVIEW))

@@ -1,6 +1,7 @@
 """What a person sees in MLflow after `make ui`, in headless Chromium, over four real runs (conftest.py)."""
 
 import json
+import re
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -105,8 +106,8 @@ def test_the_charts_of_all_runs_begin_with_the_curves(page, link):
 
 def test_the_figures_of_several_runs_stand_side_by_side(page, link):
     visit(page, f"{link}&compareRunsMode=CHART")
-    page.get_by_placeholder("Search metric charts").fill("^figures/")
-    card = page.get_by_test_id(CARD).filter(has_text="figures/confusion_matrix")
+    page.get_by_placeholder("Search metric charts").fill("no metric has this name")
+    card = page.get_by_test_id(CARD).filter(has_text="confusion_matrix")
     pictures = card.locator("img")
     expect(pictures).to_have_count(4)
     for index in range(4):
@@ -122,7 +123,7 @@ def test_a_run_shows_its_loss_curves(page, link):
     page.get_by_role("tab", name="Model metrics").click()
     page.get_by_placeholder("Search metric charts").fill("(train|validation)/loss$")
     # The search leaves figures alone.
-    cards = page.get_by_test_id(CARD).filter(has_text="/loss")
+    cards = page.get_by_test_id(CARD).filter(has_text=re.compile("^loss"))
     expect(cards).to_have_count(2)
     for index, group in enumerate(("train", "validation")):
         expect(page.get_by_text(group, exact=True)).to_be_visible()
@@ -143,7 +144,7 @@ def test_a_run_shows_its_confusion_matrix_in_its_description_and_among_its_files
 
 def test_a_run_leads_to_its_model_with_signature_and_example(page, link):
     open_run(page, link, 0)
-    page.locator("a[href$='#/models/retrace/versions/4']").filter(has_text="v4").click()
+    page.locator("a[href$='#/models/retrace/versions/4']").filter(has_text="v4").first.click()
     expect(page.get_by_role("heading", name="Version 4")).to_be_visible()
     expect(page.get_by_text("Not champion")).to_be_visible()
     for side in ("Inputs (2)", "Outputs (3)"):
