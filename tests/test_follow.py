@@ -238,7 +238,7 @@ def test_record_completes_the_run_of_a_training_that_was_followed(story):
     ((at, end),) = rows(database, "SELECT start_time, end_time FROM runs WHERE run_uuid = ?", run_id)
     assert (at, end) == (begin, begin + length)
     ((low, high),) = rows(database, "SELECT MIN(timestamp), MAX(timestamp) FROM metrics WHERE run_uuid = ?", run_id)
-    assert begin < low <= high <= end
+    assert begin <= low < high <= end  # the first step may take less than a millisecond
     found = tags(database, run_id)
     assert (found["retrace.complete"], found[TRAINING]) == ("true", clock["started"])
     assert "training" not in found["mlflow.runName"]

@@ -109,7 +109,7 @@ def test_a_project_that_was_copied_or_moved_opens_its_artifacts_and_writes_new_o
         assert (HERE in lines) == (str(version.version) != "3")
     assert files(original) == left
     # The description says what changed against the run before, whose dvc.lock is one of its artifacts.
-    changed = "%optimizer.learning\\_rate&emsp; | 0.1&emsp; | 0.5&emsp;%"
+    changed = "%train.optimizer.learning\\_rate 0.1 → **0.5**%"
     assert rows(root, "SELECT COUNT(*) FROM tags WHERE value LIKE ?", changed) == [(1,)]
 
 

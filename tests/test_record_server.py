@@ -4,6 +4,7 @@ import contextlib
 import gc
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -130,7 +131,11 @@ def content(name: str) -> list[dict]:
                 "tags": {key: common(value) for key, value in run.data.tags.items() if key != "retrace.recorded"},
                 "inputs": sorted(str(each.to_dictionary()) for each in run.inputs.dataset_inputs),
                 "outputs": [common(each.model_id) for each in run.outputs.model_outputs],
-                "files": files(Path(mlflow.artifacts.download_artifacts(run_id=run_id))),
+                "files": {
+                    # A picture's name ends with an identity made of the run's id.
+                    re.sub(r"\+[0-9a-f-]{36}(?=[.+])", "+ID", path): digest
+                    for path, digest in files(Path(mlflow.artifacts.download_artifacts(run_id=run_id))).items()
+                },
                 "versions": [
                     (str(each.version), common(each.source), each.tags, each.description, each.status)
                     for each in client.search_model_versions(f"run_id = '{run_id}'")
