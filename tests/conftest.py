@@ -1,5 +1,6 @@
 """What the tests share: the shipped parameters, sections of them with a few keys changed, a project folder."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from stages.params.train import Train
 ROOT = Path(__file__).parents[1]
 PARAMS = (ROOT / "tests" / "params.yaml").read_text()
 VALUES = YAML(typ="safe").load(PARAMS)
+
+# A job in the background ignores Ctrl-C, and so would every process that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
