@@ -19,6 +19,13 @@ VALUES = YAML(typ="safe").load(PARAMS)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def own_tracking_uri(monkeypatch) -> None:
+    """mlflow.set_tracking_uri also sets this variable, which the processes of later tests would inherit."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
     """An empty project with the shipped parameters, as the working directory."""
