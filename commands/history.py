@@ -109,7 +109,7 @@ def _replay(root: Path, clone: Path, commit: Commit, text: str, needed: set[str]
 
 
 def is_recorded(store: Store, fingerprint: str) -> bool:
-    """Whether the store has this state's complete run; raises Fault (status 4) when the store cannot be used."""
+    """Whether the store has this state's complete run and its files; raises Fault (status 4) when it cannot be used."""
     probe(store)
     if store.database and not exists(store.database):
         return False
@@ -121,7 +121,9 @@ def is_recorded(store: Store, fingerprint: str) -> bool:
         if experiment.lifecycle_stage == "deleted":
             raise Fault(BAD_DATA, f"its experiment {store.experiment} is in MLflow's trash")
         query = f"tags.`{FINGERPRINT}` = '{fingerprint}' AND tags.`{COMPLETE}` = 'true'"
-        return bool(client.search_runs([experiment.experiment_id], query, max_results=1))
+        runs = client.search_runs([experiment.experiment_id], query, max_results=1)
+        # Their folder may have been deleted; which files it lacks is for the recording to find.
+        return bool(runs) and bool(client.list_artifacts(runs[0].info.run_id))
 
 
 def restore(clone: Path, revision: str, files: dict[str, str], repository: Any) -> None:

@@ -33,6 +33,7 @@ from stages.params.reader import PATH as PARAMS
 from stages.params.reader import read
 from stages.params.record import Record
 from stages.process.faults import Fault
+from stages.process.ran import forget, stages_that_ran
 from stages.process.run import run
 from stages.scoring.gate import gate
 from stages.tracking import describe
@@ -45,7 +46,7 @@ from stages.tracking.lock import Changes, Lock, read_lock, show
 from stages.tracking.model import CODE, ENTRY, Served
 from stages.tracking.points import MOST_POINTS, epoch_points, headline_points, safe_key, safe_keys, step_points
 from stages.tracking.registry import Candidate, Registered, hits
-from stages.tracking.replay import FINGERPRINT, DataSet, Entry, Outcome, replay
+from stages.tracking.replay import EXPERIMENTS, FINGERPRINT, DataSet, Entry, Outcome, replay
 from stages.tracking.store import Store, connect, faults, locate, locked, open_experiment, probe
 
 TRAIN = Path("data/train.parquet")
@@ -152,6 +153,7 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> Entry:
         },
         pictures=[path for path in state.figures if path.stem in PICTURES],
         datasets=state.datasets,
+        ran=stages_that_ran(),
         name=name,
         description=description,
     )
@@ -185,13 +187,15 @@ def _tags(state: State, names: dict[str, str], experiment: str) -> dict[str, str
         tags["mlflow.source.git.commit"] = state.git.commit
         tags["retrace.uncommitted_changes"] = "true" if state.git.uncommitted else "false"
     if experiment:
-        tags["retrace.dvc_experiment"] = experiment
+        tags[EXPERIMENTS] = experiment
     return tags
 
 
 def _facts(state: State) -> list[str]:
     training = state.training
-    facts = [f"Trained on {describe.escape(training['device'])} ({describe.escape(training['device_reason'])})."]
+    ran = stages_that_ran()
+    facts = [f"For it ran: {', '.join(ran)}."] if ran else []
+    facts += [f"Trained on {describe.escape(training['device'])} ({describe.escape(training['device_reason'])})."]
     if not state.times.of_training:
         facts.append("Start and duration are those of the recording: those of the training are not known here.")
     if len(state.steps) > MOST_POINTS:
@@ -271,6 +275,7 @@ def main() -> None:
     # Not the fingerprint: DVC does not run this stage for a change of code that changes no result, and a clone that
     # does must write the same.
     write_text(MARKER, f"{state.lock.content}\n")
+    forget()
     print(_line(outcome, entry, store))
 
 

@@ -88,6 +88,7 @@ def make_state(root: Path) -> None:
     (root / "reports/figures/loss.png").write_bytes(PNG)
     clock = {"started": "2026-01-02T03:04:05+00:00", "seconds": 30.0, "machine": "cpu"}
     write_json(root / ".retrace/train.json", {**clock, "model": digests["model.safetensors"]})
+    (root / ".retrace/ran").write_text("split\nbaseline\ntrain\nevaluate\nplot\n")
     write_scores(root, [True, True, True, False])
 
 

@@ -31,7 +31,9 @@ STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot"
 # What the stages may read beside their deps: their own section, and for `record` the graph's own ledger.
 LEDGER = {"params.yaml", "dvc.lock"}
 # What they may write beside their outs: what a training says of its time and course, the tracking store and its lock.
-SIDE_FILES = re.compile(r"\.retrace/(train\.json|live\.json|live\.csv|.*lock)|mlflow\.db.*|mlartifacts/.*|mlruns/.*")
+SIDE_FILES = re.compile(
+    r"\.retrace/(ran|train\.json|live\.json|live\.csv|.*lock)|mlflow\.db.*|mlartifacts/.*|mlruns/.*"
+)
 
 
 def graph(folder: Path) -> dict[str, Any]:

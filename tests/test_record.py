@@ -26,6 +26,7 @@ from scipy.stats import binomtest
 from commands import ui
 from stages import record
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
+from stages.process.ran import PATH as RAN
 from stages.scoring.comparisons import mcnemar
 from stages.tracking import describe, points, store
 from stages.tracking.lock import compare, parse
@@ -186,9 +187,20 @@ def test_the_same_state_is_recorded_once(here, capsys, request):
     assert (here / ".retrace/recorded").exists()
 
 
+def test_another_experiment_that_comes_to_the_same_state_is_named_in_its_run(here, request, monkeypatch):
+    record.main()
+    for name in ("noted-sorb", "mown-abbe", "noted-sorb"):
+        monkeypatch.setenv("DVC_EXP_NAME", name)
+        record.main()
+    (run_id,) = runs(here, request.node.name)
+    assert tags(here, run_id)["retrace.dvc_experiment"] == "noted-sorb, mown-abbe"
+
+
 def test_a_change_is_a_run_that_says_so_and_the_way_back_is_none(here, request):
     record.main()
+    assert not RAN.exists()
     write_lock(here, learning_rate=1e-05)
+    RAN.write_text("train\nplot\ntrain\n")
     record.main()
     write_lock(here, learning_rate=1e-05, code="2" * 32)
     record.main()
@@ -197,12 +209,15 @@ def test_a_change_is_a_run_that_says_so_and_the_way_back_is_none(here, request):
     first, second, third = runs(here, request.node.name)
     found = tags(here, second)
     assert found["mlflow.runName"] == "learning_rate=1e-05, accuracy 0.7500"
-    changed = f"/runs/{first}): train.optimizer.learning\\_rate 0.1 → **1e-05**. New are the results of train.\n"
+    changed = f"/runs/{first}): train.optimizer.learning\\_rate 0.1 → **1e-05**.\n"
     assert changed in found["mlflow.note.content"]
-    assert found["retrace.stages"] == "train"
+    # Those that ran, and not all whose results are others than in the run before.
+    assert found["retrace.stages"] == "train, plot"
+    assert "- For it ran: train, plot.\n" in found["mlflow.note.content"]
     found = tags(here, third)
     assert found["mlflow.runName"] == "5 code files changed, accuracy 0.7500"
-    assert found["retrace.stages"] == "split, baseline, train, evaluate, plot"
+    assert found["retrace.stages"] == "not known"
+    assert "For it ran" not in found["mlflow.note.content"]
     assert "learning" not in found["mlflow.note.content"].split("code:")[1]
     assert "stages/train.py" in found["mlflow.note.content"]
 
@@ -536,7 +551,9 @@ def test_files_that_were_deleted_from_the_store_come_back_and_the_registry_stays
     folder = here / "mlartifacts" / store.safe_key(request.node.name)
     before = {path.relative_to(folder): md5(path) for path in folder.rglob("*") if path.is_file()}
     decided = rows(here, "SELECT * FROM model_versions WHERE run_id = ?", run_id)
-    for gone in (folder, folder / "models", folder / run_id):
+    (model,) = (folder / "models").iterdir()
+    parts = (folder / run_id / "artifacts/figures", folder / run_id / "artifacts/images", model / "artifacts/artifacts")
+    for gone in (folder, folder / "models", folder / run_id, *parts):
         shutil.rmtree(gone)
         capsys.readouterr()
         record.main()
@@ -634,9 +651,9 @@ class Handler(BaseHTTPRequestHandler):
     [
         (500, 500, "answers with HTTP status 500"),
         (None, None, "does not answer within 3 s"),
-        (200, 500, "500 error"),
-        (200, 503, "503 error"),
-        (200, 429, "429 error"),
+        (200, 500, "HTTP status 500;"),
+        (200, 503, "HTTP status 503;"),
+        (200, 429, "HTTP status 429;"),
         (200, None, "timed out"),
         (200, TRICKLE, "timed out"),
         (404, 401, "401"),
@@ -655,7 +672,7 @@ def test_a_server_that_fails_costs_seconds_and_one_line(here, monkeypatch, capfd
     assert caught.value.status == MACHINE_FAULT
     assert "\n" not in line
     assert line.startswith(f"tracking store {uri}: ")
-    assert line.endswith("all results are safe in their files, and the next `dvc repro` records them")
+    assert line.endswith("all results are safe, and the next `dvc repro` (or make record) records them in their run")
     assert words in line
     assert SECRET not in line
     assert capfd.readouterr() == ("", "")

@@ -81,6 +81,8 @@ def tracker(tmp_path_factory):
 def state(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("state") / "project"
     make_state(root)
+    # What ran is known to the first recording only.
+    (root / ".retrace/ran").unlink()
     write_scores(root, [True] * 199 + [False])
     return root
 
@@ -192,7 +194,9 @@ def fails(seconds: float) -> str:
     assert time.monotonic() - begin < seconds
     assert caught.value.status == MACHINE_FAULT
     assert "\n" not in str(caught.value)
-    assert str(caught.value).endswith("all results are safe in their files, and the next `dvc repro` records them")
+    assert str(caught.value).endswith(
+        "all results are safe, and the next `dvc repro` (or make record) records them in their run"
+    )
     assert not Path(".retrace/recorded").exists()
     return str(caught.value)
 

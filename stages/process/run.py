@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stages.process.faults import MACHINE_FAULT, Fault
+from stages.process.ran import note_stage
 
 
 class Terminated(BaseException):
@@ -32,6 +33,7 @@ def run(main: Callable[[], None]) -> None:
     status = 0
     try:
         main()
+        note_stage()
     except Fault as fault:
         print(fault, file=sys.stderr)
         status = fault.status

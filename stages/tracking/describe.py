@@ -145,8 +145,7 @@ def _changed(previous: Previous | None, most: int) -> list[str]:
     if code:
         more = f" and {len(code) - most} more" if len(code) > most else ""
         parts.append(f"code: {', '.join(escape(path) for path in code[:most])}{more}")
-    stages = f" New are the results of {', '.join(previous.changes.stages)}." if previous.changes.stages else ""
-    lines = [f"Changed since {link}: {'; '.join(parts)}.{stages}"]
+    lines = [f"Changed since {link}: {'; '.join(parts)}."]
     if len(changed) > SENTENCE:
         lines += ["", *_header("parameter", "before", "now")]
         lines += [_row(escape(key), _cell(old), _cell(new)) for key, (old, new) in changed[:most]]

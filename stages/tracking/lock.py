@@ -90,12 +90,11 @@ class Lock:
 class Changes:
     """What differs between two states.
 
-    params: as (old, new) texts, None where there is none; code: paths; stages: those that are not as they were.
+    params: as (old, new) texts, None where there is none; code: paths.
     """
 
     params: dict[str, tuple[str | None, str | None]]
     code: list[str]
-    stages: list[str]
 
 
 def read_lock() -> Lock:
@@ -123,11 +122,7 @@ def compare(old: Lock, new: Lock) -> Changes:
     }
     code_before, code_after = old.code, new.code
     paths = sorted({*code_before, *code_after})
-    return Changes(
-        params,
-        [path for path in paths if code_before.get(path) != code_after.get(path)],
-        [name for name in new.stages if old.state(name) != new.state(name)],
-    )
+    return Changes(params, [path for path in paths if code_before.get(path) != code_after.get(path)])
 
 
 def show(value: Any) -> str:

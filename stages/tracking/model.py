@@ -54,7 +54,7 @@ def log_model(
     run_id, experiment = run.info.run_id, run.info.experiment_id
     models = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
     model = models[0] if models else client.create_logged_model(experiment, NAME, run_id, tags, params, "classifier")
-    if model.status != LoggedModelStatus.READY or not client.list_logged_model_artifacts(model.model_id):
+    if model.status != LoggedModelStatus.READY or lacks_files(client, model.model_id, served):
         with tempfile.TemporaryDirectory() as folder:
             write_model(Path(folder) / "model", served, run_id, model.model_id)
             client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
@@ -62,6 +62,17 @@ def log_model(
     if not (run.outputs and run.outputs.model_outputs):
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
     return model
+
+
+def lacks_files(client: "MlflowClient", model_id: str, served: Served) -> bool:
+    wanted = {"MLmodel", "code", ENTRY.name, *(f"artifacts/model/{path.name}" for path in served.files)}
+    there = {each.path for folder in (None, "artifacts/model") for each in _list(client, model_id, folder)}
+    return not wanted <= there
+
+
+def _list(client: "MlflowClient", model_id: str, folder: str | None) -> list[Any]:
+    listed: list[Any] = client.list_logged_model_artifacts(model_id, folder)
+    return listed
 
 
 def write_model(folder: Path, served: Served, run_id: str, model_id: str) -> None:

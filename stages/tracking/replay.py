@@ -1,7 +1,9 @@
 """From an entry, all that is to be recorded of one state, to one complete MLflow run, whatever was there before."""
 
 import json
+import posixpath
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +29,8 @@ FINGERPRINT = "retrace.fingerprint"
 COMPLETE = "retrace.complete"
 RECORDED = "retrace.recorded"
 MILLISECONDS = "retrace.milliseconds"
-# Those that are not as they were in the run before: they ran, or DVC brought back an earlier run of theirs.
-STAGES = "retrace.stages"
+STAGES = "retrace.stages"  # that ran for it
+EXPERIMENTS = "retrace.dvc_experiment"
 # When the training began that `record --follow` mirrors into a run: that run is the state's, once there is one.
 TRAINING = "retrace.training_started"
 
@@ -58,6 +60,7 @@ class Entry:
 
     name, description: as functions, because they say what changed against a run that only the store knows.
     files: (local path, artifact folder); texts: artifact path -> content; pictures: files that are compared by eye.
+    ran: the stages that ran for this state, empty where that is not known.
     """
 
     lock: Lock
@@ -73,6 +76,7 @@ class Entry:
     texts: dict[str, str]
     pictures: list[Path]
     datasets: list[DataSet]
+    ran: list[str]
     name: Callable[[Changes | None], str]
     description: Callable[[str, Previous | None, Registered], str]
 
@@ -93,6 +97,7 @@ def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entr
     runs = list(client.search_runs([experiment], f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=100))
     for found in runs:
         if found.data.tags.get(COMPLETE) == "true":
+            _add_experiment(client, found, entry.tags.get(EXPERIMENTS))
             happened: Literal["found", "refilled"] = "refilled" if refill(client, found, entry) else "found"
             return Outcome(found.info.run_id, found.info.run_name, happened)
     previous = find_previous(client, experiment, entry.lock)
@@ -141,14 +146,14 @@ def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entr
     registered = register(client, model_name, model, entry.candidate)
 
     recorded = datetime.fromtimestamp(entry.now / 1000, UTC).isoformat(timespec="milliseconds")
-    stages = previous.changes.stages if previous and previous.changes else list(entry.lock.stages)
     tags = [
         RunTag("mlflow.note.content", entry.description(run_id, previous, registered)),
         RunTag(RECORDED, recorded),
-        RunTag(STAGES, ", ".join(stages)),
+        RunTag(STAGES, ", ".join(entry.ran) or "not known"),
     ]
     client.log_batch(run_id, tags=tags, synchronous=True)
-    end = start + length if length else max(entry.now, start)
+    # Of a training whose times are not known, those of its recording.
+    end = start + (length or max(time.time_ns() // 1_000_000 - entry.now, 0))
     client.set_terminated(run_id, "FINISHED", end)
     # Last: a run without this tag was cut off, and the next `record` completes it.
     client.set_tag(run_id, COMPLETE, "true")
@@ -161,10 +166,25 @@ def refill(client: "MlflowClient", run: "Run", entry: Entry) -> bool:
     They lie beside the database and may be deleted alone. What was decided in the registry stays as it is.
     """
     log_model(client, run, entry.served, {FINGERPRINT: entry.lock.fingerprint}, {})
-    if LOCK.name in {each.path for each in client.list_artifacts(run.info.run_id)}:
+    if not lacks_files(client, run.info.run_id, entry):
         return False
     _log_files(client, run, entry)
     return True
+
+
+def lacks_files(client: "MlflowClient", run_id: str, entry: Entry) -> bool:
+    wanted = {posixpath.join(folder, path.name) for path, folder in entry.files} | set(entry.texts)
+    folders = {posixpath.dirname(path) for path in wanted}
+    there = {each.path for folder in folders for each in client.list_artifacts(run_id, folder or None)}
+    pictures = client.list_artifacts(run_id, "images") if entry.pictures else []
+    return not wanted <= there or len(pictures) < 2 * len(entry.pictures)
+
+
+def _add_experiment(client: "MlflowClient", run: "Run", name: str | None) -> None:
+    """Another DVC experiment that came to the same state is named beside the first."""
+    names = [each for each in run.data.tags.get(EXPERIMENTS, "").split(", ") if each]
+    if name and name not in names:
+        client.set_tag(run.info.run_id, EXPERIMENTS, ", ".join([*names, name]))
 
 
 def find_live(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # A server that is down, hangs or answers 500 costs at most the probe before and one such request within: 10 s in all.
 PROBE_SECONDS = 3
-REQUEST_SECONDS = 4
+REQUEST_SECONDS = 3
 # An answer within this time, and what was sent at this speed, is in time; what answers in a row are late adds up.
 ANSWER_SECONDS = 1
 BYTES_A_SECOND = 100_000
@@ -70,8 +70,7 @@ class Store:
     def unreachable(self, reason: str) -> Fault:
         return Fault(
             MACHINE_FAULT,
-            f"tracking store {self.shown}: {reason}; all results are safe in their files, and the next"
-            " `dvc repro` records them",
+            f"tracking store {self.shown}: {reason}; all results are safe, and {_RETRY[in_experiment()]}",
         )
 
     def unusable(self, reason: str) -> Fault:
@@ -81,6 +80,17 @@ class Store:
         return self.unusable(
             f"{error}; mend or move the file, then run: make record (a store that is not there is made anew)"
         )
+
+
+# DVC removes the folder of a queued or temporary experiment that failed; its run cache keeps what the stages made.
+_RETRY = {
+    False: "the next `dvc repro` (or make record) records them in their run",
+    True: "the same `dvc exp run` again takes them from DVC's run cache and records them",
+}
+
+
+def in_experiment() -> bool:
+    return bool(os.environ.get("DVC_EXP_NAME"))
 
 
 def locate(experiment: str) -> Store:
@@ -363,8 +373,21 @@ def _reason(text: str, store: Store) -> str:
     # The HTTP library says last, after two hundred characters, what happened.
     if found := re.search(r"\(Caused by (.*)\)", line):
         line = found[1]
+    for pattern, words in _WORDS.items():
+        if found := re.search(pattern, line):
+            return words.format(*found.groups())
     line = _without_password(line.replace(store.uri, store.shown))
     return line if len(line) <= 200 else f"{line[:197]}..."
+
+
+# What the HTTP library says, in words.
+_WORDS = {
+    r"timed out": "timed out: it did not answer in time",
+    r"RemoteDisconnected|Connection aborted|ConnectionResetError|IncompleteRead": "broke off while it answered",
+    r"too many (\d+) error responses": "answers with HTTP status {0}",
+    r"Connection refused": "does not answer (connection refused)",
+    r"error code (401|403)": "answers with HTTP status {0}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+}
 
 
 def _without_password(text: str) -> str:
