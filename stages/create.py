@@ -1,10 +1,12 @@
 """Stage `create`: what data is there?
 
-Reads   a generator, or a table that comes with scikit-learn (section `create`)
-Writes  data/dataset.parquet, one row an example: the features (float64) and the class index (int64)
+Reads   a generator, a table that comes with scikit-learn, or a person's own in data/tables (section `create`)
+Writes  data/dataset.parquet, one row an example: the features, the class index (int64), and what else the table holds
         data/schema.json, names, kinds and counts (stages/datasets/schema.py)
 """
 
+import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ import pyarrow as pa
 
 from stages.datasets.generators import DATASETS
 from stages.datasets.schema import Schema, write_schema
-from stages.files.tables import write_table
+from stages.datasets.table import convert, look
+from stages.files.tables import write_pieces
 from stages.params.create import Create
 from stages.params.reader import read
 from stages.process.run import run
@@ -21,7 +24,7 @@ DATASET = Path("data/dataset.parquet")
 
 
 def create(section: Create) -> tuple[pa.Table, Schema]:
-    """The data set that the section asks for, as a table and its schema."""
+    """The data set that the section asks for, made or of scikit-learn's, as a table and its schema."""
     made = DATASETS[section.dataset](section)
     columns = dict(zip(made.feature_names, made.features.T, strict=True))
     table = pa.table({**columns, made.target_name: made.target.astype(np.int64)})
@@ -38,14 +41,24 @@ def create(section: Create) -> tuple[pa.Table, Schema]:
 
 
 def main() -> None:
-    table, schema = create(read(Create))
-    write_table(DATASET, table)
+    section = read(Create)
+    if section.dataset == "table":
+        found = look(section)
+        for warning in found.warnings:
+            print(f"create: warning: {warning}", file=sys.stderr)
+        # Not all of it is in memory at any time.
+        name, schema, pieces = section.table.path, found.schema, convert(found)
+    else:
+        table, schema = create(section)
+        name, pieces = schema.dataset, iter([table])
+    write_pieces(DATASET, pieces)
     write_schema(schema)
+    kinds = Counter(map(schema.kind, schema.features))
+    listed = f"{len(schema.features)} features"
+    if len(kinds) > 1 or "numeric" not in kinds:
+        listed += f" ({', '.join(f'{count} {kind}' for kind, count in kinds.most_common())})"
     classes = ", ".join(f"{name} {count:,}" for name, count in zip(schema.classes, schema.counts, strict=True))
-    print(
-        f"create: {schema.dataset}, {table.num_rows:,} rows, {len(schema.features)} features;"
-        f" {schema.target}: {classes}"
-    )
+    print(f"create: {name}, {sum(schema.counts):,} rows, {listed}; {schema.target}: {classes}")
 
 
 if __name__ == "__main__":

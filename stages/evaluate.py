@@ -8,7 +8,7 @@ Writes  reports/metrics.json              every number of the result: small, rou
         reports/replicas.csv              the metrics of each replica
         reports/classification_report.txt scikit-learn's
         reports/confusion_matrix.csv, classes.csv, roc.csv, precision_recall.csv, calibration.csv
-        reports/boundary.parquet, plane.json  what `plot` draws
+        reports/boundary.parquet, projection.parquet, plane.json  what `plot` draws: the surface, training rows, axes
 
 The model is read as a user would read it, from its files, and given raw rows: what is tested is what is served.
 """
@@ -31,7 +31,7 @@ from stages.params.reader import read
 from stages.process.run import run
 from stages.scoring.intervals import wilson
 from stages.scoring.metrics import Verdict, calibration, class_scores, metrics, resamples
-from stages.scoring.plane import Plane, grid, plane
+from stages.scoring.plane import Plane, grid, plane, probabilities, space
 
 MODELS = Path("models")
 TRAINING = Path("models/training.json")
@@ -49,9 +49,12 @@ ROC = Path("reports/roc.csv")
 PRECISION_RECALL = Path("reports/precision_recall.csv")
 CALIBRATION = Path("reports/calibration.csv")
 BOUNDARY = Path("reports/boundary.parquet")
+PROJECTION = Path("reports/projection.parquet")
 PLANE = Path("reports/plane.json")
 
 DIGITS = 6
+# Training rows that are drawn, at most, and that the principal components are those of.
+MOST_DRAWN = 100_000
 
 
 class Evaluation(NamedTuple):
@@ -130,7 +133,7 @@ def evaluate(
     return Evaluation(content, spread)
 
 
-def verdicts(model: Model, rows: NDArray[np.float64], actual: NDArray[np.int64], threshold: float) -> list[Verdict]:
+def verdicts(model: Model, rows: pa.Table, actual: NDArray[np.int64], threshold: float) -> list[Verdict]:
     """Each replica's verdict; with two classes the second one is predicted from `threshold` on, else the likeliest."""
     return [
         Verdict(actual, decide(probabilities, threshold), probabilities) for probabilities in model.probabilities(rows)
@@ -149,13 +152,14 @@ def main() -> None:
     schema = read_schema()
     model, replicas = load(MODELS), load(MODELS, "replicas")
     training = read_json(TRAINING)
-    test = read_table(TEST).to_pandas()
-    features, actual = test[schema.features].to_numpy(), test[schema.target].to_numpy()
-    verdict = verdicts(model, features, actual, section.threshold)[0]
+    test = read_table(TEST)
+    actual = test.column(schema.target).to_numpy()
+    verdict = verdicts(model, test, actual, section.threshold)[0]
     others = {name: predicted.to_numpy() for name, predicted in read_table(BASELINE_PREDICTIONS).to_pandas().items()}
     if schema.density is not None:
-        others["bayes"] = bayes_predictions(schema.density, features)
-    all_verdicts = verdicts(replicas, features, actual, section.threshold)
+        rows = np.column_stack([test.column(name).to_numpy() for name in schema.features])
+        others["bayes"] = bayes_predictions(schema.density, rows)
+    all_verdicts = verdicts(replicas, test, actual, section.threshold)
     content, spread = evaluate(verdict, all_verdicts, others, schema, section)
     for name, item in read_json(BASELINE).items():
         content["baseline"][name]["log_loss"] = item["log_loss"]
@@ -169,9 +173,15 @@ def main() -> None:
     }
 
     write_curves(verdict, schema, section)
-    surface = plane(read_table(TRAIN, schema.features).to_pandas().to_numpy(), schema)
-    write_boundary(model, surface, features, section)
-    write_predictions(verdict, surface.coordinates(features))
+    train = read_table(TRAIN, [*schema.features, schema.target])
+    drawn = train.slice(0, MOST_DRAWN)
+    points, shown = space(model.description, drawn), space(model.description, test)
+    surface = plane(points, model.description)
+    write_boundary(model, surface, shown, section)
+    write_predictions(verdict, surface.coordinates(shown))
+    x, y = surface.coordinates(points).T
+    write_table(PROJECTION, pa.table({"actual": drawn.column(schema.target), "x": x.copy(), "y": y.copy()}))
+    write_json(PLANE, {**surface.content(), "training_rows": train.num_rows})
     write_csv(
         REPLICAS,
         ["replica", "shipped", "best_epoch", "best_validation_loss", *spread],
@@ -184,7 +194,7 @@ def main() -> None:
     accuracy = content["accuracy"]
     print(
         f"evaluate: accuracy {accuracy['value']:.4f} ({accuracy['low']:.4f} to {accuracy['high']:.4f}) on"
-        f" {len(test):,} test rows; {content['correct']:,} correct"
+        f" {test.num_rows:,} test rows; {content['correct']:,} correct"
     )
 
 
@@ -217,14 +227,13 @@ def write_curves(verdict: Verdict, schema: Schema, section: Evaluate) -> None:
     )
 
 
-def write_boundary(model: Model, surface: Plane, features: NDArray[np.float64], section: Evaluate) -> None:
-    points = grid(surface.coordinates(features), section.grid)
-    probabilities = model.probabilities(surface.rows(points))[0]
-    predicted = decide(probabilities, section.threshold)
-    shown = probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities.max(1)
+def write_boundary(model: Model, surface: Plane, test: NDArray[np.float64], section: Evaluate) -> None:
+    points = grid(surface.coordinates(test), section.grid)
+    chances = probabilities(model, surface.points(points))
+    predicted = decide(chances, section.threshold)
+    shown = chances[:, 1] if chances.shape[1] == 2 else chances.max(1)
     table = {"x": points[:, 0], "y": points[:, 1], "predicted": predicted, "probability": shown.astype(np.float32)}
     write_table(BOUNDARY, pa.table(table))
-    write_json(PLANE, surface.content())
 
 
 def write_predictions(verdict: Verdict, coordinates: NDArray[np.float64]) -> None:

@@ -1,9 +1,10 @@
 """Stage `plot`: pictures, drawn from tables only, never from the model.
 
-Reads   data/train.parquet, data/test.parquet, data/schema.json
+Reads   data/schema.json
         models/training.json         which replica ships, its best epoch, steps an epoch
         reports/history.csv, reports/steps.parquet
-        reports/metrics.json, reports/predictions.parquet, reports/plane.json, reports/boundary.parquet
+        reports/metrics.json, reports/predictions.parquet, reports/plane.json, reports/projection.parquet,
+        reports/boundary.parquet
         reports/roc.csv, reports/precision_recall.csv, reports/calibration.csv, reports/replicas.csv
         stages/figures/retrace.mplstyle
 Writes  reports/figures/NAME.png for each name in stages/figures/registry.py
@@ -25,14 +26,13 @@ from stages.params.plot import Plot
 from stages.params.reader import read
 from stages.process.run import run
 
-TRAIN = Path("data/train.parquet")
-TEST = Path("data/test.parquet")
 TRAINING = Path("models/training.json")
 HISTORY = Path("reports/history.csv")
 STEPS = Path("reports/steps.parquet")
 METRICS = Path("reports/metrics.json")
 PREDICTIONS = Path("reports/predictions.parquet")
 PLANE = Path("reports/plane.json")
+PROJECTION = Path("reports/projection.parquet")
 BOUNDARY = Path("reports/boundary.parquet")
 ROC = Path("reports/roc.csv")
 PRECISION_RECALL = Path("reports/precision_recall.csv")
@@ -66,8 +66,7 @@ def read_tables() -> Tables:
         training=read_json(TRAINING),
         metrics=read_json(METRICS),
         plane=read_json(PLANE),
-        train=read_table(TRAIN),
-        test=read_table(TEST),
+        projection=read_table(PROJECTION),
         history=read_csv(HISTORY),
         steps=read_table(STEPS),
         predictions=read_table(PREDICTIONS),

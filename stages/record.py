@@ -214,9 +214,10 @@ def read_state(now: int) -> State:
     steps = read_table(STEPS, [f"replica_{training['shipped']}"]).column(0).to_numpy()
     schema = read_schema()
     figures = sorted(Path(path) for path in lock.outs if Path(path).parent == FIGURES)
-    for path in (*TABLES, *figures, *CODE):
+    for path in (*TABLES, *figures, *(path for path in CODE if path.parent != ENTRY.parent)):
         lock.check(path)
-    read_bytes(ENTRY)  # this stage's own, and not in the lock until it is done
+    for path in (ENTRY, *(path for path in CODE if path.parent == ENTRY.parent)):
+        read_bytes(path)  # this stage's own, and not in the lock until it is done
     weights, metrics = lock.check(WEIGHTS), json.loads(lock.check(METRICS))
     description = json.loads(lock.check(MODEL))
     return State(
@@ -244,9 +245,18 @@ def _dataset(path: Path, context: Any, schema: Schema, lock: Lock) -> DataSet:
     with open(path, "rb") as file:
         metadata = pq.read_metadata(file)
     fields = metadata.schema.to_arrow_schema()
-    columns = {field.name: "long" if pa.types.is_integer(field.type) else "double" for field in fields}
+    columns = {field.name: _column_type(field.type) for field in fields}
     digest = lock.outs[path.as_posix()]
     return DataSet(f"{schema.dataset} {path.stem}", context, path, digest, metadata.num_rows, columns)
+
+
+def _column_type(kind: pa.DataType) -> str:
+    """As MLflow's schemas name it."""
+    if pa.types.is_timestamp(kind):
+        return "datetime"
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    return "long" if pa.types.is_integer(kind) else "double" if pa.types.is_floating(kind) else "string"
 
 
 def _first_rows(path: Path, columns: list[str]) -> pa.Table:

@@ -1,22 +1,24 @@
 """Stage `split`: who may see which row?
 
 Reads   data/dataset.parquet, data/schema.json
-Writes  data/train.parquet, data/validation.parquet, data/test.parquet, each in shuffled order
+Writes  data/train.parquet, data/validation.parquet, data/test.parquet
 
-The test rows depend on `test_size`, `seed` and `stratified` only: validation rows are taken out of the others.
+The test rows depend on `test_size`, `method`, `column` and `seed` only: validation rows are taken out of the others.
+Rows with the same features are twins: they stand on one side, since a model that has seen one has seen the other. (But
+for `time`, where a later twin is a later row.)
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from stages.datasets.schema import Schema, read_schema
-from stages.files.tables import read_table, write_table
+from stages.datasets.units import row_hashes, shuffled_hash, together, values
+from stages.files.tables import read_table, write_pieces
 from stages.params.reader import fault, read
 from stages.params.split import Split
 from stages.process.faults import BAD_DATA, Fault
@@ -27,9 +29,12 @@ TRAIN = Path("data/train.parquet")
 VALIDATION = Path("data/validation.parquet")
 TEST = Path("data/test.parquet")
 
+# A side is written in pieces of so many rows, so that the table is in memory once and not twice.
+ROWS_AT_ONCE = 1 << 20
+
 
 class Sides(NamedTuple):
-    """Row numbers of each side, int64, shuffled."""
+    """Row numbers of each side, int64: shuffled, but by time in the order of time."""
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -37,41 +42,95 @@ class Sides(NamedTuple):
 
 
 def split(table: pa.Table, schema: Schema, section: Split) -> Sides:
-    """Divide the rows. Rows with the same features are twins: one of them is drawn, the others follow it.
+    """Divide the rows.
 
-    Raises Fault when a side would be empty or a class would be missing from the training or the test rows.
+    Raises Fault when a side would be empty or a class would be missing from one.
     """
-    twins = table.select(schema.features).to_pandas().groupby(schema.features, sort=False, dropna=False).ngroup()
     target = table.column(schema.target).to_numpy()
-    firsts = np.flatnonzero(~twins.duplicated())
-    rest, test = _divide(firsts, target, section.test_size, section, "test_size")
-    train, validation = _divide(rest, target, section.validation_size, section, "validation_size")
-    if len(firsts) < len(target):
-        members = pd.Series(np.arange(len(target))).groupby(twins.to_numpy()).indices
-        train, validation, test = (
-            np.concatenate([members[twins[row]] for row in side]) for side in (train, validation, test)
-        )
-    for name, side in (("training", train), ("validation", validation), ("test", test)):
+    method = section.method
+    if method == "auto":
+        method = "stratified" if schema.dataset == "table" else "random"
+    if method == "time":
+        sides = _by_time(_column(table, schema, section), section)
+    elif method == "hash":
+        sides = _by_hash(table, schema, section)
+    else:
+        sides = _by_chance(table, schema, section, target, method)
+    for name, side in (("training", sides.train), ("validation", sides.validation), ("test", sides.test)):
         missing = np.bincount(target[side], minlength=len(schema.classes)) == 0
         if missing.any():
             index = int(missing.argmax())
+            fix = (
+                "make or bring more rows"
+                if method == "stratified"
+                else "set split.method: stratified or bring more rows"
+            )
             raise Fault(
                 BAD_DATA,
                 f"{DATASET}: class '{schema.classes[index]}' of {schema.target} has {schema.counts[index]} rows and"
-                f" none of them is a {name} row; set split.stratified: true or make more rows",
+                f" none of them is a {name} row; {fix}",
             )
-    return Sides(train, validation, test)
+    return sides
+
+
+def _by_chance(table: pa.Table, schema: Schema, section: Split, target: NDArray[np.int64], method: str) -> Sides:
+    """Random or stratified, by row or by group: of rows that belong together the first is drawn, the others follow."""
+    unit = row_hashes(table.select(schema.features))
+    if method == "group":
+        unit = together(unit, values(_column(table, schema, section)))
+    firsts, members, starts = _units(unit)
+    stratified = method == "stratified"
+    rest, test = _divide(firsts, target, section.test_size, section, "test_size", stratified, schema)
+    train, validation = _divide(rest, target, section.validation_size, section, "validation_size", stratified, schema)
+    if len(firsts) == len(target):
+        return Sides(train, validation, test)
+    place = np.empty(len(target), dtype=np.int64)
+    place[firsts] = np.arange(len(firsts))
+
+    def followers(side: NDArray[np.int64]) -> NDArray[np.int64]:
+        begin, length = starts[place[side]], np.diff(starts)[place[side]]
+        # One range after another, without a loop: where each begins, and how far one is into it.
+        within = np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
+        rows: NDArray[np.int64] = members[np.repeat(begin, length) + within]
+        return rows
+
+    return Sides(followers(train), followers(validation), followers(test))
+
+
+def _units(unit: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """First row of each unit, in the order of the rows; all rows by unit; where each unit begins among them."""
+    _, firsts, inverse, counts = np.unique(unit, return_index=True, return_inverse=True, return_counts=True)
+    order = np.argsort(firsts, kind="stable")
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    members = np.argsort(rank[inverse], kind="stable")
+    return firsts[order], members, np.concatenate([[0], counts[order].cumsum()])
 
 
 def _divide(
-    rows: NDArray[np.int64], target: NDArray[np.int64], size: float, section: Split, key: str
+    rows: NDArray[np.int64],
+    target: NDArray[np.int64],
+    size: float,
+    section: Split,
+    key: str,
+    stratified: bool,
+    schema: Schema,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    # A second and a half, which the other methods need not wait for.
+    from sklearn.model_selection import train_test_split
+
+    if stratified:
+        counts = np.bincount(target[rows], minlength=len(schema.classes))
+        if (counts == 1).any():
+            name = schema.classes[int((counts == 1).argmax())]
+            raise Fault(
+                BAD_DATA,
+                f"{DATASET}: class '{name}' of {schema.target} has 1 distinct row to divide by split.{key}, and a"
+                " stratified split needs 2 of each class; bring more rows of it, or leave it out",
+            )
     try:
         kept, taken = train_test_split(
-            rows,
-            test_size=size,
-            random_state=section.seed,
-            stratify=target[rows] if section.stratified else None,
+            rows, test_size=size, random_state=section.seed, stratify=target[rows] if stratified else None
         )
     except ValueError as error:
         reason = str(error).split(". ")[0]  # its first sentence
@@ -79,15 +138,70 @@ def _divide(
     return kept, taken
 
 
+def _by_hash(table: pa.Table, schema: Schema, section: Split) -> Sides:
+    """Each row's side follows from its own content: neither other rows nor their order have a say."""
+    place = shuffled_hash(row_hashes(table.select(schema.features)), section.seed)
+    share = place / 2.0**64
+    order = np.argsort(place, kind="stable")
+    test = share < section.test_size
+    # The rest of the scale, from 0 to 1 again.
+    validation = ~test & ((share - section.test_size) / (1 - section.test_size) < section.validation_size)
+    return Sides(*(order[side[order]] for side in (~test & ~validation, validation, test)))
+
+
+def _by_time(column: pa.ChunkedArray, section: Split) -> Sides:
+    """Earlier rows for training, later ones for validation, the last ones for the test; equal times stay together."""
+    time = values(_in_time(column))
+    order = np.argsort(time, kind="stable")
+    cut = _cut(time[order], round(len(order) * (1 - section.test_size)))
+    start = _cut(time[order][:cut], round(cut * (1 - section.validation_size)))
+    return Sides(order[:start], order[start:cut], order[cut:])
+
+
+def _in_time(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts that are all numbers in the order of the numbers; ISO dates are in order as they are spelled."""
+    if pa.types.is_string(column.type):
+        try:
+            return column.cast(pa.float64())
+        except pa.ArrowInvalid:
+            pass
+    return column
+
+
+def _cut(time: NDArray[np.int64], at: int) -> int:
+    """The first row of the moment that `at` falls into."""
+    return int(np.searchsorted(time, time[at])) if 0 <= at < len(time) else at
+
+
+def _column(table: pa.Table, schema: Schema, section: Split) -> pa.ChunkedArray:
+    there = [*schema.features, *schema.carried]
+    if section.column not in there:
+        raise fault(Split, "column", f"must be a column of the data set ({', '.join(there[:12])})")
+    column = table.column(section.column)
+    if column.null_count:
+        row = column.is_null().index(True).as_py() + 1
+        raise Fault(
+            BAD_DATA,
+            f"{DATASET}: row {row:,} has no {section.column}, by which split.column divides; fill it in, or leave"
+            " the row out",
+        )
+    return column
+
+
+def _pieces(table: pa.Table, rows: NDArray[np.int64]) -> Iterator[pa.Table]:
+    for start in range(0, max(len(rows), 1), ROWS_AT_ONCE):
+        yield table.take(rows[start : start + ROWS_AT_ONCE])
+
+
 def main() -> None:
     section = read(Split)
     schema = read_schema()
-    table = read_table(DATASET)
+    table = read_table(DATASET).unify_dictionaries()
     sides = split(table, schema, section)
     target = table.column(schema.target).to_numpy()
     counts = []
     for path, rows in zip((TRAIN, VALIDATION, TEST), sides, strict=True):
-        write_table(path, table.take(rows))
+        write_pieces(path, _pieces(table, rows))
         per_class = np.bincount(target[rows], minlength=len(schema.classes))
         listed = ", ".join(f"{name} {count:,}" for name, count in zip(schema.classes, per_class, strict=True))
         counts.append(f"{path.stem} {len(rows):,} ({listed})")

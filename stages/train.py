@@ -29,9 +29,10 @@ from stages.files.tables import write_table
 from stages.network.model import Description, save
 from stages.params.reader import fault, read_verbatim
 from stages.params.train import Train
+from stages.preprocessing.apply import Preprocessing
 from stages.process.run import run
 from stages.training.device import choose, make_deterministic
-from stages.training.rows import Rows, fit_scaling, read_rows
+from stages.training.rows import Rows, fit_preprocessing, read_rows
 from stages.training.trainer import Fit, Watch, fit
 
 TRAIN = Path("data/train.parquet")
@@ -58,15 +59,15 @@ def train(
     return fit(training, validation, description.widths, section, device, watch)
 
 
-def describe(schema: Schema, section: Train, center: list[float], spread: list[float]) -> Description:
+def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> Description:
     return Description(
         features=schema.features,
+        kinds=schema.kinds,
         target=schema.target,
         classes=schema.classes,
         hidden=list(section.hidden),
         activation=section.activation,
-        center=center,
-        spread=spread,
+        preprocessing=preprocessing,
     )
 
 
@@ -76,10 +77,10 @@ def main() -> None:
     schema = read_schema()
     device, reason = choose(section)
     make_deterministic(device, section.tf32)
-    center, spread = fit_scaling(TRAIN, schema, section.scaling)
-    description = describe(schema, section, center, spread)
-    training = read_rows(TRAIN, schema, center, spread)
-    validation = read_rows(VALIDATION, schema, center, spread)
+    preprocessing = fit_preprocessing(TRAIN, schema, section.scaling, section.rare_below, section.most_categories)
+    description = describe(schema, section, preprocessing)
+    training = read_rows(TRAIN, schema, preprocessing)
+    validation = read_rows(VALIDATION, schema, preprocessing)
     widths = " - ".join(map(str, description.widths))
     print(f"train: on {device} ({reason}); {section.replicas} replicas of {widths}; {len(training.x):,} rows")
     pid = os.getpid()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ruamel.yaml import YAML
 
 from tests.conftest import PARAMS, ROOT
@@ -42,10 +43,34 @@ def copy_project(folder: Path, changes: dict[str, Any]) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
     (folder / "params.yaml").write_text(PARAMS)
+    write_tables(folder / "data/tables")
     turn(folder, changes)
     git(folder, "init", "--quiet", "--initial-branch=main")
     commit(folder)
     return folder
+
+
+def write_tables(folder: Path) -> None:
+    """The table that params.yaml names, two other ones, and in them a column of each kind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    kind = random.integers(0, 2, 300)
+    rows = {
+        "number": (random.normal(size=300) + kind).round(3),
+        "colour": random.choice(["red", "grün", "blue", "pink"], 300, p=[0.4, 0.3, 0.2, 0.1]),
+        "flag": random.integers(0, 2, 300),
+        # Found to be a category: of a time it lacks the minutes.
+        "day": [f"2026-01-{day:02} 10" for day in random.integers(1, 29, 300)],
+        "id": range(300),
+        "more": random.integers(0, 5, 300),
+        "class": np.where(kind, "yes", "no"),
+    }
+    for name, kept in (("table", 300), ("other", 280)):
+        lines = [",".join(rows), *(",".join(map(str, row)) for row in zip(*rows.values(), strict=True))]
+        (folder / f"{name}.csv").write_text("\n".join(lines[: kept + 1]) + "\n")
+    # With either delimiter it is a table that has a class.
+    text = "\n".join(f"{label};{more},{more % 2}" for more, label in zip(rows["more"], rows["class"], strict=True))
+    (folder / "odd.csv").write_text(f"class;number,class\n{text}\n")
 
 
 def commit(folder: Path) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 from safetensors.numpy import save
 
+from stages.preprocessing.apply import Number
 from stages.scoring.gate import HEADLINES
 from stages.tracking.model import CODE, ENTRY
 from tests.conftest import PARAMS, ROOT, VALUES
@@ -51,6 +53,7 @@ def make_state(root: Path) -> None:
     features = [{"name": name, "kind": "numeric"} for name in ("x 1", "größe")]
     target = {"name": "class", "kind": "categorical"}
     schema = {"dataset": "my *table*", "features": features, "target": target, "classes": classes, "density": None}
+    schema["carried"] = []
     write_json(root / "data/schema.json", schema)
     for side, rows in (("train", 6), ("validation", 2), ("test", 4)):
         table = pa.table({"x 1": [0.5 * row for row in range(rows)], "größe": [1.5] * rows, "class": [0] * rows})
@@ -60,9 +63,10 @@ def make_state(root: Path) -> None:
     weights = save(layer)
     (root / "models/model.safetensors").write_bytes(weights)
     digests = {"model.safetensors": hashlib.sha256(weights).hexdigest()}
-    network = {"hidden": [], "activation": "relu", "center": [0.5, 1.0], "spread": [2.0, 0.5], "sha256": digests}
-    names = {"features": ["x 1", "größe"], "target": "class", "classes": ["plain", ODD_CLASS]}
-    write_json(root / "models/model.json", {**names, **network})
+    numbers = [asdict(Number("x 1", center=0.5, spread=2.0)), asdict(Number("größe", center=1.0, spread=0.5))]
+    network = {"hidden": [], "activation": "relu", "preprocessing": {"numbers": numbers, "categories": []}}
+    names = {"features": ["x 1", "größe"], "kinds": {}, "target": "class", "classes": ["plain", ODD_CLASS]}
+    write_json(root / "models/model.json", {**names, **network, "sha256": digests})
     for path in (ENTRY, *CODE):
         (root / path.parent).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / path, root / path)

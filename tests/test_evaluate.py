@@ -10,7 +10,9 @@ from sklearn import metrics as sk
 from stages.datasets.schema import Schema
 from stages.evaluate import decide, evaluate, rounded
 from stages.files.atomic import write_json
+from stages.network.model import Description
 from stages.params.evaluate import Evaluate
+from stages.preprocessing.apply import Number, Preprocessing
 from stages.scoring.intervals import wilson
 from stages.scoring.metrics import Verdict, calibration, class_scores, metrics, resamples
 from stages.scoring.plane import grid, plane
@@ -151,11 +153,12 @@ def test_class_scores_count_each_class():
 def test_the_plane_goes_there_and_back(features):
     rows = np.random.default_rng(0).normal(size=(100, features)) * 10 + 3
     names = [f"x{index}" for index in range(features)]
-    surface = plane(rows, Schema("made", names, "y", ["a", "b"], [1, 1], None))
+    numbers = [Number(name) for name in names]
+    surface = plane(rows, Description(names, {}, "y", ["a", "b"], [], "relu", Preprocessing(numbers)))
     assert surface.projected == (features > 2)
     there = surface.coordinates(rows)
     assert there.shape == (100, 2)
-    assert surface.coordinates(surface.rows(there)) == pytest.approx(there)
+    assert surface.coordinates(surface.points(there)) == pytest.approx(there)
     points = grid(there, 12)
     assert points.shape == (144, 2)
     assert (points.min(0) <= there.min(0)).all()

@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file, save
@@ -17,6 +18,7 @@ from stages.network.activations import ACTIVATIONS, UNIT_HEALTH, dead, saturated
 from stages.network.initializers import INITIALIZERS, gain_of, initialize
 from stages.network.model import Description, Model
 from stages.network.network import Linear, Network, to_torch_layout
+from stages.preprocessing.apply import Number, Preprocessing
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
 
 TORCH_ACTIVATIONS = {
@@ -30,7 +32,15 @@ TORCH_ACTIVATIONS = {
     "identity": nn.Identity,
 }
 MODELS = Path("models")
-DESCRIPTION = Description(["a", "b", "c"], "kind", ["no", "yes"], [5, 4], "tanh", [1.0, -2.0, 0.0], [2.0, 0.5, 1.0])
+CENTER, SPREAD = [1.0, -2.0, 0.0], [2.0, 0.5, 1.0]
+
+
+def description_of(classes, hidden, activation, center=(0.0,) * 3, spread=(1.0,) * 3):
+    numbers = [Number(*each[:1], center=each[1], spread=each[2]) for each in zip("abc", center, spread, strict=True)]
+    return Description(list("abc"), {}, "kind", classes, hidden, activation, Preprocessing(numbers))
+
+
+DESCRIPTION = description_of(["no", "yes"], [5, 4], "tanh", CENTER, SPREAD)
 
 
 def seeded(seed):
@@ -214,11 +224,15 @@ def rows(count=20, seed=0):
     return np.random.default_rng(seed).normal(size=(count, 3))
 
 
+def raw(values):
+    return pa.table(dict(zip("cab", np.ascontiguousarray(values.T)[[2, 0, 1]], strict=True)))
+
+
 def test_a_model_comes_back_as_it_was_saved(stored):
     shipped, replicas = model.load(MODELS), model.load(MODELS, "replicas")
     assert shipped.description == replicas.description == DESCRIPTION
-    assert replicas.probabilities(rows()).shape == (3, 20, 2)
-    np.testing.assert_array_equal(shipped.probabilities(rows())[0], replicas.probabilities(rows())[1])
+    assert replicas.probabilities(raw(rows())).shape == (3, 20, 2)
+    np.testing.assert_array_equal(shipped.probabilities(raw(rows()))[0], replicas.probabilities(raw(rows()))[1])
     before = {path.name: path.read_bytes() for path in MODELS.iterdir()}
     model.save(MODELS, replicas.description, replicas.network.state_dict(), shipped=1)
     assert {path.name: path.read_bytes() for path in MODELS.iterdir()} == before
@@ -228,17 +242,17 @@ def test_a_model_comes_back_as_it_was_saved(stored):
 def test_the_files_hold_ordinary_torch_layers(stored):
     # What another program would do: scale, ordinary layers, sigmoid.
     state = {name: tensor.unsqueeze(0) for name, tensor in load_file(MODELS / "model.safetensors").items()}
-    x = (torch.tensor(rows()) - torch.tensor(DESCRIPTION.center)) / torch.tensor(DESCRIPTION.spread)
+    x = (torch.tensor(rows()) - torch.tensor(CENTER)) / torch.tensor(SPREAD)
     second = torch.sigmoid(plain(state, 0, "tanh")(x.float())).squeeze(1)
-    ours = model.load(MODELS).probabilities(rows())[0]
+    ours = model.load(MODELS).probabilities(raw(rows()))[0]
     np.testing.assert_allclose(ours[:, 1], second.detach().numpy(), rtol=1e-5)
     np.testing.assert_allclose(ours.sum(1), 1)
 
 
 def test_probabilities_of_many_classes_are_a_softmax(project):
-    description = Description(["a", "b", "c"], "kind", ["x", "y", "z"], [], "relu", [0.0] * 3, [1.0] * 3)
+    description = description_of(["x", "y", "z"], [], "relu")
     network = network_of(description)
-    ours = Model(description, to_torch_layout(network.state_dict())).probabilities(rows())
+    ours = Model(description, to_torch_layout(network.state_dict())).probabilities(raw(rows()))
     logits = network(torch.tensor(rows()).float().expand(3, -1, -1)).detach()
     np.testing.assert_allclose(ours, torch.softmax(logits, 2).numpy(), rtol=1e-5)
 
@@ -246,19 +260,18 @@ def test_probabilities_of_many_classes_are_a_softmax(project):
 def test_n10_any_float_type_gives_the_same_probabilities(stored):
     exact = rows().astype(np.float32)
     shipped = model.load(MODELS)
-    expected = shipped.probabilities(exact.astype(np.float64))
-    np.testing.assert_array_equal(shipped.probabilities(exact), expected)
-    np.testing.assert_array_equal(shipped.probabilities(np.asfortranarray(exact)), expected)
+    expected = shipped.probabilities(raw(exact.astype(np.float64)))
+    np.testing.assert_array_equal(shipped.probabilities(raw(exact)), expected)
     assert expected.dtype == np.float64
     whole = np.arange(12).reshape(4, 3)
-    np.testing.assert_array_equal(shipped.probabilities(whole), shipped.probabilities(whole.astype(float)))
+    np.testing.assert_array_equal(shipped.probabilities(raw(whole)), shipped.probabilities(raw(whole.astype(float))))
 
 
 def test_rows_in_pieces_give_the_same_probabilities(stored, monkeypatch):
     replicas = model.load(MODELS, "replicas")
-    expected = replicas.probabilities(rows())
+    expected = replicas.probabilities(raw(rows()))
     monkeypatch.setattr(model, "ROWS_AT_ONCE", 7)
-    np.testing.assert_allclose(replicas.probabilities(rows()), expected, rtol=1e-6)
+    np.testing.assert_allclose(replicas.probabilities(raw(rows())), expected, rtol=1e-6)
 
 
 def test_another_file_under_the_models_name_is_refused(stored):

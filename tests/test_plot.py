@@ -70,16 +70,13 @@ def tables_of(
     classes = len(names)
     schema = Schema(dataset, [f"x{index}" for index in range(features)], "kind", names, [10] * classes, None)
 
-    def side(count: int) -> tuple[np.ndarray, pa.Table]:
+    def side(count: int) -> tuple[np.ndarray, np.ndarray]:
         kind = np.arange(count) % classes
         x = random.normal(size=(count, features)) + kind[:, None]
-        return x, pa.table({**dict(zip(schema.features, x.T, strict=True)), "kind": kind})
+        return x @ np.eye(2, features).T, kind
 
-    (_, train_table), (x, test_table) = side(2 * test), side(test)
-    actual = test_table.column("kind").to_numpy()
+    (train_place, train_kind), (place, actual) = side(2 * test), side(test)
     predicted = np.where(np.arange(test) < errors, (actual + 1) % classes, actual)
-    axes = np.eye(2, features)
-    place = x @ axes.T
     probabilities = np.full((test, classes), 0.2 / classes)
     probabilities[np.arange(test), predicted] += 0.8
     side_x, side_y = np.meshgrid(np.linspace(-3, 4, 12), np.linspace(-2, 3, 12))
@@ -135,12 +132,9 @@ def tables_of(
             "x": "x0",
             "y": "x1" if features > 1 else "",
             "projected": features > 2,
-            "center": [0.0] * features,
-            "spread": [1.0] * features,
-            "axes": axes.tolist(),
+            "training_rows": 2 * test,
         },
-        train=train_table,
-        test=test_table,
+        projection=pa.table({"actual": train_kind, "x": train_place[:, 0], "y": train_place[:, 1]}),
         history=pa.Table.from_pylist(history),
         steps=pa.table({f"replica_{index}": column for index, column in enumerate(step_losses.astype(np.float32).T)}),
         predictions=pa.table({"actual": actual, "predicted": predicted, "x": place[:, 0], "y": place[:, 1]}),
@@ -177,7 +171,7 @@ def write_all(tables: Tables) -> None:
         (stage.PLANE, tables.plane),
     ):
         write_json(path, content)
-    for path in (stage.TRAIN, stage.TEST, stage.STEPS, stage.PREDICTIONS, stage.BOUNDARY):
+    for path in (stage.PROJECTION, stage.STEPS, stage.PREDICTIONS, stage.BOUNDARY):
         write_table(path, getattr(tables, path.stem))
     for path in (stage.HISTORY, stage.ROC, stage.PRECISION_RECALL, stage.CALIBRATION, stage.REPLICAS):
         table = getattr(tables, path.stem)
@@ -394,17 +388,10 @@ def test_accuracy_shows_intervals_replicas_and_the_bayes_limit(monkeypatch):
 
 def test_rows_are_drawn_where_the_plane_puts_them():
     tables = tables_of(features=5)
-    random = np.random.default_rng(3)
-    plane = {
-        **tables.plane,
-        "center": random.normal(size=5).tolist(),
-        "spread": (1 + random.random(5)).tolist(),
-        "axes": random.normal(size=(2, 5)).tolist(),
-    }
-    figure = draw(replace(tables, plane=plane), "data")
-    x = np.column_stack([numbers(tables.test, name) for name in tables.schema.features])
-    expected = ((x - plane["center"]) / plane["spread"]) @ np.array(plane["axes"]).T
-    assert np.asarray(figure.axes[1].collections[0].get_offsets()) == pytest.approx(expected)
+    figure = draw(tables, "data")
+    for axes, table in zip(figure.axes, (tables.projection, tables.predictions), strict=True):
+        expected = np.column_stack([numbers(table, "x"), numbers(table, "y")])
+        assert np.asarray(axes.collections[0].get_offsets()) == pytest.approx(expected)
 
 
 def test_csv_keeps_text_and_reads_nan(tmp_path):

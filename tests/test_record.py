@@ -91,7 +91,7 @@ def test_a_run_holds_everything_about_its_state(here, capsys, request):
     assert params["train.optimizer.learning_rate"] == "0.1"
     assert params["train.hidden"] == "[10]"
     assert params["train.gradient_clip"] == "null"
-    assert params["split.stratified"] == "false"
+    assert params["split.method"] == "auto"
     assert not [key for key in params if key.startswith(("record", "gate"))]
 
     curves: dict[str, list[tuple]] = {}

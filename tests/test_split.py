@@ -50,23 +50,21 @@ def test_the_default_gives_the_known_test_rows(project, capsys):
     assert "test 3,300 (outer 1,635, inner 1,665)" in printed
 
 
-@pytest.mark.parametrize("stratified", [False, True])
-def test_sides_are_disjoint_and_complete(stratified):
+@pytest.mark.parametrize("method", ["random", "stratified"])
+def test_sides_are_disjoint_and_complete(method):
     table, schema = distinct(997, classes=3)
-    sides = split(table, schema, split_section(stratified=stratified))
+    sides = split(table, schema, split_section(method=method))
     assert np.array_equal(np.sort(np.concatenate(sides)), np.arange(997))
     assert [len(side) for side in sides] == [600, 67, 330]  # ceil(997 * 0.33), ceil(667 * 0.1)
 
 
-@pytest.mark.parametrize("stratified", [False, True])
+@pytest.mark.parametrize("method", ["random", "stratified"])
 @pytest.mark.parametrize("twins", [False, True])
-def test_test_rows_do_not_move_with_validation_size(stratified, twins):
+def test_test_rows_do_not_move_with_validation_size(method, twins):
     table, schema = distinct(500)
     if twins:
         table = pa.concat_tables([table, table.slice(0, 100)])
-    sides = [
-        split(table, schema, split_section(stratified=stratified, validation_size=size)) for size in (0.1, 0.2, 0.5)
-    ]
+    sides = [split(table, schema, split_section(method=method, validation_size=size)) for size in (0.1, 0.2, 0.5)]
     assert len({side.test.tobytes() for side in sides}) == 1
     assert len({len(side.validation) for side in sides}) == 3
 
@@ -82,21 +80,21 @@ def test_stratified_keeps_the_shares():
     random = np.random.default_rng(0)
     target = np.repeat([0, 1, 2], [700, 200, 100])
     table, schema = table_of(random.normal(size=(1000, 2)), target, classes=3)
-    for side in split(table, schema, split_section(stratified=True)):
+    for side in split(table, schema, split_section(method="stratified")):
         np.testing.assert_allclose(np.bincount(target[side]) / len(side), [0.7, 0.2, 0.1], atol=0.01)
-    loose = split(table, schema, split_section(stratified=False)).test
+    loose = split(table, schema, split_section(method="random")).test
     assert np.abs(np.bincount(target[loose]) / len(loose) - [0.7, 0.2, 0.1]).max() > 0.005
 
 
-@pytest.mark.parametrize("stratified", [False, True])
-def test_exact_twins_stand_on_one_side(stratified):
+@pytest.mark.parametrize("method", ["random", "stratified"])
+def test_exact_twins_stand_on_one_side(method):
     random = np.random.default_rng(0)
     features = random.normal(size=(300, 2))[random.integers(0, 300, 1000)]
     target = random.integers(0, 2, 1000)  # twins with different labels too
     features[features == features[0]] = -0.0  # and zeros of either sign, which are equal
     features[:50] = np.where(features[:50] == 0, 0.0, features[:50])
     table, schema = table_of(features, target)
-    sides = split(table, schema, split_section(stratified=stratified))
+    sides = split(table, schema, split_section(method=method))
     assert np.array_equal(np.sort(np.concatenate(sides)), np.arange(1000))
     train, validation, test = (set(map(tuple, features[side])) for side in sides)
     assert not train & validation
@@ -119,14 +117,14 @@ def test_one_equal_column_does_not_make_twins():
         (20, {"test_size": 0.99}, "split.test_size", "train set will be empty"),
         (20, {"validation_size": 0.99}, "split.validation_size", "train set will be empty"),
         (1, {}, "split.test_size", "1 distinct rows"),
-        (20, {"stratified": True, "test_size": 0.01}, "split.test_size", "number of classes = 2"),
+        (20, {"method": "stratified", "test_size": 0.01}, "split.test_size", "number of classes = 2"),
     ],
 )
 def test_a_table_too_small_names_the_key_in_one_line(project, rows, changes, key, reason):
     table, schema = distinct(rows)
     text = PARAMS
     for name, value in changes.items():
-        if name != "stratified":
+        if name != "method":
             text = text.replace(f"  {name}: {0.33 if name == 'test_size' else 0.1} ", f"  {name}: {value} ")
     Path("params.yaml").write_text(text)
     with pytest.raises(Fault) as caught:
@@ -160,8 +158,8 @@ def test_a_class_without_training_or_test_rows_is_named(project):
     # Stratified, one row of a class cannot be divided at all.
     target[:] = 0
     target[0] = 1
-    with pytest.raises(Fault, match="least populated class") as caught:
-        split(*table_of(features, target), split_section(stratified=True))
+    with pytest.raises(Fault, match="class 'class 1' of kind has 1 distinct row to divide") as caught:
+        split(*table_of(features, target), split_section(method="stratified"))
     assert "\n" not in str(caught.value)
 
 
@@ -176,3 +174,116 @@ def test_missing_data_is_one_line_that_says_how_to_get_it_back(project):
     stage.DATASET.write_bytes(b"PAR1 half a file")
     with pytest.raises(Fault, match=r"^data/dataset.parquet is damaged \(.*\); bring it back"):
         stage.main()
+
+
+# --- by content, group and time -------------------------------------------------------------------------------------
+
+
+def sides_of(table, schema, **changes) -> dict[tuple, str]:
+    """Row by content -> side."""
+    rows = [tuple(row.values()) for row in table.to_pylist()]
+    sides = split(table, schema, split_section(**changes))
+    return {rows[index]: name for name, side in sides._asdict().items() for index in side}
+
+
+def test_d21_d22_by_hash_neither_order_nor_new_rows_move_a_row():
+    table, schema = distinct(2000)
+    before = sides_of(table, schema, method="hash")
+    assert len(before) == 2000
+    for name, share in (("test", 0.33), ("validation", 0.067), ("train", 0.603)):
+        assert sum(side == name for side in before.values()) / 2000 == pytest.approx(share, abs=0.04)
+    shuffled = table.take(np.random.default_rng(1).permutation(2000))
+    assert sides_of(shuffled, schema, method="hash") == before
+    # In the same order, too: the same rows in another order of the file give the same tables.
+    one, other = (split(each, schema, split_section(method="hash")) for each in (table, shuffled))
+    assert table.take(one.test).equals(shuffled.take(other.test))
+    more, _ = distinct(500, seed=9)
+    after = sides_of(pa.concat_tables([table.slice(0, 7), more, table.slice(7)]), schema, method="hash")
+    assert {row: after[row] for row in before} == before
+    assert sides_of(table, schema, method="hash", seed=27) != before
+    # A larger share of validation rows takes none of the test rows.
+    wider = sides_of(table, schema, method="hash", validation_size=0.5)
+    assert {row for row, side in wider.items() if side == "test"} == {r for r, s in before.items() if s == "test"}
+
+
+def test_by_hash_twins_stay_together_whatever_the_columns_hold():
+    random = np.random.default_rng(0)
+    table = pa.table(
+        {
+            "n": pa.array(random.choice([1.5, None, -0.0, 0.0], 400)),
+            "c": pa.array(random.choice(["a", "b", None], 400)).dictionary_encode(),
+            "b": pa.array(random.choice([True, False, None], 400)),
+            "t": pa.array(random.integers(0, 3, 400), pa.timestamp("us")),
+            "class": random.integers(0, 2, 400),
+        }
+    )
+    schema = Schema("table", ["n", "c", "b", "t"], "class", ["x", "y"], [200, 200], None)
+    for method in ("hash", "random"):
+        seen: dict[tuple, set[str]] = {}
+        for name, side in split(table, schema, split_section(method=method))._asdict().items():
+            for row in table.select(schema.features).take(side).to_pylist():
+                row["n"] = 0.0 if row["n"] == 0 else row["n"]
+                seen.setdefault(tuple(row.values()), set()).add(name)
+        assert len(seen) > 50
+        assert all(len(names) == 1 for names in seen.values()), method
+
+
+def with_column(values, rows=600):
+    table, schema = distinct(rows)
+    schema = Schema("table", schema.features, schema.target, schema.classes, schema.counts, None, {}, ["key"])
+    return table.append_column("key", pa.array(values)), schema
+
+
+def test_by_group_no_group_stands_on_two_sides():
+    groups = [f"patient {index % 50}" for index in range(600)]
+    table, schema = with_column(groups)
+    sides = split(table, schema, split_section(method="group", column="key"))
+    seen = [{groups[index] for index in side} for side in sides]
+    assert [len(each) for each in seen] == [29, 4, 17]
+    assert len(set.union(*seen)) == 50
+    assert sorted(np.concatenate(sides)) == list(range(600))
+
+
+def test_by_group_a_twin_ties_two_groups_together():
+    table, schema = with_column([f"{index // 10}" for index in range(600)])
+    # The last row of each group is a twin of the first of the next, up to the middle.
+    twins = np.arange(600)
+    twins[9:300:10] = np.arange(10, 310, 10)
+    table = table.select([*schema.features, "class" if "class" in table.column_names else schema.target]).take(twins)
+    table = table.append_column("key", pa.array([f"{index // 10}" for index in range(600)]))
+    sides = split(table, schema, split_section(method="group", column="key"))
+    assert max(sum(index < 300 for index in side) for side in sides) >= 300
+
+
+@pytest.mark.parametrize(
+    "make", [lambda n: n, lambda n: f"{n}", lambda n: f"2026-01-{1 + n // 24:02}T{n % 24:02}:00:00"]
+)
+def test_by_time_training_comes_before_validation_before_test(make):
+    moments = np.random.default_rng(0).integers(0, 300, 600)
+    table, schema = with_column([make(int(each)) for each in moments])
+    train, validation, test = split(table, schema, split_section(method="time", column="key"))
+    # Equal moments are not divided.
+    assert moments[train].max() < moments[validation].min()
+    assert moments[validation].max() < moments[test].min()
+    assert len(test) / 600 == pytest.approx(0.33, abs=0.02)
+    assert (np.diff(moments[train]) >= 0).all()
+
+
+def test_a_column_that_is_not_there_or_has_gaps_is_named(project):
+    table, schema = with_column([None, *range(599)])
+    with pytest.raises(Fault, match=r"row 1 has no key, by which split\.column divides"):
+        split(table, schema, split_section(method="time", column="key"))
+    text = PARAMS.replace("  column: null ", "  column: kee ")
+    Path("params.yaml").write_text(text)
+    with pytest.raises(Fault, match=r"split.column must be a column of the data set \(x0, x1, key\); got"):
+        split(table, schema, split_section(method="time", column="kee"))
+
+
+def test_auto_is_stratified_for_a_table_of_ones_own():
+    random = np.random.default_rng(0)
+    table, schema = table_of(random.normal(size=(1000, 2)), np.repeat([0, 1], [900, 100]))
+    own = Schema("table", schema.features, schema.target, schema.classes, schema.counts, None)
+    target = table.column(schema.target).to_numpy()
+    assert target[split(table, own, split_section()).test].mean() == pytest.approx(0.1, abs=0.002)
+    same = split(table, schema, split_section(method="random"))
+    assert np.array_equal(split(table, schema, split_section()).test, same.test)

@@ -22,7 +22,7 @@ from stages.files.tables import read_table, write_table
 from stages.network.model import load
 from stages.process.faults import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
 from stages.training.device import choose, make_deterministic
-from stages.training.rows import fit_scaling, read_rows
+from stages.training.rows import fit_preprocessing, read_rows
 from tests.conftest import PARAMS, ROOT, train_section
 
 TINY = {"replicas": 3, "hidden": "[4]", "epochs": 3, "batch_size": 32}
@@ -111,9 +111,10 @@ def test_the_files_tell_one_story(data, capsys):
     assert float(history[1]["train_loss"]) == pytest.approx(first, rel=1e-5)
 
     # The stored model gives, from raw rows, the validation loss that was recorded.
-    validation = read_table(train.VALIDATION).to_pandas()
+    table = read_table(train.VALIDATION)
+    validation = table.to_pandas()
     for name, expected in (("model", [best[shipped]]), ("replicas", best)):
-        probabilities = load(train.MODELS, name).probabilities(validation[["x0", "x1", "x2"]].to_numpy())
+        probabilities = load(train.MODELS, name).probabilities(table)
         chosen = probabilities[:, np.arange(50), validation["kind"]]
         np.testing.assert_allclose(-np.log(chosen).mean(1), expected, rtol=1e-5)
 
@@ -132,19 +133,21 @@ def test_the_same_state_gives_the_same_bytes_and_no_clock(data):
 def test_d35_scaling_comes_from_the_training_rows_only(data):
     write_params(**TINY | {"scaling": "standard"})
     train.main()
-    first = json.loads(Path("models/model.json").read_text())
+    first = json.loads(Path("models/model.json").read_text())["preprocessing"]["numbers"]
     table = read_table(train.TRAIN).to_pandas()[["x0", "x1", "x2"]]
-    assert first["center"] == pytest.approx(table.mean().tolist())
-    assert first["spread"] == pytest.approx([*table.std(ddof=0)[:2], 1.0])  # a constant column is only shifted
+    assert [each["center"] for each in first] == pytest.approx(table.mean().tolist())
+    assert [each["spread"] for each in first] == pytest.approx(
+        [*table.std(ddof=0)[:2], 1.0]
+    )  # a constant column is only shifted
     # Other validation rows, and test rows whatever they are, change nothing of it.
     other = read_table(train.VALIDATION).to_pandas() * 3
     write_table(train.VALIDATION, pa.Table.from_pandas(other.assign(kind=other["kind"] // 3), preserve_index=False))
     Path("data/test.parquet").write_bytes(b"not even a table")
     train.main()
-    second = json.loads(Path("models/model.json").read_text())
-    assert (second["center"], second["spread"]) == (first["center"], first["spread"])
+    assert json.loads(Path("models/model.json").read_text())["preprocessing"]["numbers"] == first
     # And the network sees training rows of mean 0 and deviation 1.
-    x = read_rows(train.TRAIN, read_schema(), *fit_scaling(train.TRAIN, read_schema(), "standard")).x
+    schema = read_schema()
+    x = read_rows(train.TRAIN, schema, fit_preprocessing(train.TRAIN, schema, "standard", 10, 64)).x
     torch.testing.assert_close(x.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(x.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]))
 
@@ -161,13 +164,13 @@ def test_p14_a_batch_larger_than_the_data_names_the_number_of_rows(data):
     assert json.loads(train.TRAINING.read_text())["steps_per_epoch"] == 1
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, 1e39])
+@pytest.mark.parametrize("value", [math.inf, 1e39])
 def test_a_value_no_float32_can_hold_is_named(data, value):
     table = read_table(train.TRAIN).to_pandas()
     table.loc[6, "x1"] = value
     write_table(train.TRAIN, pa.Table.from_pandas(table, preserve_index=False))
     with pytest.raises(
-        Fault, match=r"^data/train.parquet: column x1 must hold finite numbers .*; row 7 holds"
+        Fault, match=r"^data/train.parquet: column x1, row 7: .* (is not a finite number|is too large)"
     ) as caught:
         train.main()
     assert caught.value.status == BAD_DATA
@@ -273,20 +276,21 @@ def test_training_is_deterministic_on_one_thread():
 def test_the_default_recipe_comes_within_a_hundredth_of_bayes(project):
     for stage in (create, split, train):
         stage.main()
-    schema, test = read_schema(), read_table("data/test.parquet").to_pandas()
-    features, target = test[schema.features].to_numpy(), test[schema.target].to_numpy()
+    schema, test = read_schema(), read_table("data/test.parquet")
+    features, target = test.select(schema.features).to_pandas().to_numpy(), test.column(schema.target).to_numpy()
     bayes = np.mean(bayes_predictions(schema.density, features) == target)
     assert (len(target), round(bayes, 4)) == (3300, 0.9821)
 
     model = load(train.MODELS)
-    accuracy = np.mean(model.probabilities(features)[0].argmax(1) == target)
+    accuracy = np.mean(model.probabilities(test)[0].argmax(1) == target)
     assert bayes - 0.01 <= accuracy <= bayes + 0.005
     training = json.loads(train.TRAINING.read_text())
     shipped = training["replicas"][training["shipped"]]
     assert shipped["best_validation_loss"] == min(each["best_validation_loss"] for each in training["replicas"])
-    validation = read_table(train.VALIDATION).to_pandas()
-    second = model.probabilities(validation[schema.features].to_numpy())[0, :, 1]
-    loss = F.binary_cross_entropy(torch.tensor(second), torch.tensor(validation[schema.target].to_numpy()).double())
+    validation = read_table(train.VALIDATION)
+    second = model.probabilities(validation)[0, :, 1]
+    kinds = torch.tensor(validation.column(schema.target).to_numpy()).double()
+    loss = F.binary_cross_entropy(torch.tensor(second), kinds)
     assert loss.item() == pytest.approx(shipped["best_validation_loss"], rel=1e-5)
     # The classic network: two inputs, ten hidden units, one logit.
     assert [tuple(p.shape[1:]) for p in model.network.parameters()] == [(2, 10), (1, 10), (10, 1), (1, 1)]

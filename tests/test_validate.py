@@ -221,7 +221,7 @@ def key(case: str, old: str, new: str, rule: str) -> object:
             "dataset: circles",
             'dataset: "a\\nb"',
             "create.dataset must be one of circles, moons, blobs, spirals, xor, gaussians, classification, iris, wine,"
-            " breast_cancer, digits; got the text 'a\\nb'",
+            " breast_cancer, digits, table; got the text 'a\\nb'",
         ),
         # Rules between two keys.
         key(
@@ -501,7 +501,7 @@ def test_every_key_has_a_comment_on_its_line():
 @pytest.mark.parametrize(
     ("registry", "model", "field", "key"),
     [
-        (DATASETS, Create, "dataset", "  dataset:"),
+        ({*DATASETS, "table"}, Create, "dataset", "  dataset:"),
         (ACTIVATIONS, Train, "activation", "  activation:"),
         (INITIALIZERS, Train, "init", "  init:"),
         (LOSSES, Train, "loss", "  loss:"),

@@ -1,6 +1,6 @@
 """data/schema.json: the facts of a data set that later stages need. They flow from here, never from params.yaml."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ PATH = Path("data/schema.json")
 class Schema:
     """Names, kinds and counts.
 
-    features: one name a column, in the order in which the network gets them; all numeric (float64 in the tables).
+    features: one name a column, in the order in which the network gets them.
+    kinds:    of the features that are not numeric (float64 in the tables): categorical (dictionary of strings), boolean
+              or datetime (timestamp[us]). A missing value is null.
+    carried:  other columns of the tables, which are no features (strings): identifiers and ignored ones.
     target:   name of the column that holds the class as an index into `classes` (int64 in the tables).
     classes:  one name a class.
     counts:   rows of each class.
@@ -28,16 +31,21 @@ class Schema:
     classes: list[str]
     counts: list[int]
     density: dict[str, Any] | None
+    kinds: dict[str, str] = field(default_factory=dict)
+    carried: list[str] = field(default_factory=list)
+
+    def kind(self, feature: str) -> str:
+        return self.kinds.get(feature, "numeric")
 
 
 def write_schema(schema: Schema) -> None:
     content = asdict(schema)
-    content["features"] = [{"name": name, "kind": "numeric"} for name in schema.features]
+    content["features"] = [{"name": name, "kind": schema.kind(name)} for name in schema.features]
     content["target"] = {"name": schema.target, "kind": "categorical"}
     content["classes"] = [
         {"name": name, "rows": rows} for name, rows in zip(schema.classes, schema.counts, strict=True)
     ]
-    del content["counts"]
+    del content["counts"], content["kinds"]
     write_json(PATH, content)
 
 
@@ -51,6 +59,8 @@ def read_schema() -> Schema:
             classes=[item["name"] for item in content["classes"]],
             counts=[item["rows"] for item in content["classes"]],
             density=content["density"],
+            kinds={each["name"]: each["kind"] for each in content["features"] if each["kind"] != "numeric"},
+            carried=content["carried"],
         )
     except (KeyError, TypeError) as error:
         raise Fault(BAD_DATA, f"{PATH} lacks {error}; {RESTORE}") from None

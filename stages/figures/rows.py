@@ -29,13 +29,14 @@ def data(tables: Tables, section: Plot) -> Figure:
     how = ", drawn along their first two principal components" if tables.plane["projected"] else ""
     figure = new_figure(8.6, 4.5, schema.dataset, f"{features:,} {noun}{how}")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    sides = (("training", tables.train), ("test", tables.test))
-    places = [_coordinates(tables, table.slice(0, section.points)) for _, table in sides]
+    count = tables.plane["training_rows"]
+    sides = (("training", tables.projection, count), ("test", tables.predictions, tables.predictions.num_rows))
+    places = [_coordinates(tables, table.slice(0, section.points)) for _, table, _ in sides]
     size = _size(max(map(len, places)))
-    for axes, place, (title, table) in zip(panels, places, sides, strict=True):
-        some = f"; the first {len(place):,} drawn" if len(place) < table.num_rows else ""
-        axes.set_title(f"{table.num_rows:,} {title} rows{some}")
-        _scatter(axes, place, indices(table, schema.target)[: len(place)], classes, size, alpha=0.6)
+    for axes, place, (title, table, rows) in zip(panels, places, sides, strict=True):
+        some = f"; the first {len(place):,} drawn" if len(place) < rows else ""
+        axes.set_title(f"{rows:,} {title} rows{some}")
+        _scatter(axes, place, indices(table, "actual")[: len(place)], classes, size, alpha=0.6)
         _name_axes(axes, tables)
         _scale(axes, np.concatenate(places))
     panels[1].set_ylabel("")
@@ -52,7 +53,7 @@ def decision_boundary(tables: Tables, section: Plot) -> Figure:
     axes.grid(False)
     _surface(axes, tables, names)
 
-    place = np.column_stack([numbers(predictions, "x"), _heights(tables, numbers(predictions, "y"))])
+    place = _coordinates(tables, predictions)
     actual = indices(predictions, "actual")
     wrong = actual != indices(predictions, "predicted")
     # Of each kind as many as may be drawn: the few misclassified rows are what one looks for.
@@ -107,16 +108,13 @@ def _surface(axes: Axes, tables: Tables, names: Sequence[str]) -> None:
 
 
 def _coordinates(tables: Tables, table: pa.Table) -> Floats:
-    """Where rows of data/train or data/test stand in the plane, [rows, 2]."""
-    rows = np.column_stack([numbers(table, feature) for feature in tables.schema.features])
-    center, spread, axes = (np.array(tables.plane[name]) for name in ("center", "spread", "axes"))
-    x, y = (((rows - center) / spread) @ axes.T).T
-    return np.column_stack([x, _heights(tables, y)])
+    """Where rows stand in the plane, [rows, 2]."""
+    return np.column_stack([numbers(table, "x"), _heights(tables, numbers(table, "y"))])
 
 
 def _heights(tables: Tables, y: Floats) -> Floats:
     """y itself; with one feature, where it is zero, steps of the golden ratio that keep the points apart."""
-    if len(tables.schema.features) > 1:
+    if tables.plane["y"]:
         return y
     return np.arange(float(len(y))) * ((1 + 5**0.5) / 2) % 1 * 1.6 - 0.8
 
@@ -124,7 +122,7 @@ def _heights(tables: Tables, y: Floats) -> Floats:
 def _name_axes(axes: Axes, tables: Tables) -> None:
     length = 48 if tables.plane["projected"] else 24
     axes.set_xlabel(clean(tables.plane["x"], length))
-    if len(tables.schema.features) == 1:
+    if not tables.plane["y"]:
         axes.set_ylabel("(no meaning: spread for the eye)")
         axes.set_yticks([])
     else:

@@ -16,15 +16,14 @@ Floats = NDArray[np.float64]
 class Tables:
     """schema, training, metrics and plane: the contents of JSON files; the others: tables, named like their files.
 
-    stages/split.py, stages/train.py and stages/evaluate.py say what each holds.
+    stages/train.py and stages/evaluate.py say what each holds.
     """
 
     schema: Schema
     training: dict[str, Any]
     metrics: dict[str, Any]
     plane: dict[str, Any]
-    train: pa.Table
-    test: pa.Table
+    projection: pa.Table
     history: pa.Table
     steps: pa.Table
     predictions: pa.Table

@@ -1,7 +1,7 @@
 """Parquet and JSON as the stages exchange them, with faults that name the file and the stage that writes it."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -84,8 +84,18 @@ def read_csv(path: Path, text: Sequence[str] = ()) -> pa.Table:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Parquet with page checksums; the same table gives the same bytes."""
+    write_pieces(path, [table])
+
+
+def write_pieces(path: Path, pieces: Iterable[pa.Table]) -> None:
+    """As `write_table`, piece by piece, all of one schema: of a long table only a piece needs to be in memory."""
 
     def fill(file: BinaryIO) -> None:
-        pq.write_table(table, file, write_page_checksum=True)
+        waiting = iter(pieces)
+        first = next(waiting)
+        with pq.ParquetWriter(file, first.schema, write_page_checksum=True) as writer:
+            writer.write_table(first)
+            for piece in waiting:
+                writer.write_table(piece)
 
     write(path, fill)

@@ -5,11 +5,11 @@ safetensors, laid out as torch.nn.Linear has them, so that any safetensors reade
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
@@ -19,6 +19,7 @@ from torch import Tensor
 from stages.files.atomic import write_bytes, write_json
 from stages.files.tables import RESTORE, read_bytes, read_json
 from stages.network.network import Network, from_torch_layout, to_torch_layout
+from stages.preprocessing.apply import Preprocessing, Unusable, encode
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
 
 # Rows go through the network in pieces, so that memory stays bounded however many there are.
@@ -27,19 +28,22 @@ ROWS_AT_ONCE = 65_536
 
 @dataclass(frozen=True)
 class Description:
-    """All of a model but its weights. center and spread: (x - center) / spread is what the network sees, by feature."""
+    """All of a model but its weights. kinds: of the features that are not numeric (see stages/datasets/schema.py)."""
 
     features: list[str]
+    kinds: dict[str, str]
     target: str
     classes: list[str]
     hidden: list[int]
     activation: str
-    center: list[float]
-    spread: list[float]
+    preprocessing: Preprocessing
 
     @property
     def widths(self) -> list[int]:
-        return [len(self.features), *self.hidden, 1 if len(self.classes) == 2 else len(self.classes)]
+        return [self.preprocessing.width, *self.hidden, 1 if len(self.classes) == 2 else len(self.classes)]
+
+    def kind(self, feature: str) -> str:
+        return self.kinds.get(feature, "numeric")
 
 
 class Model:
@@ -53,11 +57,22 @@ class Model:
         self.network.load_state_dict(from_torch_layout(state))
         self.network.requires_grad_(False)
 
-    def probabilities(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Raw rows [rows, features], columns in the order of `description.features` -> [replicas, rows, classes]."""
+    def probabilities(self, rows: pa.Table) -> NDArray[np.float64]:
+        """Raw rows, a column a feature in any order -> [replicas, rows, classes]. Raises Unusable for a bad value."""
         pieces = []
-        for start in range(0, max(len(rows), 1), ROWS_AT_ONCE):  # no rows have no probabilities, but the right shape
-            x = scale(list(rows[start : start + ROWS_AT_ONCE].T), self.description.center, self.description.spread)
+        for start in range(0, max(rows.num_rows, 1), ROWS_AT_ONCE):  # of no rows none, but in the right shape
+            try:
+                x = encode(self.description.preprocessing, rows.slice(start, ROWS_AT_ONCE))
+            except Unusable as error:
+                raise Unusable(error.column, start + error.row, error.value, error.rule) from None
+            pieces.append(self.of_inputs(x))
+        return np.concatenate(pieces, 1)
+
+    def of_inputs(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """As `probabilities`, from what the network sees [rows, inputs]."""
+        pieces = []
+        for start in range(0, max(len(inputs), 1), ROWS_AT_ONCE):
+            x = torch.from_numpy(inputs[start : start + ROWS_AT_ONCE])
             logits = self.network(x.expand(self.network.replicas, -1, -1)).double()
             if logits.shape[2] == 1:
                 second = torch.sigmoid(logits)
@@ -73,18 +88,6 @@ def decide(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.i
         return (probabilities[:, 1] >= threshold).astype(np.int64)
     likeliest: NDArray[np.int64] = probabilities.argmax(1)
     return likeliest
-
-
-def scale(columns: Sequence[NDArray[np.floating]], center: Sequence[float], spread: Sequence[float]) -> Tensor:
-    """The model's preprocessing: raw columns [rows] of any float type -> float32 [rows, features].
-
-    Computed in float64, column by column, so that a large offset costs no digits and memory stays at one copy.
-    """
-    scaled = np.empty((len(columns[0]), len(columns)), dtype=np.float32)
-    for index, column in enumerate(columns):
-        with np.errstate(over="ignore"):  # an infinity is found, and reported by column, where the table is read
-            scaled[:, index] = (np.asarray(column, dtype=np.float64) - center[index]) / spread[index]
-    return torch.from_numpy(scaled)
 
 
 def save(folder: Path, description: Description, replicas: dict[str, Tensor], shipped: int) -> None:
@@ -120,4 +123,5 @@ def load(folder: Path, name: str = "model") -> Model:
         state = {key: tensor.unsqueeze(0) for key, tensor in state.items()}
     if not all(torch.isfinite(tensor).all() for tensor in state.values()):
         raise Fault(BAD_DATA, f"{path} holds a weight that is not finite; {RESTORE}")
+    content["preprocessing"] = Preprocessing.of(content["preprocessing"])
     return Model(Description(**content), state)

@@ -1,5 +1,6 @@
 """Section `create`: which data set is made, and how."""
 
+import codecs
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,6 +11,7 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Classes = Annotated[int, Field(ge=2, le=100)]
 Features = Annotated[int, Field(ge=1, le=1000)]
 Noise = Annotated[float, Field(ge=0, le=100)]
+Name = Annotated[str, Field(min_length=1)]
 
 
 class Circles(Section):
@@ -59,6 +61,63 @@ class Classification(Section):
         return self
 
 
+class TableSource(Section):
+    path: Annotated[
+        str,
+        Field(
+            pattern=r"^data/tables/[^/\\\x00]+(/[^/\\\x00]+)*$",
+            description="a path below data/tables/, relative to the repository, with / between its parts",
+        ),
+    ]
+    target: Name
+
+    @model_validator(mode="after")
+    def _stays_inside(self) -> Self:
+        if {".", ".."} & set(self.path.split("/")):
+            raise broken("path", "must stay below data/tables/, without . and ..")
+        return self
+
+
+class Reading(Section):
+    delimiter: Literal["auto", "comma", "semicolon", "tab", "pipe", "space"]
+    encoding: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$", description="auto or the name of an encoding")]
+    decimal: Literal["auto", "point", "comma"]
+    missing: list[str]
+
+    @model_validator(mode="after")
+    def _encoding_exists(self) -> Self:
+        if self.encoding != "auto":
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError:
+                rule = "must be auto or an encoding that Python knows, such as utf-8, cp1252 or utf-16"
+                raise broken("encoding", rule) from None
+        return self
+
+
+class Columns(Section):
+    numeric: list[Name]
+    categorical: list[Name]
+    boolean: list[Name]
+    datetime: list[Name]
+    identifier: list[Name]
+    ignored: list[Name]
+
+    @model_validator(mode="after")
+    def _one_kind_each(self) -> Self:
+        seen: dict[str, str] = {}
+        for kind, names in self:
+            for name in names:
+                if name in seen:
+                    raise broken(kind, f"must not name the column {name!r} again; it is in columns.{seen[name]}")
+                seen[name] = kind
+        return self
+
+    def kinds(self) -> dict[str, str]:
+        """Column -> kind, of the columns that are named."""
+        return {name: kind for kind, names in self for name in names}
+
+
 class Create(Section):
     dataset: Literal[
         "circles",
@@ -72,6 +131,7 @@ class Create(Section):
         "wine",
         "breast_cancer",
         "digits",
+        "table",
     ]
     rows: Annotated[int, Field(ge=20, le=100_000_000)]
     seed: Seed
@@ -82,3 +142,6 @@ class Create(Section):
     xor: Xor
     gaussians: Gaussians
     classification: Classification
+    table: TableSource
+    reading: Reading
+    columns: Columns

@@ -41,7 +41,9 @@ class Train(Section):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:[0-9]+)$", description="auto, cpu, cuda or cuda:N")]
     tf32: bool
-    scaling: Literal["none", "standard"]
+    scaling: Literal["auto", "none", "standard", "robust", "quantile"]
+    rare_below: Annotated[int, Field(ge=1, le=1_000_000)]
+    most_categories: Annotated[int, Field(ge=2, le=1000)]
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(max_length=32)]
     activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "identity"]
     dropout: Fraction

@@ -1,18 +1,23 @@
-"""The plane of a decision-boundary picture: two features as they are, else the first two principal components."""
+"""The plane of a decision-boundary picture: two numbers as they are, else the first two principal components.
+
+Those are of what the network sees: of numbers as they are scaled, and of an input for each category.
+"""
 
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from stages.datasets.schema import Schema
+from stages.network.model import Description, Model
+from stages.preprocessing.apply import encode
 
 Floats = NDArray[np.float64]
 
 
 class Plane(NamedTuple):
-    """Coordinates u [rows, 2] of raw rows [rows, features]: u = ((rows - center) / spread) @ axes.T.
+    """Coordinates u [rows, 2] of points in a `space`: u = ((points - center) / spread) @ axes.T.
 
     projected: whether the axes are principal components of the standardized training rows; labels name the axes.
     """
@@ -23,36 +28,58 @@ class Plane(NamedTuple):
     spread: Floats
     axes: Floats
 
-    def coordinates(self, rows: Floats) -> Floats:
-        return ((rows - self.center) / self.spread) @ self.axes.T
+    def coordinates(self, points: Floats) -> Floats:
+        return ((points - self.center) / self.spread) @ self.axes.T
 
-    def rows(self, coordinates: Floats) -> Floats:
-        """The raw rows of points in the plane, as it runs through the mean of the training rows."""
+    def points(self, coordinates: Floats) -> Floats:
+        """Where points of the plane lie in the space, as it runs through the mean of the training rows."""
         return coordinates @ self.axes * self.spread + self.center
 
     def content(self) -> dict[str, Any]:
-        return {
-            "x": self.labels[0],
-            "y": self.labels[1],
-            "projected": self.projected,
-            "center": self.center.tolist(),
-            "spread": self.spread.tolist(),
-            "axes": self.axes.tolist(),
-        }
+        return {"x": self.labels[0], "y": self.labels[1], "projected": self.projected}
 
 
-def plane(train: Floats, schema: Schema) -> Plane:
-    """The plane for training rows [rows, features]; with one feature the second axis is zero everywhere."""
-    count = len(schema.features)
-    if count <= 2:
-        labels = [*schema.features, ""][:2]
+def is_flat(description: Description) -> bool:
+    """Whether raw rows can be drawn as they are."""
+    return len(description.features) <= 2 and not description.kinds
+
+
+def space(description: Description, rows: pa.Table) -> Floats:
+    """Raw rows as points: one or two raw numbers, missing ones filled, or else what the network sees [rows, inputs]."""
+    if not is_flat(description):
+        return encode(description.preprocessing, rows).astype(np.float64)
+    columns = []
+    for number in description.preprocessing.numbers:
+        column = rows.column(number.column)
+        columns.append((column if number.fill is None else column.fill_null(number.fill)).to_numpy())
+    return np.column_stack(columns)
+
+
+def probabilities(model: Model, points: Floats) -> Floats:
+    """Of points in the `space`, [points, classes], by the first replica."""
+    if is_flat(model.description):
+        columns = zip(model.description.features, points.T, strict=True)
+        rows = pa.table({name: np.ascontiguousarray(column) for name, column in columns})
+        chances: Floats = model.probabilities(rows)[0]
+    else:
+        chances = model.of_inputs(points.astype(np.float32))[0]
+    return chances
+
+
+def plane(train: Floats, description: Description) -> Plane:
+    """The plane for training rows as points of the `space`; with one feature the second axis is zero everywhere."""
+    count = train.shape[1]
+    if is_flat(description):
+        labels = [*description.features, ""][:2]
         return Plane(labels, False, np.zeros(count), np.ones(count), np.eye(2, count))
     center, spread = train.mean(0), train.std(0)
     spread[spread == 0] = 1
-    analysis = PCA(2, svd_solver="covariance_eigh").fit((train - center) / spread)
+    analysis = PCA(min(2, count), svd_solver="covariance_eigh").fit((train - center) / spread)
     shares = analysis.explained_variance_ratio_
     labels = [f"principal component {index + 1} ({share:.0%} of variance)" for index, share in enumerate(shares)]
-    return Plane(labels, True, center, spread, analysis.components_)
+    axes = np.zeros((2, count))
+    axes[: len(shares)] = analysis.components_
+    return Plane([*labels, ""][:2], True, center, spread, axes)
 
 
 def grid(coordinates: Floats, points: int) -> Floats:

@@ -27,18 +27,17 @@ class Classifier(PythonModel):  # type: ignore[misc]
     ) -> pd.DataFrame:
         """Raw rows, a column a feature -> columns `label` and `probability_CLASS`, as `evaluate` scores them.
 
-        Raises MlflowException (HTTP 400) at a value that is not finite.
+        Raises MlflowException (HTTP 400) at a value that the model cannot take.
         """
         from stages.network.model import decide
+        from stages.preprocessing.apply import Unusable
+        from stages.serving.frame import rows_of
 
         description = self.model.description
-        rows = model_input[description.features].to_numpy(np.float64)
-        for row, column in np.argwhere(~np.isfinite(rows))[:1]:
-            raise MlflowException.invalid_parameter_value(
-                f"column {description.features[column]!r}, row {row}: {rows[row, column]} is not a finite number;"
-                " this model knows no missing values: leave the row out or fill it in"
-            )
-        (probabilities,) = self.model.probabilities(rows)
+        try:
+            (probabilities,) = self.model.probabilities(rows_of(model_input, description.features, description.kinds))
+        except Unusable as error:
+            raise MlflowException.invalid_parameter_value(f"{error}; leave the row out or fill it in") from None
         labels = np.array(description.classes, dtype=object)[decide(probabilities, self.threshold)]
         columns = {f"probability_{name}": probabilities[:, index] for index, name in enumerate(description.classes)}
         return pd.DataFrame({"label": labels, **columns}, index=model_input.index)

@@ -30,7 +30,10 @@ CODE = (
     Path("stages/network/activations.py"),
     Path("stages/network/model.py"),
     Path("stages/network/network.py"),
+    Path("stages/preprocessing/apply.py"),
+    Path("stages/preprocessing/columns.py"),
     Path("stages/process/faults.py"),
+    Path("stages/serving/frame.py"),
 )
 LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
 
@@ -85,6 +88,7 @@ def write_model(folder: Path, served: Served, run_id: str, model_id: str) -> Non
     from mlflow.models import Model, ModelSignature
     from mlflow.pyfunc.loaders import code_model
     from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType
 
     for path in served.files:
         _copy(path, folder / "artifacts" / "model" / path.name)
@@ -97,10 +101,15 @@ def write_model(folder: Path, served: Served, run_id: str, model_id: str) -> Non
     (folder / "python_env.yaml").write_text(json.dumps(environment), "utf-8")
     columns = served.example.to_pydict()
     example = {"columns": list(columns), "data": list(zip(*columns.values(), strict=True))}
+    # A time as ISO 8601, the way a request over HTTP has it.
+    example = json.loads(json.dumps(example, default=lambda time: time.isoformat()))
     (folder / "input_example.json").write_text(json.dumps(example), "utf-8")
     (folder / "serving_input_example.json").write_text(json.dumps({"dataframe_split": example}), "utf-8")
 
-    inputs = [ColSpec(DataType.double, name) for name in served.description["features"]]
+    # MLflow's own boolean refuses a missing value, and its own datetime a text: stages/serving/frame.py takes both.
+    types = {"categorical": DataType.string, "boolean": AnyType(), "datetime": AnyType()}
+    kinds = served.description["kinds"]
+    inputs = [ColSpec(types.get(kinds.get(name), DataType.double), name) for name in served.description["features"]]
     probabilities = [ColSpec(DataType.double, f"probability_{name}") for name in served.description["classes"]]
     model = Model(
         artifact_path=NAME,

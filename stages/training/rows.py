@@ -10,47 +10,43 @@ from torch import Tensor
 
 from stages.datasets.schema import Schema
 from stages.files.tables import count_rows, read_pieces, read_table
-from stages.network.model import scale
+from stages.preprocessing.apply import Number, Preprocessing, Unusable, parts
 from stages.process.faults import BAD_DATA, Fault
 
 
 class Rows(NamedTuple):
-    """x [rows, features] float32, scaled; y [rows] int32 class indices."""
+    """x [rows, inputs] float32, as the network sees them; y [rows] int32 class indices."""
 
     x: Tensor
     y: Tensor
 
 
-def fit_scaling(path: Path, schema: Schema, scaling: str) -> tuple[list[float], list[float]]:
-    """center and spread by feature: of the training rows only, so that nothing of the others leaks into the model."""
-    centers, spreads = [0.0] * len(schema.features), [1.0] * len(schema.features)
-    if scaling == "standard":
-        for index, name in enumerate(schema.features):
-            column = read_table(path, [name]).column(name).to_numpy()
-            centers[index] = float(column.mean())
-            spreads[index] = float(column.std()) or 1.0  # a constant column carries nothing: any spread will do
-    return centers, spreads
+def fit_preprocessing(path: Path, schema: Schema, scaling: str, rare_below: int, most_categories: int) -> Preprocessing:
+    """Of the training rows only, so that nothing of the others leaks into the model."""
+    if scaling == "auto":
+        scaling = "standard" if schema.dataset == "table" else "none"
+    if scaling == "none" and not schema.kinds and not _lacks(path, schema):
+        return Preprocessing([Number(name) for name in schema.features])
+    # Not above: where there is nothing to fit, as in the classic circles, scikit-learn's second can be saved.
+    from stages.preprocessing.fit import fit
+
+    return fit(read_table(path, schema.features), schema, scaling, rare_below, most_categories)
 
 
-def read_rows(path: Path, schema: Schema, center: list[float], spread: list[float]) -> Rows:
-    """The table as tensors; raises Fault for a value that is not a finite float32 or a class that does not exist."""
+def read_rows(path: Path, schema: Schema, preprocessing: Preprocessing) -> Rows:
+    """The table as tensors; raises Fault for a value that the network cannot take or a class that does not exist."""
     count = count_rows(path)
-    x, y = torch.empty(count, len(schema.features)), torch.empty(count, dtype=torch.int32)
-    for index, name in enumerate(schema.features):
+    x, y = torch.empty(count, preprocessing.width), torch.empty(count, dtype=torch.int32)
+    for column, inputs, encoder in parts(preprocessing):
         start = 0
-        for piece in read_pieces(path, name):
-            values = piece.to_numpy(zero_copy_only=False)
-            scaled = scale([values], center[index : index + 1], spread[index : index + 1])[:, 0]
-            bad = ~torch.isfinite(scaled)
-            if bad.any():
-                row = int(bad.int().argmax())
-                raise Fault(
-                    BAD_DATA,
-                    f"{path}: column {name} must hold finite numbers below 3.4e38; row {start + row + 1} holds"
-                    f" {values[row]}",
-                )
-            x[start : start + len(values), index] = scaled
-            start += len(values)
+        for piece in read_pieces(path, column):
+            try:
+                encoded = encoder(piece).astype(np.float32)
+            except Unusable as error:
+                row = f"row {start + error.row + 1}"
+                raise Fault(BAD_DATA, f"{path}: column {column}, {row}: {error.value} {error.rule}") from None
+            x[start : start + len(piece), inputs] = torch.from_numpy(encoded)
+            start += len(piece)
     start = 0
     for piece in read_pieces(path, schema.target):
         y[start : start + len(piece)] = torch.from_numpy(piece.to_numpy(zero_copy_only=False).astype(np.int32))
@@ -60,3 +56,7 @@ def read_rows(path: Path, schema: Schema, center: list[float], spread: list[floa
     # Arrow keeps the memory of what it read for the next time; there is none, and the training needs it.
     pa.default_memory_pool().release_unused()
     return Rows(x, y)
+
+
+def _lacks(path: Path, schema: Schema) -> bool:
+    return any(piece.null_count for name in schema.features for piece in read_pieces(path, name))

@@ -1,0 +1,117 @@
+"""`python -m commands.predict INPUT OUTPUT`: what the trained model says of each row of a table.
+
+INPUT is a CSV file (.csv, .tsv, .txt, also .gz), a Parquet file or a folder of Parquet parts; OUTPUT ends with .csv or
+.parquet and gets the label and the probability of each class, and with --keep the columns of INPUT before them. Rows go
+through in pieces, so that memory does not grow with the file. If INPUT has the target, the last line says how many are
+right.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+
+from stages.datasets.reading import Source, open_table
+from stages.datasets.table import converted, label_texts
+from stages.files.atomic import write
+from stages.network.model import Model, decide, load
+from stages.params.create import Create, Reading
+from stages.params.evaluate import Evaluate
+from stages.params.reader import read
+from stages.preprocessing.apply import Unusable
+from stages.process.faults import BAD_DATA, Fault
+from stages.process.run import run
+
+MODELS = Path("models")
+
+
+def predict(
+    model: Model, source: Source, reading: Reading, threshold: float, keep: bool
+) -> Iterator[tuple[pa.Table, int]]:
+    """Pieces of the output, and how many of their rows are known to be right, since the input has the target."""
+    description = model.description
+    for name in description.features:
+        if name not in source.names:
+            raise Fault(
+                BAD_DATA,
+                f"{source.path}: column {name} is missing; the model needs {', '.join(description.features)}",
+            )
+    rows = 0
+    for block in source.blocks():
+        columns = {
+            name: converted(source, reading.missing, name, description.kind(name), block.column(name), rows)
+            for name in description.features
+        }
+        try:
+            (probabilities,) = model.probabilities(pa.table(columns))
+        except Unusable as error:
+            raise Fault(
+                BAD_DATA,
+                f"{source.path}: column {error.column}, row {rows + error.row + 1:,}: {error.value} {error.rule}",
+            ) from None
+        chosen = decide(probabilities, threshold)
+        labels = pa.array(description.classes, pa.string()).take(chosen)
+        output = dict(zip(block.schema.names, block.columns, strict=True)) if keep else {}
+        output["label"] = labels
+        for name, column in zip(description.classes, probabilities.T, strict=True):
+            output[f"probability_{name}"] = np.ascontiguousarray(column)
+        right = 0
+        if description.target in source.names:
+            right = _right(source, block.column(description.target), description.classes, labels, rows)
+        yield pa.table(output), right
+        rows += block.num_rows
+
+
+def _right(source: Source, column: pa.Array, classes: list[str], labels: pa.Array, rows: int) -> int:
+    actual = label_texts(source, column, "target", rows)
+    unknown = [row for row, text in enumerate(actual.to_pylist()) if text not in set(classes)]
+    if unknown:
+        raise Fault(
+            BAD_DATA,
+            f"{source.path}: row {rows + unknown[0] + 1:,}: the label {actual[unknown[0]].as_py()!r} is none of the"
+            f" model's ({', '.join(classes[:12])}); leave the column out, or the row",
+        )
+    return int((actual.to_numpy(zero_copy_only=False) == labels.to_numpy(zero_copy_only=False)).sum())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("commands.predict", description="Predict each row of a table with models/.")
+    parser.add_argument("input", type=Path, help="a CSV or Parquet file, or a folder of Parquet parts")
+    parser.add_argument("output", type=Path, help="a .csv or .parquet file")
+    parser.add_argument("--keep", action="store_true", help="write the columns of the input, too")
+    given = parser.parse_args()
+    if not given.input.exists():
+        raise Fault(BAD_DATA, f"{given.input} not found; name a CSV or Parquet file")
+    if given.output.suffix not in (".csv", ".parquet"):
+        raise Fault(BAD_DATA, f"{given.output} must end with .csv or .parquet, which says how it is written")
+    model, reading = load(MODELS), read(Create).reading
+    source = open_table(given.input, reading, model.description.features[0])
+    pieces = predict(model, source, reading, read(Evaluate).threshold, given.keep)
+    rows, right = 0, 0
+    known = model.description.target in source.names
+
+    def fill(file) -> None:  # type: ignore[no-untyped-def]
+        nonlocal rows, right
+        writer = None
+        for table, hits in pieces:
+            if writer is None:
+                kind = pq.ParquetWriter if given.output.suffix == ".parquet" else pc.CSVWriter
+                writer = kind(file, table.schema)
+            writer.write_table(table)
+            rows += table.num_rows
+            right += hits
+        if writer is None:
+            raise Fault(BAD_DATA, f"{given.input} has no rows")
+        writer.close()
+
+    write(given.output, fill)
+    judged = f"; {right:,} of them right ({right / rows:.4f})" if known else ""
+    print(f"predict: {rows:,} rows of {given.input} to {given.output}{judged}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,263 @@
+"""A person's own table, block by block: a CSV file, or Parquet in one file or in a folder of parts.
+
+A CSV file holds texts and says nothing of what they mean; a Parquet file brings the types of its columns. Nothing here
+decides what a column is (see kinds.py), and no more than a block is in memory at a time.
+"""
+
+import codecs
+import csv
+import difflib
+import gzip
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+
+from stages.params.create import Create, Reading
+from stages.process.faults import BAD_DATA, Fault
+
+DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
+TEXT_ENDINGS = (".csv", ".tsv", ".txt")
+SAMPLE = 1 << 20  # bytes from which delimiter, encoding and decimal sign are found
+BLOCK = 1 << 24  # bytes of text at a time
+MOST_COLUMNS = 10_000
+ROWS_AT_ONCE = 65_536
+
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a table comes from, and how it is read.
+
+    names: its columns, in their order; typed: whether they bring types (Parquet) or are all texts (CSV).
+    dialect: of a CSV file: delimiter, encoding, and the sign before the fraction of a number.
+    """
+
+    path: Path
+    parts: list[Path]
+    names: list[str]
+    typed: bool
+    dialect: tuple[str, str, str] = ("", "", "")
+    notes: tuple[str, ...] = ()
+
+    @property
+    def decimal(self) -> str:
+        return self.dialect[2]
+
+    def blocks(self) -> Iterator[pa.RecordBatch]:
+        """All rows in order. Raises Fault for a file that cannot be read, or that is cut off."""
+        for part in self.parts:
+            try:
+                yield from _parquet_blocks(part) if self.typed else self._text_blocks(part)
+            except UnicodeError as error:
+                raise _undecodable(part, self.dialect[1], error) from None
+            except (pa.ArrowException, OSError, EOFError) as error:
+                raise _unreadable(part, error, self.dialect) from None
+
+    def _text_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
+        delimiter, encoding, _ = self.dialect
+        reader = pc.open_csv(
+            pa.input_stream(part, compression="gzip" if part.suffix == ".gz" else None),
+            # The header is the file's own, but a column without a name has one here.
+            read_options=pc.ReadOptions(encoding=encoding, block_size=BLOCK, use_threads=False),
+            parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pc.ConvertOptions(
+                column_types={name: pa.string() for name in _header(part, delimiter, encoding)}, null_values=[]
+            ),
+        )
+        for batch in reader:
+            yield batch.rename_columns(self.names)
+
+
+def open_source(section: Create) -> Source:
+    """The table that `create.table.path` names; raises Fault where it is none or lacks the target."""
+    path = Path(section.table.path)
+    if not path.resolve().is_relative_to(Path("data/tables").resolve()):
+        raise Fault(BAD_DATA, f"{path} leads out of data/tables through a link; put the file itself there")
+    if not path.exists():
+        hint = _suggest(path.name, [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else [])
+        raise Fault(
+            BAD_DATA,
+            f"{path} (create.table.path) not found{hint}; put the file there, or, where DVC has it, run: dvc pull",
+        )
+    source = open_table(path, section.reading, section.table.target)
+    if section.table.target not in source.names:
+        hint = _only_one(source) or _suggest(section.table.target, source.names)
+        shown = ", ".join(source.names[:12]) + (", ..." if len(source.names) > 12 else "")
+        raise Fault(
+            BAD_DATA, f"{path}: there is no column {section.table.target!r} (create.table.target); it has {shown}{hint}"
+        )
+    return source
+
+
+def open_table(path: Path, reading: Reading, column: str) -> Source:
+    """Look at a file, or a folder of Parquet parts. column: one that a CSV file's header should name."""
+    source = _open_parquet(path) if path.is_dir() or path.suffix == ".parquet" else _open_text(path, reading, column)
+    if len(source.names) > MOST_COLUMNS:
+        raise Fault(BAD_DATA, f"{path} has {len(source.names):,} columns, more than {MOST_COLUMNS:,}")
+    for name, count in Counter(source.names).items():
+        if count > 1:
+            raise Fault(BAD_DATA, f"{path}: {count} columns are called {name!r}; each must have a name of its own")
+    return source
+
+
+def _suggest(word: str, among: list[str]) -> str:
+    close = difflib.get_close_matches(word, among, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _only_one(source: Source) -> str:
+    one = not source.typed and len(source.names) == 1
+    return "; is its delimiter another one? set create.reading.delimiter" if one else ""
+
+
+# --- Parquet --------------------------------------------------------------------------------------------------------
+
+
+def _open_parquet(path: Path) -> Source:
+    parts = sorted(each for each in path.rglob("*.parquet") if each.is_file()) if path.is_dir() else [path]
+    if not parts:
+        raise Fault(BAD_DATA, f"{path} is a folder without a .parquet file; put the parts of the table there")
+    first: pa.Schema | None = None
+    for part in parts:
+        try:
+            schema = pq.read_schema(part)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(part, error) from None
+        first = first or schema
+        if schema.names != first.names or schema.types != first.types:
+            raise Fault(BAD_DATA, f"{part} has other columns or types than {parts[0]}; the parts must be alike")
+    assert first is not None
+    return Source(path, parts, list(first.names), typed=True)
+
+
+def _parquet_blocks(part: Path) -> Iterator[pa.RecordBatch]:
+    with open(part, "rb") as file:
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        # ParquetFile.iter_batches was seen to hold on to what it had read.
+        for group in range(parquet.num_row_groups):
+            yield from parquet.read_row_group(group).to_batches(max_chunksize=ROWS_AT_ONCE)
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------------
+
+
+def _open_text(path: Path, reading: Reading, column: str) -> Source:
+    if not path.name.removesuffix(".gz").endswith(TEXT_ENDINGS):
+        raise Fault(
+            BAD_DATA, f"{path} must end with {', '.join(TEXT_ENDINGS)} (or one of them and .gz), or with .parquet"
+        )
+    sample = _sample(path)
+    if not sample.strip():
+        raise Fault(BAD_DATA, f"{path} is empty; it must hold a header and rows")
+    encoding, notes = reading.encoding, []
+    if encoding == "auto":
+        encoding = _encoding(sample)
+        if encoding not in ("utf-8", "utf-16"):
+            notes.append(f"{path} is read as {encoding}, since it is not UTF-8; create.reading.encoding settles it")
+    try:
+        # The sample may end in the middle of a letter.
+        text = codecs.getincrementaldecoder(encoding)().decode(sample).removeprefix("\ufeff")
+    except UnicodeError as error:
+        raise _undecodable(path, encoding, error) from None
+    if "\0" in text:
+        row = text.count("\n", 0, text.index("\0")) + 1
+        raise Fault(
+            BAD_DATA,
+            f"{path}: line {row} holds a NUL byte; is it UTF-16 without a byte-order mark, or damaged? set"
+            " create.reading.encoding, or save the file anew as UTF-8",
+        )
+    wanted = reading.delimiter
+    delimiter = DELIMITERS[wanted] if wanted != "auto" else _delimiter(text, column)
+    names = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), [])
+    decimal = reading.decimal
+    sign = {"point": ".", "comma": ","}.get(decimal) or _decimal(text, delimiter)
+    if not _ends_with_a_line(path):
+        notes.append(f"{path} does not end with a line break; is it whole?")
+    named = [name or f"column_{index}" for index, name in enumerate(names, 1)]
+    return Source(path, [path], named, False, (delimiter, encoding, sign), tuple(notes))
+
+
+def _header(part: Path, delimiter: str, encoding: str) -> list[str]:
+    text = codecs.getincrementaldecoder(encoding)().decode(_sample(part)).removeprefix("\ufeff")
+    return next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), [])
+
+
+def _sample(path: Path) -> bytes:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            return file.read(SAMPLE)
+    except (OSError, EOFError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _encoding(sample: bytes) -> str:
+    for mark, name in _MARKS.items():
+        if sample.startswith(mark):
+            return name
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+        return "utf-8"
+    except UnicodeError:
+        # What spreadsheets of the West save. A guess from the frequency of letters was seen to be wrong more often.
+        return "cp1252"
+
+
+def _delimiter(text: str, target: str) -> str:
+    """The one under which the header names the target, and of several the one that makes the most columns."""
+    lines = text.splitlines(keepends=True)
+
+    def header(delimiter: str) -> list[str]:
+        return next(csv.reader(lines, delimiter=delimiter), [])
+
+    return max(DELIMITERS.values(), key=lambda each: (target in header(each), len(header(each))))
+
+
+def _decimal(text: str, delimiter: str) -> str:
+    if delimiter == ",":
+        return "."
+    commas = len(re.findall(r"(?<![\w.,])[-+]?\d+,\d+(?![\w.,])", text))
+    points = len(re.findall(r"(?<![\w.,])[-+]?\d+\.\d+(?![\w.,])", text))
+    return "," if commas > points else "."
+
+
+def _ends_with_a_line(path: Path) -> bool:
+    if path.suffix == ".gz":
+        return True  # a gzip file that is cut off says so itself
+    with open(path, "rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) in (b"\n", b"\r", b"\0")
+
+
+def _undecodable(path: Path, encoding: str, error: UnicodeError) -> Fault:
+    return Fault(
+        BAD_DATA,
+        f"{path} is not {encoding} ({_reason(error)}); set create.reading.encoding to the encoding it was saved in,"
+        " cp1252 for instance, or save it anew as UTF-8",
+    )
+
+
+def _unreadable(path: Path, error: Exception, dialect: Any = None) -> Fault:
+    reason = _reason(error)
+    if "UTF8" in reason or "utf-8" in reason:
+        return _undecodable(path, dialect[1] if dialect else "UTF-8", UnicodeError(reason))
+    if dialect and (found := re.search(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)", reason)):
+        place = f"line {found[1]}" if found[1] else "a line"
+        return Fault(
+            BAD_DATA,
+            f"{path}: {place} has {found[3]} cells where the header has {found[2]}; mend the line, quote texts that"
+            " hold the delimiter, or set create.reading.delimiter",
+        )
+    restore = "" if dialect else "; bring the file anew: dvc pull, or a new copy"
+    return Fault(BAD_DATA, f"{path} cannot be read ({reason}){restore}")
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,362 @@
+"""A person's own table as a data set: read twice, once to learn what its columns are and once to convert them.
+
+Memory holds a block of it at a time, however long it is.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from stages.datasets.kinds import (
+    CARRIED,
+    FEATURES,
+    FEWEST_ROWS,
+    Profile,
+    kind_of,
+    to_numbers,
+    to_times,
+    to_truths,
+)
+from stages.datasets.reading import Source, open_source
+from stages.datasets.schema import Schema
+from stages.params.create import Create
+from stages.params.reader import fault
+from stages.process.faults import BAD_DATA, Fault
+
+MOST_CLASSES = 1000
+# Whole numbers from here on are not all different as float64, and as float32 from the second one on.
+FLOAT64_WHOLE, FLOAT32_WHOLE = 2.0**53, 2.0**24
+LARGEST = float(np.finfo(np.float32).max)
+ROWS_TOGETHER = 262_144  # of a row group
+
+CATEGORY = pa.dictionary(pa.int32(), pa.string())
+TYPES = {"numeric": pa.float64(), "boolean": pa.bool_(), "datetime": pa.timestamp("us"), "categorical": CATEGORY}
+
+
+@dataclass
+class Found:
+    """A table that was looked through: its columns by name, and its classes in their order."""
+
+    source: Source
+    target: str
+    missing: list[str]
+    profiles: dict[str, Profile]
+    kinds: dict[str, str]
+    classes: list[str]
+    counts: list[int]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def schema(self) -> Schema:
+        features = [name for name in self.source.names if self.kinds.get(name) in FEATURES]
+        return Schema(
+            dataset="table",
+            features=features,
+            target=self.target,
+            classes=self.classes,
+            counts=self.counts,
+            density=None,
+            kinds={name: self.kinds[name] for name in features if self.kinds[name] != "numeric"},
+            carried=[name for name in self.source.names if self.kinds.get(name) in CARRIED],
+        )
+
+
+def look(section: Create) -> Found:
+    """Read the table once. Raises Fault where it is none that a classifier can be trained on, naming row and column."""
+    source, target = open_source(section), section.table.target
+    given = section.columns.kinds()
+    for name, kind in given.items():
+        if name not in source.names or name == target:
+            close = difflib.get_close_matches(name, source.names, n=1, cutoff=0.6)
+            what = "is the target" if name == target else "is no column of the table"
+            hint = f"; did you mean {close[0]}?" if close and name != target else ""
+            raise fault(Create, f"columns.{kind}", f"must name features; {name!r} {what}{hint}")
+    profiles: dict[str, Profile] = {}
+    labels: dict[str, int] = {}
+    rows = 0
+    for block in source.blocks():
+        marks = label_texts(source, block.column(target), target, rows)
+        coded = marks.dictionary_encode()
+        counts = np.bincount(coded.indices.to_numpy(), minlength=len(coded.dictionary))
+        for label, count in zip(coded.dictionary.to_pylist(), counts.tolist(), strict=True):
+            labels[label] = labels.get(label, 0) + count
+        if len(labels) > MOST_CLASSES:
+            raise Fault(
+                BAD_DATA,
+                f"{source.path}: the target {target} has more than {MOST_CLASSES:,} different values; a classifier"
+                " needs classes: name another create.table.target",
+            )
+        for name in source.names:
+            if name != target:
+                _watch(profiles, name, block.column(name), section, source, coded)
+        rows += block.num_rows
+    if rows < FEWEST_ROWS:
+        raise Fault(BAD_DATA, f"{source.path} has {rows} rows; at least {FEWEST_ROWS} are needed")
+    if len(labels) < 2:
+        raise Fault(
+            BAD_DATA,
+            f"{source.path}: the target {target} is {next(iter(labels))!r} in every row; two classes are needed",
+        )
+    classes = in_order(labels)
+    found = Found(
+        source,
+        target,
+        section.reading.missing,
+        profiles,
+        {name: given.get(name) or kind_of(profile) for name, profile in profiles.items()},
+        classes,
+        [labels[name] for name in classes],
+        list(source.notes),
+    )
+    _judge(found, given)
+    return found
+
+
+def convert(found: Found) -> Iterator[pa.Table]:
+    """Read the table again, as pieces of the data set: features, carried columns and class indices."""
+    source, schema = found.source, found.schema
+    order = pa.array(schema.classes, pa.string())
+    names = [*schema.features, *schema.carried]
+    pieces: list[pa.Table] = []
+    rows, waiting = 0, 0
+    for block in source.blocks():
+        columns = {
+            name: converted(source, found.missing, name, found.kinds[name], block.column(name), rows) for name in names
+        }
+        marks = label_texts(source, block.column(found.target), found.target, rows)
+        columns[found.target] = pc.index_in(marks, order).cast(pa.int64())
+        pieces.append(pa.table(columns))
+        rows += block.num_rows
+        waiting += block.num_rows
+        if waiting >= ROWS_TOGETHER:
+            yield pa.concat_tables(pieces).unify_dictionaries().combine_chunks()
+            pieces, waiting = [], 0
+    if pieces:
+        yield pa.concat_tables(pieces).unify_dictionaries().combine_chunks()
+
+
+def in_order(labels: dict[str, int]) -> list[str]:
+    """Class names: whole numbers by value, all others by spelling; never by a row's place in the file."""
+    if all(re.fullmatch(r"-?\d+", name) for name in labels):
+        return sorted(labels, key=lambda name: (int(name), name))
+    return sorted(labels)
+
+
+def label_texts(source: Source, column: pa.Array, target: str, rows: int) -> pa.StringArray:
+    """Labels as texts. Only an empty one is missing: a class may be called NA, None, null or nan."""
+    if pa.types.is_floating(column.type):
+        values = column.to_numpy(zero_copy_only=False)
+        if (values[np.isfinite(values)] % 1 == 0).all():
+            column = pa.array(np.where(np.isfinite(values), values, 0).astype(np.int64), mask=~np.isfinite(values))
+    if isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_decode()
+    try:
+        texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise Fault(
+            BAD_DATA,
+            f"{source.path}: the target {target} holds {column.type}; its values must be texts, numbers or true"
+            " and false",
+        ) from None
+    lacks = pc.or_kleene(pc.is_null(texts), pc.equal(texts, ""))
+    if pc.any(lacks).as_py():
+        row = rows + pc.index(lacks, True).as_py() + 1
+        raise Fault(
+            BAD_DATA,
+            f"{source.path}: row {row:,} has no value in the target {target}; every row needs its class: leave the"
+            " row out",
+        )
+    return texts
+
+
+# --- the first reading ----------------------------------------------------------------------------------------------
+
+
+def _watch(
+    profiles: dict[str, Profile],
+    name: str,
+    column: pa.Array,
+    section: Create,
+    source: Source,
+    labels: pa.DictionaryArray,
+) -> None:
+    profile = profiles.setdefault(name, Profile(name, _kind_of_type(column.type) if source.typed else None))
+    if profile.typed == "nested":
+        if section.columns.kinds().get(name) != "ignored":
+            raise Fault(
+                BAD_DATA,
+                f"{source.path}: column {name} holds {column.type}, which no network takes as it is; list it in"
+                " create.columns.ignored",
+            )
+        profile.rows += len(column)
+        profile.missing += len(column)
+        return
+    if profile.typed == "numeric":
+        profile.add_numbers(_floats(column), labels)
+    else:
+        profile.add(_texts(column, section.reading.missing, source.typed), source.decimal, labels)
+
+
+def _kind_of_type(kind: pa.DataType) -> str:
+    """Of a Parquet column: its type says what it is, but for texts."""
+    if isinstance(kind, pa.DictionaryType):
+        kind = kind.value_type
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "numeric"
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return "datetime"
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return "text" if texts or pa.types.is_null(kind) else "nested"
+
+
+def _texts(column: pa.Array, missing: list[str], typed: bool) -> pa.StringArray:
+    """A column as texts, None where a value is missing; spaces around a text are not part of it."""
+    if isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_decode()
+    texts = pc.cast(column, pa.string())
+    if typed:
+        return texts
+    texts = pc.utf8_trim_whitespace(texts)
+    return pc.if_else(pc.is_in(texts, pa.array(missing, pa.string())), None, texts)
+
+
+def _floats(column: pa.Array) -> NDArray[np.float64]:
+    if isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_decode()
+    values: NDArray[np.float64] = (
+        pc.cast(column, pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
+    )
+    return values
+
+
+def _judge(found: Found, given: dict[str, str]) -> None:
+    """Faults that make a result worthless, and warnings."""
+    path, target = found.source.path, found.target
+    for name, kind in found.kinds.items():
+        profile = found.profiles[name]
+        if kind == "mixed":
+            assert profile.oddest
+            row, text = profile.oddest
+            raise Fault(
+                BAD_DATA,
+                f"{path}: column {name}, row {row:,}: {text!r} is no number, but {profile.numbers:,} of"
+                f" {profile.present:,} values are; mend it, add it to create.reading.missing, or list the column in"
+                " create.columns.categorical",
+            )
+        if kind == "numeric" and max(-profile.low, profile.high) >= FLOAT64_WHOLE and profile.whole:
+            value = profile.high if profile.high >= FLOAT64_WHOLE else profile.low
+            raise Fault(
+                BAD_DATA,
+                f"{path}: column {name} holds whole numbers up to {value:.0f}, which are not exact from 2^53 on; list"
+                " it in create.columns.categorical or create.columns.identifier",
+            )
+    features = [name for name, kind in found.kinds.items() if kind in FEATURES]
+    constant = [name for name in features if _constant(found.profiles[name])]
+    if len(constant) == len(features):
+        raise Fault(
+            BAD_DATA,
+            f"{path}: no column but {target} varies, so that nothing can be learned"
+            + (
+                f" (constant: {', '.join(constant)})"
+                if constant
+                else "; every other column is empty, ignored or an identifier"
+            ),
+        )
+    for name in features:
+        profile = found.profiles[name]
+        if _copies(profile, len(found.classes)):
+            raise Fault(
+                BAD_DATA,
+                f"{path}: column {name} is the target {target} in other words: each of its values goes with one"
+                " class and back; list it in create.columns.ignored",
+            )
+        if name in constant:
+            found.warnings.append(f"column {name} is the same in every row; create.columns.ignored settles it")
+        if found.kinds[name] == "numeric" and profile.whole and max(-profile.low, profile.high) > FLOAT32_WHOLE:
+            found.warnings.append(
+                f"column {name} holds whole numbers over 2^24, which the network tells apart only roughly;"
+                " train.scaling: standard helps, and create.columns.categorical where they only name something"
+            )
+    for name, kind in found.kinds.items():
+        if name not in given and kind == "identifier":
+            found.warnings.append(
+                f"column {name} names the row or nearly so, and is no feature; create.columns settles it otherwise"
+            )
+        if name not in given and kind == "ignored":
+            found.warnings.append(f"column {name} is empty and is no feature")
+
+
+def _constant(profile: Profile) -> bool:
+    return profile.missing == 0 and profile.values is not None and len(profile.values) == 1
+
+
+def _copies(profile: Profile, classes: int) -> bool:
+    pairs = profile.pairs
+    if not pairs or len(pairs) != classes:
+        return False
+    return len({value for value, _ in pairs}) == len({label for _, label in pairs}) == classes
+
+
+# --- the second reading ---------------------------------------------------------------------------------------------
+
+
+def converted(source: Source, missing: list[str], name: str, kind: str, column: pa.Array, rows: int) -> pa.Array:
+    """A column of a block as its kind has it; rows: that came before the block. Raises Fault, naming row and value."""
+    typed = _kind_of_type(column.type) if source.typed else None
+    if typed == "nested":
+        return pa.nulls(len(column), pa.string())
+    if kind == "numeric":
+        values = _floats(column) if typed in ("numeric", "boolean") else None
+        if values is None:
+            texts = _texts(column, missing, source.typed)
+            values = to_numbers(texts, source.decimal or ".")
+            if values is None:
+                raise _no(source, name, texts, rows, "a number", lambda text: to_numbers(text, source.decimal or "."))
+        wrong = np.abs(values) > LARGEST
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise Fault(
+                BAD_DATA,
+                f"{source.path}: column {name}, row {rows + row + 1:,}: {values[row]} is not a finite number below"
+                " 3.4e38; mend it, or leave the row out",
+            )
+        return pa.array(values, pa.float64(), from_pandas=True)
+    if kind == "datetime" and typed == "datetime":
+        return pc.cast(column, pa.timestamp("us"), safe=False)
+    if kind == "boolean" and typed == "boolean":
+        return column
+    texts = _texts(column, missing, source.typed)
+    if kind == "boolean":
+        truths = to_truths(texts)
+        if truths is None:
+            raise _no(source, name, texts, rows, "true or false (yes, no, 1 and 0 will do)", to_truths)
+        return truths
+    if kind == "datetime":
+        times = to_times(texts)
+        if times is None:
+            raise _no(source, name, texts, rows, "a date or time like 2026-01-31 or 2026-01-31T12:30:00", to_times)
+        return times
+    return texts.dictionary_encode().cast(CATEGORY) if kind == "categorical" else texts
+
+
+def _no(source: Source, name: str, texts: pa.StringArray, rows: int, what: str, parse: object) -> Fault:
+    """The fault of the first text that is not what its column's kind says."""
+    assert callable(parse)
+    row, text = next(
+        (row, text)
+        for row, text in enumerate(texts.to_pylist(), rows + 1)
+        if text is not None and parse(pa.array([text], pa.string())) is None
+    )
+    return Fault(
+        BAD_DATA,
+        f"{source.path}: column {name}, row {row:,}: {text!r} is not {what}; mend it, add it to"
+        " create.reading.missing, or change the column's kind in create.columns",
+    )

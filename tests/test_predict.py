@@ -1,0 +1,169 @@
+"""`predict` on real files with a model of every kind of column, and the same model through MLflow's pyfunc."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from commands import predict
+from stages import create, evaluate, split, train
+from stages.datasets.schema import read_schema
+from stages.files.tables import read_table
+from stages.network.model import load
+from stages.params.evaluate import Evaluate
+from stages.params.reader import read
+from stages.process.faults import BAD_DATA, Fault
+from stages.serving.frame import rows_of
+from tests.conftest import PARAMS
+from tests.project import TINY, turn
+
+COLUMNS = ["age", "town", "member", "when"]
+
+
+def people(count: int, seed: int = 0, strange: bool = False) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    kind = random.integers(0, 3, count)
+    towns = ["Rome", "Köln", "", "Bern, old"] + (["Atlantis"] if strange else [])
+    return pd.DataFrame(
+        {
+            "id": np.arange(count) + 1,
+            "age": np.where(random.random(count) < 0.1, np.nan, random.normal(40 + 9 * kind, 10).round(2)),
+            "town": random.choice(towns, count),
+            "member": random.choice(["yes", "no", ""], count),
+            "when": [f"2026-01-{day:02}T{day % 24:02}:30:00" for day in random.integers(1, 29, count)],
+            "species": np.array(["NA", "ant", "bee"])[kind],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A project with a model of a table of one's own."""
+    root = tmp_path_factory.mktemp("predict") / "project ü"
+    (root / "data/tables").mkdir(parents=True)
+    (root / "params.yaml").write_text(PARAMS)
+    people(400).to_csv(root / "data/tables/people.csv", index=False)
+    table = {"create.table.path": "data/tables/people.csv", "create.table.target": "species"}
+    turn(root, {**TINY, "create.dataset": "table", **table})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for stage in (create, split, train):
+            stage.main()
+    return root
+
+
+@pytest.fixture
+def here(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+
+
+def call(monkeypatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["predict", *arguments])
+    predict.main()
+
+
+def expected(frame: pd.DataFrame) -> np.ndarray:
+    model = load(Path("models"))
+    rows = frame[COLUMNS].replace({"town": {"": None}, "member": {"": None}})
+    return model.probabilities(rows_of(rows, model.description.features, model.description.kinds))[0]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("out", ["csv", "parquet"])
+def test_it_says_what_evaluate_would(here, tmp_path, monkeypatch, ending, out):
+    rows = people(1000, seed=5, strange=True)
+    given, result = tmp_path / f"rows.{ending}", tmp_path / f"result.{out}"
+    shuffled = rows[["when", "species", "member", "id", "town", "age"]].drop(columns="species")
+    if ending == "csv":
+        shuffled.to_csv(given, index=False)
+    else:
+        shuffled.replace({"town": {"": None}, "member": {"": None}}).to_parquet(given)
+    call(monkeypatch, str(given), str(result))
+    found = pd.read_csv(result, keep_default_na=False) if out == "csv" else pd.read_parquet(result)
+    assert list(found) == ["label", "probability_NA", "probability_ant", "probability_bee"]
+    np.testing.assert_allclose(found.iloc[:, 1:].to_numpy(), expected(rows), atol=1e-6)
+    assert found["label"].tolist() == [["NA", "ant", "bee"][each] for each in expected(rows).argmax(1)]
+
+
+def test_it_keeps_columns_and_counts_what_is_right(here, tmp_path, monkeypatch, capsys):
+    rows = people(300, seed=6)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    call(monkeypatch, str(tmp_path / "rows.csv"), str(tmp_path / "out.csv"), "--keep")
+    found = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
+    assert list(found)[:7] == [*rows, "label"]
+    right = (found["label"] == rows["species"]).sum()
+    assert f"300 rows of {tmp_path}/rows.csv" in (line := capsys.readouterr().out)
+    assert f"; {right} of them right" in line
+
+
+def test_in_small_pieces_it_says_the_same(here, tmp_path, monkeypatch):
+    people(500, seed=7).to_csv(tmp_path / "rows.csv", index=False)
+    call(monkeypatch, str(tmp_path / "rows.csv"), str(tmp_path / "whole.csv"))
+    monkeypatch.setattr("stages.datasets.reading.BLOCK", 1000)
+    call(monkeypatch, str(tmp_path / "rows.csv"), str(tmp_path / "pieces.csv"))
+    whole, pieces = (pd.read_csv(tmp_path / name, keep_default_na=False) for name in ("whole.csv", "pieces.csv"))
+    assert whole["label"].equals(pieces["label"])
+    np.testing.assert_allclose(whole.iloc[:, 1:], pieces.iloc[:, 1:], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda rows: rows.drop(columns="town"), "column town is missing; the model needs age, town, member, when"),
+        (lambda rows: rows.assign(age="old"), "column age, row 1: 'old' is not a number"),
+        (lambda rows: rows.assign(when="May"), "column when, row 1: 'May' is not a date"),
+        (lambda rows: rows.assign(member="perhaps"), "column member, row 1: 'perhaps' is not true or false"),
+        (lambda rows: rows.assign(species="wasp"), "row 1: the label 'wasp' is none of the model's"),
+        (lambda rows: rows.assign(age=1e300), "column age, row 1: 1e\\+300 is not a finite number"),
+        (lambda rows: rows[:0], "has no rows"),
+    ],
+)
+def test_a_bad_table_is_one_line_and_leaves_no_output(here, tmp_path, monkeypatch, change, words):
+    change(people(30)).to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(Fault, match=words) as caught:
+        call(monkeypatch, str(tmp_path / "rows.csv"), str(tmp_path / "out.csv"))
+    assert caught.value.status == BAD_DATA
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_files_of_other_kinds_are_refused(here, tmp_path, monkeypatch):
+    for given, out, words in (
+        ("nowhere.csv", "out.csv", "nowhere.csv not found"),
+        ("params.yaml", "out.csv", "params.yaml must end with .csv"),
+        ("data/tables/people.csv", "out.xlsx", "out.xlsx must end with .csv or .parquet"),
+    ):
+        with pytest.raises(Fault, match=words):
+            call(monkeypatch, given, out)
+
+
+def test_the_whole_way_judges_the_same_rows(here, capsys):
+    """evaluate, on the test rows of this table, agrees with predict on them."""
+    schema, test = read_schema(), read_table(split.TEST)
+    assert (schema.kinds["town"], schema.carried) == ("categorical", ["id"])
+    model = load(Path("models"))
+    actual = test.column("species").to_numpy()
+    (verdict,) = evaluate.verdicts(model, test, actual, read(Evaluate).threshold)
+    ids = [int(each) - 1 for each in test.column("id").to_pylist()]
+    np.testing.assert_allclose(verdict.probabilities, expected(people(400).iloc[ids]), atol=1e-7)
+
+
+def test_test_rows_teach_the_preprocessing_nothing(trained, tmp_path, monkeypatch):
+    """Other test and validation rows: the fitted state is the same to the bit."""
+    import shutil
+
+    root = Path(shutil.copytree(trained, tmp_path / "copy"))
+    monkeypatch.chdir(root)
+    before = json.loads(Path("models/model.json").read_text())["preprocessing"]
+    for path in (split.TEST, split.VALIDATION):
+        table = read_table(path)
+        table = table.set_column(0, "age", pa.array(np.full(table.num_rows, 1e6)))
+        towns = pa.array(["Nowhere"] * table.num_rows).dictionary_encode()
+        pq.write_table(table.set_column(1, "town", towns), path)
+    train.main()
+    assert json.loads(Path("models/model.json").read_text())["preprocessing"] == before

@@ -1,0 +1,111 @@
+"""Preprocessing: what the network sees is what scikit-learn's ColumnTransformer gives, of training rows only."""
+
+import json
+import warnings
+from dataclasses import asdict
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from stages.datasets.schema import Schema
+from stages.preprocessing.apply import Number, Preprocessing, Unusable, encode, parts
+from stages.preprocessing.columns import PARTS
+from stages.preprocessing.fit import column_transformer, described, fit
+from stages.preprocessing.frame import expanded
+
+KINDS = {"colour": "categorical", "town": "categorical", "member": "boolean", "when": "datetime"}
+SCHEMA = Schema("table", ["age", "size", *KINDS, "ties"], "class", ["a", "b"], [1, 1], None, KINDS)
+
+
+def rows(count: int, seed: int = 0, strange: bool = False) -> pa.Table:
+    """Every kind of column, with gaps; `strange`: also values that no training row has."""
+    random = np.random.default_rng(seed)
+    age = [None if random.random() < 0.1 else float(value) for value in random.normal(40, 10, count)]
+    colours = ["red", "green", None, "rare", "rarer"] + (["never seen"] if strange else [])
+    shares = [0.5, 0.3, 0.14, 0.04, 0.02] if not strange else [0.4, 0.3, 0.1, 0.05, 0.05, 0.1]
+    towns = ["Rome", "Oslo"] + ([None, "Bern"] if strange else [])
+    return pa.table(
+        {
+            "age": pa.array(age, pa.float64()),
+            "size": random.lognormal(3, 2, count) * (100 if strange else 1),
+            "colour": pa.array(random.choice(colours, count, p=shares)).dictionary_encode(),
+            "town": pa.array(random.choice(towns, count)).dictionary_encode(),
+            "member": pa.array([[True, False, None][i] for i in random.choice(3, count, p=[0.5, 0.4, 0.1])]),
+            "when": pa.array(1_700_000_000_000_000 + random.integers(0, 10**14, count), pa.timestamp("us")),
+            "ties": random.choice([0.0, 1.0, 7.0], count, p=[0.6, 0.3, 0.1]),
+        }
+    )
+
+
+@pytest.mark.parametrize("scaling", ["none", "standard", "robust", "quantile"])
+@pytest.mark.parametrize(("rare_below", "most"), [(10, 64), (30, 64), (1, 3)])
+def test_it_is_what_the_column_transformer_gives(scaling, rare_below, most):
+    train, other = rows(400), rows(200, seed=1, strange=True)
+    frame = expanded(train, SCHEMA)
+    theirs = column_transformer(frame, SCHEMA, scaling, rare_below, most).fit(frame)
+    ours = described(theirs, SCHEMA)
+    for table in (train, other):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of unknown categories
+            expected = theirs.transform(expanded(table, SCHEMA))
+        encoded = encode(ours, table)
+        assert encoded.dtype == np.float32
+        assert encoded.shape == expected.shape == (table.num_rows, ours.width)
+        np.testing.assert_allclose(encoded, expected.astype(np.float64), rtol=1e-6, atol=1e-7)
+
+
+def test_it_survives_json_and_any_order_of_columns_and_chunks():
+    train = rows(300)
+    fitted = fit(train, SCHEMA, "quantile", 10, 64)
+    again = Preprocessing.of(json.loads(json.dumps(asdict(fitted))))
+    assert again == fitted
+    whole = encode(again, train)
+    shuffled = pa.concat_tables([train.slice(0, 100), train.slice(100)]).select(train.column_names[::-1])
+    assert np.array_equal(encode(again, shuffled), whole)
+    plain = train.set_column(2, "colour", train.column("colour").cast(pa.string()))
+    assert np.array_equal(encode(again, plain), whole)
+    by_column = np.concatenate([inputs for _, inputs, _ in parts(again)])
+    assert sorted(by_column) == list(range(again.width))
+
+
+def test_missing_and_unknown_values_are_inputs_of_their_own_and_the_bucket_of_rare_ones():
+    fitted = fit(rows(400), SCHEMA, "none", 30, 64)
+    by_name = {number.name: number for number in fitted.numbers}
+    assert by_name["age"].indicator
+    assert by_name["age"].fill == pytest.approx(np.median([a for a in rows(400)["age"].to_pylist() if a is not None]))
+    assert not by_name["size"].indicator
+    colour, town = fitted.categories
+    assert (colour.values, colour.missing, colour.other) == (["green", "red"], "own", True)
+    assert (town.values, town.missing, town.other) == (["Oslo", "Rome"], "none", False)
+    one = rows(1).to_pydict()
+    for value, place in (("green", 0), ("red", 1), (None, 2), ("rare", 3), ("rarer", 3), ("never seen", 3)):
+        inputs = encode(fitted, pa.table({**one, "colour": pa.array([value], pa.string())}))[0]
+        start = fitted.width - town.width - colour.width
+        assert inputs[start : start + colour.width].tolist() == [float(index == place) for index in range(4)], value
+    unknown = encode(fitted, pa.table({**one, "town": ["Bern"]}))[0]
+    assert unknown[-2:].tolist() == [0.0, 0.0]
+
+
+def test_a_date_becomes_numbers_that_one_can_explain():
+    moment = pa.array(["1970-01-02T06:00:00", "2026-11-24T23:59:00", None]).cast(pa.timestamp("us"))
+    found = {name: part(moment).tolist()[:2] for name, part in PARTS.items()}
+    assert found == {
+        "days": [1.25, pytest.approx(20781 + 1439 / 1440)],
+        **{"weekday": [4, 1], "month": [1, 11], "hour": [6, 23]},
+    }
+    assert all(np.isnan(part(moment)[2]) for part in PARTS.values())
+
+
+def test_a_value_that_no_network_takes_is_named():
+    plain = Preprocessing([Number("x", center=1.0)])
+    for value, words in ((np.inf, "inf is not a finite number"), (None, "rows that lack none"), (1e39, "is too large")):
+        with pytest.raises(Unusable, match=rf"^column 'x', row 2: .*{words}") as caught:
+            encode(plain, pa.table({"x": pa.array([0.0, value], pa.float64())}))
+        assert (caught.value.column, caught.value.row) == ("x", 1)
+
+
+def test_a_column_that_is_empty_in_the_training_rows_stays_usable():
+    train = rows(50).set_column(0, "age", pa.nulls(50, pa.float64()))
+    fitted = fit(train, SCHEMA, "standard", 10, 64)
+    assert np.isfinite(encode(fitted, rows(20, seed=3))).all()
