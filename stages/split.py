@@ -49,7 +49,7 @@ def split(table: pa.Table, schema: Schema, section: Split) -> Sides:
     target = table.column(schema.target).to_numpy()
     method = section.method
     if method == "auto":
-        method = "stratified" if schema.dataset == "table" else "random"
+        method = "stratified" if schema.own else "random"
     if method == "time":
         sides = _by_time(_column(table, schema, section), section)
     elif method == "hash":

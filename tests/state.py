@@ -53,7 +53,7 @@ def make_state(root: Path) -> None:
     features = [{"name": name, "kind": "numeric"} for name in ("x 1", "größe")]
     target = {"name": "class", "kind": "categorical"}
     schema = {"dataset": "my *table*", "features": features, "target": target, "classes": classes, "density": None}
-    schema["carried"] = []
+    schema |= {"carried": [], "own": False}
     write_json(root / "data/schema.json", schema)
     for side, rows in (("train", 6), ("validation", 2), ("test", 4)):
         table = pa.table({"x 1": [0.5 * row for row in range(rows)], "größe": [1.5] * rows, "class": [0] * rows})

@@ -1,5 +1,6 @@
 """Stage split: the known test rows, sides that never share a row or its twin, faults that name what is too small."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -282,7 +283,7 @@ def test_a_column_that_is_not_there_or_has_gaps_is_named(project):
 def test_auto_is_stratified_for_a_table_of_ones_own():
     random = np.random.default_rng(0)
     table, schema = table_of(random.normal(size=(1000, 2)), np.repeat([0, 1], [900, 100]))
-    own = Schema("table", schema.features, schema.target, schema.classes, schema.counts, None)
+    own = replace(schema, own=True)
     target = table.column(schema.target).to_numpy()
     assert target[split(table, own, split_section()).test].mean() == pytest.approx(0.1, abs=0.002)
     same = split(table, schema, split_section(method="random"))

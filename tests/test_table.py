@@ -2,7 +2,6 @@
 
 import datetime
 import gzip
-import json
 import re
 import subprocess
 import sys
@@ -381,4 +380,4 @@ def test_a_real_table_comes_through_as_it_is(name, ending):
     assert schema.kinds == {}
     assert np.array_equal(dataset.select(schema.features).to_pandas().to_numpy(), bunch.data)
     assert [schema.classes[index] for index in dataset.column("target").to_pylist()] == table["target"].tolist()
-    assert json.loads(Path("data/schema.json").read_text())["dataset"] == "table"
+    assert (schema.dataset, schema.own) == ("table", True)  # of the file

@@ -15,10 +15,12 @@ PATH = Path("data/schema.json")
 class Schema:
     """Names, kinds and counts.
 
+    dataset:  the generator's name, or that of the table's file.
     features: one name a column, in the order in which the network gets them.
     kinds:    of the features that are not numeric (float64 in the tables): categorical (dictionary of strings), boolean
               or datetime (timestamp[us]). A missing value is null.
     carried:  other columns of the tables, which are no features (strings): identifiers and ignored ones.
+    own:      whether it is a person's own table: what `auto` means in params.yaml may depend on it.
     target:   name of the column that holds the class as an index into `classes` (int64 in the tables).
     classes:  one name a class.
     counts:   rows of each class.
@@ -33,6 +35,7 @@ class Schema:
     density: dict[str, Any] | None
     kinds: dict[str, str] = field(default_factory=dict)
     carried: list[str] = field(default_factory=list)
+    own: bool = False
 
     def kind(self, feature: str) -> str:
         return self.kinds.get(feature, "numeric")
@@ -61,6 +64,7 @@ def read_schema() -> Schema:
             density=content["density"],
             kinds={each["name"]: each["kind"] for each in content["features"] if each["kind"] != "numeric"},
             carried=content["carried"],
+            own=content["own"],
         )
     except (KeyError, TypeError) as error:
         raise Fault(BAD_DATA, f"{PATH} lacks {error}; {RESTORE}") from None

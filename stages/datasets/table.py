@@ -56,7 +56,7 @@ class Found:
     def schema(self) -> Schema:
         features = [name for name in self.source.names if self.kinds.get(name) in FEATURES]
         return Schema(
-            dataset="table",
+            dataset=self.source.path.name.partition(".")[0],
             features=features,
             target=self.target,
             classes=self.classes,
@@ -64,6 +64,7 @@ class Found:
             density=None,
             kinds={name: self.kinds[name] for name in features if self.kinds[name] != "numeric"},
             carried=[name for name in self.source.names if self.kinds.get(name) in CARRIED],
+            own=True,
         )
 
 
