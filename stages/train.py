@@ -75,6 +75,8 @@ def main() -> None:
     started, clock = datetime.now(UTC), time.monotonic()
     section, params = read_verbatim(Train)
     schema = read_schema()
+    if schema.own:
+        section = section.for_table()
     device, reason = choose(section)
     make_deterministic(device, section.tf32)
     preprocessing = fit_preprocessing(TRAIN, schema, section.scaling, section.rare_below, section.most_categories)

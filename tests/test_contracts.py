@@ -367,6 +367,13 @@ KNOBS: dict[str, tuple[Any, dict[str, Any]]] = {
     "train.gradient_clip": (0.01, {}),
     "train.batch_size": (32, {}),
     "train.epochs": (4, {}),
+    **{
+        f"train.table.{name}": (value, {"create.dataset": "table"})
+        for name, value in {
+            **{"scaling": "none", "hidden": [3], "optimizer.name": "sgd"},
+            **{"optimizer.learning_rate": 0.01, "optimizer.weight_decay": 0.0},
+        }.items()
+    },
     "train.patience": (1, {"train.epochs": 30, "train.optimizer.learning_rate": 1.0}),
     "evaluate.threshold": (0.6, {}),
     "evaluate.confidence": (0.9, {}),

@@ -46,7 +46,8 @@ def write_params(**changes):
     start, end = PARAMS.index("\ntrain:"), PARAMS.index("\nevaluate:")
     lines = PARAMS[start:end].split("\n")
     for key, value in changes.items():
-        (index,) = (i for i, line in enumerate(lines) if line.strip().startswith(f"{key}: "))
+        # The first: the recipe for tables has keys of the same name.
+        index = next(i for i, line in enumerate(lines) if line.strip().startswith(f"{key}: "))
         lines[index] = f"{lines[index].split(key)[0]}{key}: {value}"
     Path("params.yaml").write_text(PARAMS[:start] + "\n".join(lines) + PARAMS[end:])
 

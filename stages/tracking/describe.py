@@ -57,13 +57,14 @@ def live_name(params: Mapping[str, str], committed: Mapping[str, str]) -> str:
 
 
 def short_names(keys: list[str]) -> dict[str, str]:
-    """Dotted name -> its shortest ending that no other name shares: learning_rate, but split.seed."""
+    """Dotted name -> its shortest ending that no other name as short shares: learning_rate, but split.seed."""
     short = {}
     for key in keys:
         parts = key.split(".")
         for start in range(len(parts) - 1, -1, -1):
             ending = ".".join(parts[start:])
-            if sum(other == ending or other.endswith(f".{ending}") for other in set(keys)) == 1:
+            sharing = {other for other in keys if other == ending or other.endswith(f".{ending}")} - {key}
+            if all(other.count(".") > key.count(".") for other in sharing):
                 break
         short[key] = ending
     return short

@@ -23,8 +23,6 @@ class Rows(NamedTuple):
 
 def fit_preprocessing(path: Path, schema: Schema, scaling: str, rare_below: int, most_categories: int) -> Preprocessing:
     """Of the training rows only, so that nothing of the others leaks into the model."""
-    if scaling == "auto":
-        scaling = "standard" if schema.own else "none"
     if scaling == "none" and not schema.kinds and not _lacks(path, schema):
         return Preprocessing([Number(name) for name in schema.features])
     # Not above: where there is nothing to fit, as in the classic circles, scikit-learn's second can be saved.

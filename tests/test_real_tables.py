@@ -1,0 +1,35 @@
+"""The real tables of scikit-learn as files of one's own, with the parameters as they are shipped, from end to end."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sklearn import datasets
+
+from tests.project import turn
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
+def test_the_network_does_not_lose_to_a_line(project, name, ending):
+    bunch = getattr(datasets, f"load_{name}")()
+    table = pd.DataFrame(bunch.data, columns=[str(each) for each in bunch.feature_names])
+    table["target"] = [str(bunch.target_names[index]) for index in bunch.target]
+    path = Path(f"data/tables/{name}.{ending}")
+    path.parent.mkdir(parents=True)
+    table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
+    turn(
+        project,
+        {
+            **{"create.dataset": "table", "create.table.path": path.as_posix(), "create.table.target": "target"},
+            "baseline.boosting_iterations": 5,
+        },
+    )
+    for stage in ("validate", "create", "split", "baseline", "train", "evaluate"):
+        importlib.import_module(f"stages.{stage}").main()
+    metrics = json.loads(Path("reports/metrics.json").read_text())
+    assert metrics["accuracy"]["value"] >= metrics["baseline"]["logistic_regression"]["accuracy"] - 0.01
+    # And not by luck: the mean of the replicas does not, either.
+    assert metrics["accuracy"]["mean"] >= metrics["baseline"]["logistic_regression"]["accuracy"] - 0.01
