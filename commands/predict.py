@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pc
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from stages.datasets.reading import Source, open_table
@@ -68,14 +69,15 @@ def predict(
 
 def _right(source: Source, column: pa.Array, classes: list[str], labels: pa.Array, rows: int) -> int:
     actual = label_texts(source, column, "target", rows)
-    unknown = [row for row, text in enumerate(actual.to_pylist()) if text not in set(classes)]
-    if unknown:
+    known = pc.is_in(actual, pa.array(classes, pa.string()))
+    if not pc.all(known).as_py():
+        row = pc.index(known, False).as_py()
         raise Fault(
             BAD_DATA,
-            f"{source.path}: row {rows + unknown[0] + 1:,}: the label {actual[unknown[0]].as_py()!r} is none of the"
+            f"{source.path}: row {rows + row + 1:,}: the label {actual[row].as_py()!r} is none of the"
             f" model's ({', '.join(classes[:12])}); leave the column out, or the row",
         )
-    return int((actual.to_numpy(zero_copy_only=False) == labels.to_numpy(zero_copy_only=False)).sum())
+    return int(pc.sum(pc.equal(actual, labels)).as_py())
 
 
 def main() -> None:
@@ -99,7 +101,7 @@ def main() -> None:
         writer = None
         for table, hits in pieces:
             if writer is None:
-                kind = pq.ParquetWriter if given.output.suffix == ".parquet" else pc.CSVWriter
+                kind = pq.ParquetWriter if given.output.suffix == ".parquet" else pa_csv.CSVWriter
                 writer = kind(file, table.schema)
             writer.write_table(table)
             rows += table.num_rows

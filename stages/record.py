@@ -106,6 +106,7 @@ class State(NamedTuple):
     datasets: list[DataSet]
     times: Times
     git: Git
+    ran: list[str]
 
 
 def record(state: State, bar: Gate, experiment: str, now: int) -> Entry:
@@ -153,7 +154,7 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> Entry:
         },
         pictures=[path for path in state.figures if path.stem in PICTURES],
         datasets=state.datasets,
-        ran=stages_that_ran(),
+        ran=state.ran,
         name=name,
         description=description,
     )
@@ -193,8 +194,7 @@ def _tags(state: State, names: dict[str, str], experiment: str) -> dict[str, str
 
 def _facts(state: State) -> list[str]:
     training = state.training
-    ran = stages_that_ran()
-    facts = [f"For it ran: {', '.join(ran)}."] if ran else []
+    facts = [f"For it ran: {', '.join(state.ran)}."] if state.ran else []
     facts += [f"Trained on {describe.escape(training['device'])} ({describe.escape(training['device_reason'])})."]
     if not state.times.of_training:
         facts.append("Start and duration are those of the recording: those of the training are not known here.")
@@ -214,10 +214,9 @@ def read_state(now: int) -> State:
     steps = read_table(STEPS, [f"replica_{training['shipped']}"]).column(0).to_numpy()
     schema = read_schema()
     figures = sorted(Path(path) for path in lock.outs if Path(path).parent == FIGURES)
-    for path in (*TABLES, *figures, *(path for path in CODE if path.parent != ENTRY.parent)):
-        lock.check(path)
-    for path in (ENTRY, *(path for path in CODE if path.parent == ENTRY.parent)):
-        read_bytes(path)  # this stage's own, and not in the lock until it is done
+    for path in (*TABLES, *figures, ENTRY, *CODE):
+        # What serves is this stage's own, and not in the lock until it is done.
+        (read_bytes if path.parent == ENTRY.parent else lock.check)(path)
     weights, metrics = lock.check(WEIGHTS), json.loads(lock.check(METRICS))
     description = json.loads(lock.check(MODEL))
     return State(
@@ -238,6 +237,7 @@ def read_state(now: int) -> State:
         ],
         times=read_times(weights, now),
         git=read_git(lock),
+        ran=stages_that_ran(),
     )
 
 

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from stages.preprocessing.columns import FALSE, TRUE
+
 # What the network can learn from; the others stay in the data set for split and evaluate.
 FEATURES = ("numeric", "categorical", "boolean", "datetime")
 CARRIED = ("identifier", "ignored")
 
-TRUE, FALSE = ("true", "yes", "y", "t", "1"), ("false", "no", "n", "f", "0")
 _TRUTHS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _DATE = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[-+]\d{2}:?\d{2})?)?"
@@ -70,7 +71,7 @@ class Profile:
                 return
         coded = texts.dictionary_encode()
         unlike = coded.dictionary
-        counts = np.bincount(_codes(coded)[_codes(coded) >= 0], minlength=len(unlike))
+        counts = _counts(coded)
         if whole is None:
             self._add_texts(unlike, counts, texts, start, decimal)
         self._count(unlike, counts)
@@ -86,7 +87,7 @@ class Profile:
             return
         coded = pa.array(values, from_pandas=True).dictionary_encode()
         texts = pa.array([repr(value) for value in coded.dictionary.to_pylist()], pa.string())
-        self._count(texts, np.bincount(_codes(coded)[_codes(coded) >= 0], minlength=len(texts)))
+        self._count(texts, _counts(coded))
         if labels is not None and self.pairs is not None:
             self._pair(pa.DictionaryArray.from_arrays(coded.indices, texts), labels)
 
@@ -192,6 +193,12 @@ def to_times(texts: pa.StringArray) -> pa.TimestampArray | None:
 def _codes(coded: pa.DictionaryArray) -> NDArray[np.int64]:
     codes: NDArray[np.int64] = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     return codes
+
+
+def _counts(coded: pa.DictionaryArray) -> NDArray[np.int64]:
+    """Rows of each value, those without one left out."""
+    counts: NDArray[np.int64] = np.bincount(_codes(coded) + 1, minlength=len(coded.dictionary) + 1)[1:]
+    return counts
 
 
 def _mask(array: pa.BooleanArray) -> NDArray[np.bool_]:

@@ -6,7 +6,6 @@ decides what a column is (see kinds.py), and no more than a block is in memory a
 
 import codecs
 import csv
-import difflib
 import gzip
 import re
 from collections import Counter
@@ -20,6 +19,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from stages.params.create import Create, Reading
+from stages.params.reader import suggest
 from stages.process.faults import BAD_DATA, Fault
 
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
@@ -37,6 +37,7 @@ class Source:
     """Where a table comes from, and how it is read.
 
     names: its columns, in their order; typed: whether they bring types (Parquet) or are all texts (CSV).
+    header: of a CSV file: the names as it has them, some of which may be empty.
     dialect: of a CSV file: delimiter, encoding, and the sign before the fraction of a number.
     """
 
@@ -44,7 +45,8 @@ class Source:
     parts: list[Path]
     names: list[str]
     typed: bool
-    dialect: tuple[str, str, str] = ("", "", "")
+    header: tuple[str, ...] = ()
+    dialect: tuple[str, str, str] = ("", "", ".")
     notes: tuple[str, ...] = ()
 
     @property
@@ -68,9 +70,7 @@ class Source:
             # The header is the file's own, but a column without a name has one here.
             read_options=pc.ReadOptions(encoding=encoding, block_size=BLOCK, use_threads=False),
             parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pc.ConvertOptions(
-                column_types={name: pa.string() for name in _header(part, delimiter, encoding)}, null_values=[]
-            ),
+            convert_options=pc.ConvertOptions(column_types=dict.fromkeys(self.header, pa.string()), null_values=[]),
         )
         for batch in reader:
             yield batch.rename_columns(self.names)
@@ -82,14 +82,14 @@ def open_source(section: Create) -> Source:
     if not path.resolve().is_relative_to(Path("data/tables").resolve()):
         raise Fault(BAD_DATA, f"{path} leads out of data/tables through a link; put the file itself there")
     if not path.exists():
-        hint = _suggest(path.name, [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else [])
+        hint = suggest(path.name, [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else [])
         raise Fault(
             BAD_DATA,
             f"{path} (create.table.path) not found{hint}; put the file there, or, where DVC has it, run: dvc pull",
         )
     source = open_table(path, section.reading, section.table.target)
     if section.table.target not in source.names:
-        hint = _only_one(source) or _suggest(section.table.target, source.names)
+        hint = _only_one(source) or suggest(section.table.target, source.names)
         shown = ", ".join(source.names[:12]) + (", ..." if len(source.names) > 12 else "")
         raise Fault(
             BAD_DATA, f"{path}: there is no column {section.table.target!r} (create.table.target); it has {shown}{hint}"
@@ -106,11 +106,6 @@ def open_table(path: Path, reading: Reading, column: str) -> Source:
         if count > 1:
             raise Fault(BAD_DATA, f"{path}: {count} columns are called {name!r}; each must have a name of its own")
     return source
-
-
-def _suggest(word: str, among: list[str]) -> str:
-    close = difflib.get_close_matches(word, among, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _only_one(source: Source) -> str:
@@ -176,18 +171,13 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
         )
     wanted = reading.delimiter
     delimiter = DELIMITERS[wanted] if wanted != "auto" else _delimiter(text, column)
-    names = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), [])
+    header = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), [])
     decimal = reading.decimal
     sign = {"point": ".", "comma": ","}.get(decimal) or _decimal(text, delimiter)
     if not _ends_with_a_line(path):
         notes.append(f"{path} does not end with a line break; is it whole?")
-    named = [name or f"column_{index}" for index, name in enumerate(names, 1)]
-    return Source(path, [path], named, False, (delimiter, encoding, sign), tuple(notes))
-
-
-def _header(part: Path, delimiter: str, encoding: str) -> list[str]:
-    text = codecs.getincrementaldecoder(encoding)().decode(_sample(part)).removeprefix("\ufeff")
-    return next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), [])
+    names = [name or f"column_{index}" for index, name in enumerate(header, 1)]
+    return Source(path, [path], names, False, tuple(header), (delimiter, encoding, sign), tuple(notes))
 
 
 def _sample(path: Path) -> bytes:

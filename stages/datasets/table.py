@@ -3,10 +3,10 @@
 Memory holds a block of it at a time, however long it is.
 """
 
-import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from stages.datasets.kinds import (
 from stages.datasets.reading import Source, open_source
 from stages.datasets.schema import Schema
 from stages.params.create import Create
-from stages.params.reader import fault
+from stages.params.reader import fault, suggest
 from stages.process.faults import BAD_DATA, Fault
 
 MOST_CLASSES = 1000
@@ -36,7 +36,6 @@ LARGEST = float(np.finfo(np.float32).max)
 ROWS_TOGETHER = 262_144  # of a row group
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
-TYPES = {"numeric": pa.float64(), "boolean": pa.bool_(), "datetime": pa.timestamp("us"), "categorical": CATEGORY}
 
 
 @dataclass
@@ -74,10 +73,8 @@ def look(section: Create) -> Found:
     given = section.columns.kinds()
     for name, kind in given.items():
         if name not in source.names or name == target:
-            close = difflib.get_close_matches(name, source.names, n=1, cutoff=0.6)
-            what = "is the target" if name == target else "is no column of the table"
-            hint = f"; did you mean {close[0]}?" if close and name != target else ""
-            raise fault(Create, f"columns.{kind}", f"must name features; {name!r} {what}{hint}")
+            what = "is the target" if name == target else f"is no column of the table{suggest(name, source.names)}"
+            raise fault(Create, f"columns.{kind}", f"must name features; {name!r} {what}")
     profiles: dict[str, Profile] = {}
     labels: dict[str, int] = {}
     rows = 0
@@ -318,9 +315,9 @@ def converted(source: Source, missing: list[str], name: str, kind: str, column: 
         values = _floats(column) if typed in ("numeric", "boolean") else None
         if values is None:
             texts = _texts(column, missing, source.typed)
-            values = to_numbers(texts, source.decimal or ".")
+            values = to_numbers(texts, source.decimal)
             if values is None:
-                raise _no(source, name, texts, rows, "a number", lambda text: to_numbers(text, source.decimal or "."))
+                raise _no(source, name, texts, rows, "a number", lambda text: to_numbers(text, source.decimal))
         wrong = np.abs(values) > LARGEST
         if wrong.any():
             row = int(wrong.argmax())
@@ -348,9 +345,10 @@ def converted(source: Source, missing: list[str], name: str, kind: str, column: 
     return texts.dictionary_encode().cast(CATEGORY) if kind == "categorical" else texts
 
 
-def _no(source: Source, name: str, texts: pa.StringArray, rows: int, what: str, parse: object) -> Fault:
+def _no(
+    source: Source, name: str, texts: pa.StringArray, rows: int, what: str, parse: Callable[[pa.StringArray], Any]
+) -> Fault:
     """The fault of the first text that is not what its column's kind says."""
-    assert callable(parse)
     row, text = next(
         (row, text)
         for row, text in enumerate(texts.to_pylist(), rows + 1)

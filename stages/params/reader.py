@@ -59,7 +59,7 @@ def check(sections: Iterable[type[Section]]) -> int:
     faults = dict(document.faults)
     for name in document.values:
         if name not in known:
-            hint = _suggest(name, list(known)) or "; delete it"
+            hint = suggest(name, list(known)) or "; delete it"
             faults[(name,)] = f"{_place((name,), document.lines)} is not a section{hint}"
     for name, section in known.items():
         if name in document.values:
@@ -249,7 +249,7 @@ def _describe(section: type[Section], key: Key, item: Any, lines: dict[Key, int]
     if item["type"] == "extra_forbidden":
         siblings = list(_model(section, key[1:-1]).model_fields)
         everywhere = {dotted.rsplit(".", 1)[-1]: dotted for dotted in _fields(section, section.section_name())}
-        hint = _suggest(str(key[-1]), siblings, _dotted(key[:-1]))
+        hint = suggest(str(key[-1]), siblings, _dotted(key[:-1]))
         if not hint and key[-1] in everywhere:
             hint = f"; did you mean {everywhere[str(key[-1])]}?"
         return key, f"{_place(key, lines)} is not a parameter{hint or '; delete the line'}"
@@ -259,7 +259,7 @@ def _describe(section: type[Section], key: Key, item: Any, lines: dict[Key, int]
     while len(key) > 1 and key not in lines:
         key = key[:-1]
     value = item["input"]
-    hint = _suggest(value, _choices(_schema(section, key))) if isinstance(value, str) else ""
+    hint = suggest(value, _choices(_schema(section, key))) if isinstance(value, str) else ""
     rule = _rule(section, key)
     if item["type"] == "finite_number":
         rule = rule.replace("a number", "a finite number")
@@ -359,7 +359,8 @@ def _place(key: Key, lines: dict[Key, int]) -> str:
     return f"{PATH}:{lines.get(known, 1)}: {_dotted(key)}"
 
 
-def _suggest(word: str, among: list[str], prefix: str = "") -> str:
+def suggest(word: str, among: list[str], prefix: str = "") -> str:
+    """ "; did you mean ...?", or nothing where none of them is close."""
     close = difflib.get_close_matches(word, among, n=1, cutoff=0.6)
     return f"; did you mean {prefix + '.' if prefix else ''}{close[0]}?" if close else ""
 

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+# Texts of truth values, in small letters.
+TRUE, FALSE = ("true", "yes", "y", "t", "1"), ("false", "no", "n", "f", "0")
+
 DAY = 86_400_000_000  # microseconds
 
 PARTS: dict[str, Callable[[pa.Array], Floats]] = {

@@ -8,9 +8,10 @@ import pandas as pd
 import pyarrow as pa
 
 from stages.preprocessing.apply import Unusable
+from stages.preprocessing.columns import FALSE, TRUE
 
-TRUTHS = {"true": True, "yes": True, "y": True, "t": True, "1": True, "1.0": True}
-TRUTHS |= {"false": False, "no": False, "n": False, "f": False, "0": False, "0.0": False}
+# A gap makes a column of 1 and 0 float.
+TRUTHS = {**dict.fromkeys((*TRUE, "1.0"), True), **dict.fromkeys((*FALSE, "0.0"), False)}
 
 
 def rows_of(frame: pd.DataFrame, features: Sequence[str], kinds: Mapping[str, str]) -> pa.Table:

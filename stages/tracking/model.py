@@ -69,13 +69,12 @@ def log_model(
 
 def lacks_files(client: "MlflowClient", model_id: str, served: Served) -> bool:
     wanted = {"MLmodel", "code", ENTRY.name, *(f"artifacts/model/{path.name}" for path in served.files)}
-    there = {each.path for folder in (None, "artifacts/model") for each in _list(client, model_id, folder)}
+    there = {
+        each.path
+        for folder in (None, "artifacts/model")
+        for each in client.list_logged_model_artifacts(model_id, folder)
+    }
     return not wanted <= there
-
-
-def _list(client: "MlflowClient", model_id: str, folder: str | None) -> list[Any]:
-    listed: list[Any] = client.list_logged_model_artifacts(model_id, folder)
-    return listed
 
 
 def write_model(folder: Path, served: Served, run_id: str, model_id: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stages.datasets.schema import Schema
-from stages.files.tables import count_rows, read_pieces, read_table
+from stages.files.tables import count_missing, count_rows, read_pieces, read_table
 from stages.preprocessing.apply import Number, Preprocessing, Unusable, parts
 from stages.process.faults import BAD_DATA, Fault
 
@@ -57,4 +57,4 @@ def read_rows(path: Path, schema: Schema, preprocessing: Preprocessing) -> Rows:
 
 
 def _lacks(path: Path, schema: Schema) -> bool:
-    return any(piece.null_count for name in schema.features for piece in read_pieces(path, name))
+    return any(count_missing(path, name) for name in schema.features)
