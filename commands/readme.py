@@ -42,6 +42,8 @@ def results(metrics: dict[str, Any]) -> str:
     for name, other in sorted(others.items(), key=lambda item: -item[1]["accuracy"]):
         low, high = other["difference_low"], other["difference_high"]
         rows.append((name, f"{other['accuracy']:.4f}", "", f"{other['difference']:+.4f} ({low:+.4f} to {high:+.4f})"))
+    balance = metrics["macro_f1"]
+    rows.append(("its macro-F1", f"{balance['value']:.4f}", f"{balance['low']:.4f} to {balance['high']:.4f}", ""))
     confidence = f"{metrics['confidence']:.0%}"
     return _table(
         [

@@ -19,6 +19,10 @@ def summary(metrics: dict[str, Any]) -> list[str]:
         f"Test accuracy        {accuracy['value']:.4f}   {metrics['confidence']:.0%} interval {accuracy['low']:.4f} to"
         f" {accuracy['high']:.4f} on {metrics['rows']:,} rows{spread}",
     ]
+    balance = metrics["macro_f1"]
+    lines.append(
+        f"Macro-F1             {balance['value']:.4f}   {balance['low']:.4f} to {balance['high']:.4f}; mean of classes"
+    )
     if metrics["bayes"] is not None:
         lines.append(
             f"Bayes limit          {metrics['bayes']['accuracy']:.4f}   no classifier can do better on average"

@@ -193,8 +193,8 @@ def main() -> None:
     write_json(METRICS, rounded(content))
     accuracy = content["accuracy"]
     print(
-        f"evaluate: accuracy {accuracy['value']:.4f} ({accuracy['low']:.4f} to {accuracy['high']:.4f}) on"
-        f" {test.num_rows:,} test rows; {content['correct']:,} correct"
+        f"evaluate: accuracy {accuracy['value']:.4f} ({accuracy['low']:.4f} to {accuracy['high']:.4f}), macro-F1"
+        f" {content['macro_f1']['value']:.4f} on {test.num_rows:,} test rows; {content['correct']:,} correct"
     )
 
 

@@ -56,6 +56,11 @@ def train(
     """Fit the network to the training rows, judged on the validation rows after each epoch."""
     if section.batch_size > len(training.x):
         raise fault(Train, "batch_size", f"must be at most the number of training rows ({len(training.x):,})")
+    if isinstance(section.class_weights, list) and len(section.class_weights) != len(description.classes):
+        classes = ", ".join(description.classes[:12])
+        raise fault(
+            Train, "class_weights", f"must hold a weight for each of the {len(description.classes)} classes ({classes})"
+        )
     return fit(training, validation, description.widths, section, device, watch)
 
 

@@ -100,7 +100,7 @@ def write_scores(root: Path, right: list[bool]) -> None:
     """What `evaluate` says when these test rows are right, and the dvc.lock of it."""
     pq.write_table(pa.table({"actual": [1] * len(right), "predicted": right}), root / "reports/predictions.parquet")
     correct = sum(right)
-    headline = {"value": correct / len(right), "low": 0.5, "high": 0.9, "mean": 0.7, "deviation": 0.05}
+    headline = {"value": correct / len(right), "low": 0.92, "high": 0.95, "mean": 0.7, "deviation": 0.05}
     scores = {"precision": 0.5, "recall": 0.75, "f1": 0.6, "rows": 2}
     difference = {"difference": 0.25, "difference_low": 0.1, "difference_high": 0.4}
     metrics = {

@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -20,16 +21,16 @@ GOOD = {
     **{name: {"value": 0.98, "low": 0.97, "high": 0.99, "mean": 0.98, "deviation": None} for name in HEADLINES},
     "bayes": None,
     "baseline": {
-        "majority": {"correct": 1635},
+        "majority": {"correct": 1635, "difference_low": 0.46},
         "logistic_regression": {"correct": 1566},
         "gradient_boosting": {"correct": 3214},
     },
 }
 
 
-def verdict(metrics, bar=0.95) -> str:
+def verdict(metrics, bar=0.95, macro_f1=0.9, margin=0.01) -> str:
     try:
-        return gate(metrics, Gate(min_accuracy=bar))
+        return gate(metrics, Gate(min_accuracy=bar, min_macro_f1=macro_f1, margin=margin))
     except Fault as fault:
         line, status = str(fault), fault.status
     assert status == GATE_FAILED
@@ -57,9 +58,21 @@ def test_the_lower_end_is_what_counts(correct, passes):
 
 def test_it_must_beat_the_majority_class():
     """96 % of one class: accuracy 0.96 passes the bar and says nothing."""
-    even = {**GOOD, "correct": 3200, "baseline": {**GOOD["baseline"], "majority": {"correct": 3200}}}
-    assert "beat" in verdict(even)
-    assert "passed" in verdict({**even, "baseline": {**GOOD["baseline"], "majority": {"correct": 3199}}})
+
+    def over(majority: int, low: float) -> dict[str, Any]:
+        baseline = {**GOOD["baseline"], "majority": {"correct": majority, "difference_low": low}}
+        return {**GOOD, "correct": 3200, "baseline": baseline}
+
+    assert "beat" in verdict(over(3200, 0.0), margin=0.0)
+    assert "passed" in verdict(over(3199, 0.0), margin=0.0)
+    assert "beat" in verdict(over(3150, 0.0099))
+    assert "beat" in verdict(over(3150, -0.001))
+    assert "passed" in verdict(over(3150, 0.01))
+
+
+def test_the_rare_classes_count_by_the_lower_end_of_macro_f1():
+    assert "passed" in verdict(GOOD, macro_f1=0.97)
+    assert "gate.min_macro_f1 0.9701" in verdict(GOOD, macro_f1=0.9701)
 
 
 @pytest.mark.parametrize("key", ["rows", "correct", "confidence", "baseline", *HEADLINES])
@@ -82,7 +95,10 @@ def test_what_is_missing_closes_it(key):
         {"accuracy": {"value": float("nan")}},
         {"roc_auc": {**GOOD["roc_auc"], "value": None}},
         {"training": None},
-        {"baseline": {"majority": {"correct": 1635}}},
+        {"baseline": {"majority": {"correct": 1635, "difference_low": 0.46}}},
+        {"baseline": {**GOOD["baseline"], "majority": {"correct": 1635}}},
+        {"baseline": {**GOOD["baseline"], "majority": {"correct": 1635, "difference_low": None}}},
+        {"macro_f1": {**GOOD["macro_f1"], "low": float("nan")}},
         {"accuracy": {"value": float("inf")}},
         {"baseline": {"majority": {}}},
         {"baseline": {"majority": {"correct": None}}},

@@ -165,6 +165,15 @@ def test_p14_a_batch_larger_than_the_data_names_the_number_of_rows(data):
     assert json.loads(train.TRAINING.read_text())["steps_per_epoch"] == 1
 
 
+def test_class_weights_must_be_as_many_as_the_classes(data):
+    write_params(**TINY | {"class_weights": [1.0, 2.0, 3.0]})
+    with pytest.raises(Fault) as caught:
+        train.main()
+    assert caught.value.status == BAD_PARAMS
+    assert "train.class_weights must hold a weight for each of the 2 classes (" in str(caught.value)
+    assert str(caught.value).endswith("got [1.0, 2.0, 3.0]")
+
+
 @pytest.mark.parametrize("value", [math.inf, 1e39])
 def test_a_value_no_float32_can_hold_is_named(data, value):
     table = read_table(train.TRAIN).to_pandas()

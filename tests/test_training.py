@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Generator, nn
 from torch.nn import functional as F
 
@@ -12,7 +14,7 @@ from stages.network.initializers import initialize
 from stages.network.network import Network, to_torch_layout
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.training.backpropagation import backward, forward
-from stages.training.losses import LOSSES, targets
+from stages.training.losses import LOSSES, class_weights, shares, targets
 from stages.training.optimizers import OPTIMIZERS
 from stages.training.rows import Rows
 from stages.training.schedules import SCHEDULES, learning_rates
@@ -194,6 +196,53 @@ def test_the_gradient_of_a_loss_is_autograds(name, outputs, smoothing):
     loss, gradient = LOSSES[name](logits, target, smoothing)
     torch.testing.assert_close(gradient, torch.autograd.grad(loss.sum(), logits)[0])
     assert torch.equal(target, kept)  # computed in place, but not in the rows
+
+
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_class_weights_are_those_of_torch(outputs):
+    logits = torch.randn(3, 8, outputs, generator=Generator().manual_seed(0))
+    classes = torch.randint(0, max(2, outputs), (3, 8), generator=Generator().manual_seed(1))
+    weights = class_weights([0.5, 2.0, 1.0, 3.0][: max(2, outputs)], torch.ones(max(2, outputs)))
+    loss, _ = LOSSES["cross_entropy"](logits, targets(classes, outputs), 0.0, shares(weights, classes))
+    both = torch.cat([torch.zeros(3, 8, 1), logits], 2) if outputs == 1 else logits
+    for replica in range(3):
+        torch.testing.assert_close(loss[replica], F.cross_entropy(both[replica], classes[replica], weights))
+
+
+@pytest.mark.parametrize("outputs", [1, 4])
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_gradient_of_a_weighted_loss_is_autograds(name, outputs):
+    logits = torch.randn(3, 8, outputs, generator=Generator().manual_seed(0), requires_grad=True)
+    target = targets(torch.randint(0, max(2, outputs), (3, 8), generator=Generator().manual_seed(1)), outputs)
+    share = shares(torch.tensor([0.5, 2.0, 1.0, 3.0]), target)
+    loss, gradient = LOSSES[name](logits, target, 0.1, share)
+    torch.testing.assert_close(gradient, torch.autograd.grad(loss.sum(), logits)[0])
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    y = np.repeat([0, 1, 2], [90, 9, 1])
+    ours = class_weights("balanced", torch.bincount(torch.tensor(y)))
+    assert ours is not None
+    np.testing.assert_allclose(ours, compute_class_weight("balanced", classes=np.arange(3), y=y), rtol=1e-6)
+    assert class_weights("none", torch.tensor([1, 2])) is None
+
+
+def test_balanced_weights_find_a_rare_class():
+    """96 % of one class, overlapping: without weights nearly all rows are called by it."""
+    random = np.random.default_rng(0)
+    y = (random.random(2000) < 0.04).astype(np.int64)
+    x = random.normal(size=(2000, 1)) + 1.5 * y[:, None]
+    table = Rows(torch.tensor(x, dtype=torch.float32), torch.tensor(y))
+    recall = {}
+    for weights in ("none", "balanced", [1.0, 24.0]):
+        result = trained(table, table, class_weights=weights, epochs=5, replicas=1, hidden=[4])
+        network = Network(1, [1, 4, 1], "relu")
+        network.load_state_dict(result.state)
+        found = (network(table.x[None])[0, :, 0] > 0).numpy()
+        recall[str(weights)] = found[y == 1].mean()
+    assert recall["none"] < 0.3
+    assert recall["balanced"] > 0.6
+    assert abs(recall["balanced"] - recall["[1.0, 24.0]"]) < 0.1
 
 
 def test_a_loss_far_off_stays_finite():

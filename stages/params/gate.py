@@ -6,6 +6,10 @@ from pydantic import Field
 
 from stages.params.section import Section
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 class Gate(Section):
-    min_accuracy: Annotated[float, Field(ge=0, le=1)]
+    min_accuracy: Share
+    min_macro_f1: Share
+    margin: Share

@@ -8,6 +8,7 @@ from stages.params.section import Section, broken
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
+ClassWeight = Annotated[float, Field(gt=0, le=1e6)]
 Decay = Annotated[float, Field(ge=0, le=1e6)]
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
 Scaling = Literal["none", "standard", "robust", "quantile"]
@@ -80,6 +81,7 @@ class Train(Section):
     init_scale: Annotated[float, Field(gt=0, le=1000)]
     loss: Literal["cross_entropy", "mean_squared_error"]
     label_smoothing: Fraction
+    class_weights: Literal["none", "balanced"] | Annotated[list[ClassWeight], Field(max_length=1000)]
     optimizer: Optimizer
     schedule: Schedule
     gradient_clip: Annotated[float, Field(gt=0)] | None

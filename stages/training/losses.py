@@ -1,19 +1,19 @@
 """Losses on logits, registered by name: each replica's mean over its batch, and the gradient of that mean.
 
-A loss takes logits [replicas, rows, outputs] and targets (see `targets`) and returns ([replicas], gradient of the shape
-of the logits). Each replica's gradient is that of its own mean loss and nothing of the others': what autograd gives
+A loss takes logits [replicas, rows, outputs], targets (see `targets`), label smoothing, and each row's share of the
+mean [replicas, rows], or None where all count alike. It returns ([replicas], gradient of the shape of the logits). Each
+replica's gradient is that of its own mean loss and nothing of the others': what autograd gives
 for the sum over replicas. The gradients are written out, since for networks this small autograd's own overhead is most
 of a step; tests hold them against autograd.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# logits [replicas, rows, outputs], targets [replicas, rows], smoothing
-Loss = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
+Loss = Callable[[Tensor, Tensor, float, Tensor | None], tuple[Tensor, Tensor]]
 
 
 def targets(classes: Tensor, outputs: int) -> Tensor:
@@ -21,40 +21,69 @@ def targets(classes: Tensor, outputs: int) -> Tensor:
     return classes.float() if outputs == 1 else classes.long()
 
 
-def cross_entropy(logits: Tensor, target: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+def class_weights(given: str | Sequence[float], rows: Tensor) -> Tensor | None:
+    """What a row of each class counts, float32 [classes], from the training rows of each [classes]; None: all alike.
+
+    balanced: rows / (classes * rows of the class), as in scikit-learn (King and Zeng 2001).
+    """
+    if given == "none":
+        return None
+    if given == "balanced":
+        return (rows.sum() / (len(rows) * rows)).float()
+    return torch.tensor(given, dtype=torch.float32)
+
+
+def shares(weights: Tensor | None, classes: Tensor) -> Tensor | None:
+    """Each row's share of the mean, so that the last axis sums to 1: a weighted mean as torch's losses have it."""
+    if weights is None:
+        return None
+    counts = weights[classes.long()]
+    return counts / counts.sum(-1, keepdim=True)
+
+
+def cross_entropy(
+    logits: Tensor, target: Tensor, smoothing: float, share: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Binary cross-entropy for one logit, else cross-entropy over softmax; with label smoothing (Szegedy et al. 2016).
 
     Its gradient at the logits is the error itself: probability minus target, over the rows of the batch.
     """
-    rows = logits.shape[1]
     if logits.shape[2] == 1:
         z = logits.squeeze(2)
         wanted = target * (1 - smoothing) + smoothing / 2 if smoothing else target
         losses = F.binary_cross_entropy_with_logits(z, wanted, reduction="none")
-        return losses.mean(1), torch.sigmoid(z).sub_(wanted).div_(rows).unsqueeze(2)
+        return _mean(losses, torch.sigmoid(z).sub_(wanted).unsqueeze(2), share)
     logs = torch.log_softmax(logits, 2)
     wanted = _one_hot(target, logits, smoothing)
-    return -(wanted * logs).sum(2).mean(1), (logs.exp() - wanted).div_(rows)
+    return _mean(-(wanted * logs).sum(2), logs.exp().sub_(wanted), share)
 
 
-def mean_squared_error(logits: Tensor, target: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+def mean_squared_error(
+    logits: Tensor, target: Tensor, smoothing: float, share: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Squared distance of the probabilities to the (smoothed) one-hot class, summed over classes (Brier 1950).
 
     Its gradient carries the derivative of sigmoid or softmax, which vanishes where a prediction is surely wrong: what
     one wants to see next to cross-entropy.
     """
-    rows = logits.shape[1]
     if logits.shape[2] == 1:
         p = torch.sigmoid(logits.squeeze(2))
         error = p - (target * (1 - smoothing) + smoothing / 2)
-        return 2 * error.square().mean(1), (4 / rows * error * p * (1 - p)).unsqueeze(2)
+        return _mean(2 * error.square(), (4 * error * p * (1 - p)).unsqueeze(2), share)
     p = torch.softmax(logits, 2)
     error = p - _one_hot(target, logits, smoothing)
     inner = (error * p).sum(2, keepdim=True)
-    return error.square().sum(2).mean(1), 2 / rows * p * (error - inner)
+    return _mean(error.square().sum(2), 2 * p * (error - inner), share)
 
 
 LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "mean_squared_error": mean_squared_error}
+
+
+def _mean(losses: Tensor, gradient: Tensor, share: Tensor | None) -> tuple[Tensor, Tensor]:
+    """From each row's loss [replicas, rows] and its gradient [replicas, rows, outputs] to those of the mean."""
+    if share is None:
+        return losses.mean(1), gradient.div_(losses.shape[1])
+    return (losses * share).sum(1), gradient.mul_(share.unsqueeze(2))
 
 
 def _one_hot(target: Tensor, logits: Tensor, smoothing: float) -> Tensor:

@@ -17,7 +17,7 @@ from stages.network.network import Network
 from stages.params.train import Train
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.training.backpropagation import Dropout, backward, forward
-from stages.training.losses import LOSSES, targets
+from stages.training.losses import LOSSES, class_weights, shares, targets
 from stages.training.optimizers import OPTIMIZERS
 from stages.training.rows import Rows
 from stages.training.schedules import learning_rates
@@ -95,6 +95,11 @@ class Training:
         self.x, self.y, self.outputs = train.x.to(device), train.y.to(device), outputs
         self.validation_x, self.validation_y = validation.x.to(device), targets(validation.y, outputs).to(device)
         self.loss = LOSSES[section.loss]
+        classes = max(2, outputs)
+        weights = class_weights(section.class_weights, torch.bincount(train.y.long(), minlength=classes))
+        self.weights = None if weights is None else weights.to(device)
+        every = torch.ones(classes, device=device) if self.weights is None else self.weights
+        self.validation_shares = shares(every, self.validation_y)
         self.optimize = OPTIMIZERS[section.optimizer.name](self.parameters, section.optimizer)
         self.steps = math.ceil(len(train.x) / section.batch_size)
         self.rate = learning_rates(section, self.steps)
@@ -150,7 +155,7 @@ class Training:
         norms = []
         for step, (x, y) in enumerate(self._batches(epoch)):
             passed = forward(network, x, dropout)
-            loss, gradient = self.loss(passed.logits, y, section.label_smoothing)
+            loss, gradient = self.loss(passed.logits, y, section.label_smoothing, shares(self.weights, y))
             losses[step] = loss
             if (step + 1) % self.check_interval == 0 or step == self.steps - 1:
                 self._check_finite(losses, epoch, step)
@@ -234,21 +239,23 @@ class Training:
     @torch.no_grad()
     def _validate(self) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Loss and accuracy [replicas] on all validation rows; unit health [replicas] of each hidden layer."""
+        assert self.validation_shares is not None
         replicas, rows = self.section.replicas, len(self.validation_x)
         loss, correct = torch.zeros(replicas, device=self.device), torch.zeros(replicas, device=self.device)
         health: list[Tensor] = []
         for start in range(0, rows, ROWS_AT_ONCE):
             x = self.validation_x[start : start + ROWS_AT_ONCE].expand(replicas, -1, -1)
             y = self.validation_y[start : start + ROWS_AT_ONCE].expand(replicas, -1)
+            share = self.validation_shares[start : start + ROWS_AT_ONCE].expand(replicas, -1)
             passed = forward(self.network, x)
             logits = passed.logits
-            loss += self.loss(logits, y, self.section.label_smoothing)[0] * x.shape[1]
+            loss += self.loss(logits, y, self.section.label_smoothing, share)[0]
             predicted = (logits[..., 0] >= 0) if logits.shape[2] == 1 else logits.argmax(2)
             correct += (predicted == y).sum(1)
             if start == 0 and self.section.activation in UNIT_HEALTH:
-                _, share = UNIT_HEALTH[self.section.activation]
-                health = [share(outputs) for outputs in passed.inputs[1:]]
-        return loss / rows, correct / rows, health
+                _, measure = UNIT_HEALTH[self.section.activation]
+                health = [measure(outputs) for outputs in passed.inputs[1:]]
+        return loss, correct / rows, health
 
     def _close_epoch(self, fit: Fit, epoch: int, losses: Tensor, norms: Tensor) -> None:
         """History, best weights and early stopping of each replica that still trains."""
