@@ -30,7 +30,7 @@ from stages.files.atomic import write_json
 from stages.files.tables import read_table, write_table
 from stages.params.baseline import Baseline
 from stages.params.reader import read
-from stages.preprocessing.frame import expanded
+from stages.preprocessing.frame import Spellings, expanded, spellings
 from stages.process.run import run
 
 TRAIN = Path("data/train.parquet")
@@ -95,8 +95,8 @@ def baseline(train: Rows, validation: Rows, test: Rows, schema: Schema, section:
     return {**results, "gradient_boosting": _result(boosting, codes.transform(test.x), len(schema.classes))}
 
 
-def rows(table: pa.Table, schema: Schema) -> Rows:
-    return Rows(expanded(table, schema), table.column(schema.target).to_numpy())
+def rows(table: pa.Table, schema: Schema, known: Spellings) -> Rows:
+    return Rows(expanded(table, schema, known), table.column(schema.target).to_numpy())
 
 
 def _result(model: Any, x: pd.DataFrame, classes: int) -> Result:
@@ -120,7 +120,8 @@ def report(result: Result, actual: NDArray[np.int64]) -> dict[str, float | int]:
 def main() -> None:
     section = read(Baseline)
     schema = read_schema()
-    train, validation, test = (rows(read_table(path), schema) for path in (TRAIN, VALIDATION, TEST))
+    known = spellings(read_table(TRAIN), schema)
+    train, validation, test = (rows(read_table(path), schema, known) for path in (TRAIN, VALIDATION, TEST))
     results = baseline(train, validation, test, schema, section)
     actual = test.y
     content = {name: report(result, actual) for name, result in results.items()}

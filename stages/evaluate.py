@@ -175,7 +175,7 @@ def main() -> None:
     write_curves(verdict, schema, section)
     train = read_table(TRAIN, [*schema.features, schema.target])
     drawn = train.slice(0, MOST_DRAWN)
-    points, shown = space(model.description, drawn), space(model.description, test)
+    points, shown = space(model, drawn), space(model, test)
     surface = plane(points, model.description)
     write_boundary(model, surface, shown, section)
     write_predictions(verdict, surface.coordinates(shown))

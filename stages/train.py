@@ -61,7 +61,7 @@ def train(
         raise fault(
             Train, "class_weights", f"must hold a weight for each of the {len(description.classes)} classes ({classes})"
         )
-    return fit(training, validation, description.widths, section, device, watch)
+    return fit(training, validation, description.widths, section, device, watch, description.embeddings)
 
 
 def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> Description:
@@ -72,6 +72,7 @@ def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> De
         classes=schema.classes,
         hidden=list(section.hidden),
         activation=section.activation,
+        embedding_width=section.embedding_width if preprocessing.tables else 0,
         preprocessing=preprocessing,
     )
 
@@ -84,7 +85,7 @@ def main() -> None:
         section = section.for_table()
     device, reason = choose(section)
     make_deterministic(device, section.tf32)
-    preprocessing = fit_preprocessing(TRAIN, schema, section.scaling, section.rare_below, section.most_categories)
+    preprocessing = fit_preprocessing(TRAIN, schema, section.scaling, section.rare_below, section.embed_above)
     description = describe(schema, section, preprocessing)
     training = read_rows(TRAIN, schema, preprocessing)
     validation = read_rows(VALIDATION, schema, preprocessing)

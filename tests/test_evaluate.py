@@ -154,7 +154,7 @@ def test_the_plane_goes_there_and_back(features):
     rows = np.random.default_rng(0).normal(size=(100, features)) * 10 + 3
     names = [f"x{index}" for index in range(features)]
     numbers = [Number(name) for name in names]
-    surface = plane(rows, Description(names, {}, "y", ["a", "b"], [], "relu", Preprocessing(numbers)))
+    surface = plane(rows, Description(names, {}, "y", ["a", "b"], [], "relu", 0, Preprocessing(numbers)))
     assert surface.projected == (features > 2)
     there = surface.coordinates(rows)
     assert there.shape == (100, 2)

@@ -37,7 +37,7 @@ CENTER, SPREAD = [1.0, -2.0, 0.0], [2.0, 0.5, 1.0]
 
 def description_of(classes, hidden, activation, center=(0.0,) * 3, spread=(1.0,) * 3):
     numbers = [Number(*each[:1], center=each[1], spread=each[2]) for each in zip("abc", center, spread, strict=True)]
-    return Description(list("abc"), {}, "kind", classes, hidden, activation, Preprocessing(numbers))
+    return Description(list("abc"), {}, "kind", classes, hidden, activation, 0, Preprocessing(numbers))
 
 
 DESCRIPTION = description_of(["no", "yes"], [5, 4], "tanh", CENTER, SPREAD)

@@ -4,6 +4,7 @@ import importlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from sklearn import datasets
@@ -33,3 +34,28 @@ def test_the_network_does_not_lose_to_a_line(project, name, ending):
     assert metrics["accuracy"]["value"] >= metrics["baseline"]["logistic_regression"]["accuracy"] - 0.01
     # And not by luck: the mean of the replicas does not, either.
     assert metrics["accuracy"]["mean"] >= metrics["baseline"]["logistic_regression"]["accuracy"] - 0.01
+
+
+def test_a_column_with_many_categories_is_learned(project):
+    """200 towns, each with a class that most of its rows have: what only a vector for each, or an input, can tell."""
+    random = np.random.default_rng(0)
+    favour = random.integers(0, 2, 200)
+    town = random.integers(0, 200, 6000)
+    label = np.where(random.random(6000) < 0.9, favour[town], 1 - favour[town])
+    table = pd.DataFrame({"town": [f"town {each}" for each in town], "noise": random.normal(size=6000), "y": label})
+    table.loc[:50, "town"] = None
+    Path("data/tables").mkdir(parents=True)
+    table.to_csv("data/tables/towns.csv", index=False)
+    turn(
+        project,
+        {
+            **{"create.dataset": "table", "create.table.path": "data/tables/towns.csv", "create.table.target": "y"},
+            **{"baseline.boosting_iterations": 5, "train.replicas": 2, "train.epochs": 30},
+        },
+    )
+    for stage in ("validate", "create", "split", "baseline", "train", "evaluate"):
+        importlib.import_module(f"stages.{stage}").main()
+    description = json.loads(Path("models/model.json").read_text())
+    assert [each["embedded"] for each in description["preprocessing"]["categories"]] == [True]
+    metrics = json.loads(Path("reports/metrics.json").read_text())
+    assert metrics["accuracy"]["mean"] > 0.85  # 0.9 at best; a guess is right on half

@@ -162,6 +162,72 @@ def test_backpropagation_is_autograd(activation, masked):
         torch.testing.assert_close(passed.logits, network(x))
 
 
+def with_codes(count: int, seed: int = 0) -> torch.Tensor:
+    """Two numbers and two codes, of 5 and of 3."""
+    random = Generator().manual_seed(seed)
+    codes = [torch.randint(0, size, (count, 1), generator=random).float() for size in (5, 3)]
+    return torch.cat([torch.randn(count, 2, generator=random), *codes], 1)
+
+
+def test_backpropagation_through_embeddings_is_autograd():
+    network = Network(2, [2 + 4 + 4, 7, 1], "tanh", [(5, 4), (3, 4)])
+    initialize(network, "default", 1.0, "tanh", [Generator().manual_seed(index) for index in range(2)])
+    x, upstream = with_codes(20).expand(2, -1, -1), torch.randn(2, 20, 1, generator=Generator().manual_seed(9))
+    passed = forward(network, x)
+    expected = torch.autograd.grad(passed.logits, list(network.parameters()), upstream)
+    with torch.no_grad():
+        ours = backward(network, passed, upstream)
+    assert [gradient.shape for gradient in ours] == [parameter.shape for parameter in network.parameters()]
+    for mine, theirs in zip(ours, expected, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_embeddings_learn_what_torchs_do_and_each_replica_alone(optimizer):
+    """Against torch.nn.Embedding in a plain loop with autograd, from the same start and in the same order."""
+    x, y = with_codes(150), (with_codes(150)[:, 2] % 2).long()
+    small = {"hidden": [6], "epochs": 3, "batch_size": 32, "optimizer_name": optimizer, "optimizer_learning_rate": 0.05}
+    sizes = [(5, 4), (3, 4)]
+    table = Rows(x, y)
+
+    def trained_on(replicas: int):
+        section = train_section(**small, replicas=replicas)
+        return section, fit(table, table, [10, 6, 1], section, CPU, embeddings=sizes)
+
+    section, three = trained_on(3)
+    alone = trained_on(1)[1]
+    assert {len(row) for row in three.history} == {len(three.header)}
+    for name, tensor in alone.state.items():
+        torch.testing.assert_close(three.state[name][:1], tensor, rtol=1e-4, atol=1e-6)
+    start = Network(3, [10, 6, 1], section.activation, sizes)
+    sources = [generator(section.seed, replica, 0) for replica in range(3)]
+    initialize(start, section.init, section.init_scale, section.activation, sources)
+    state = to_torch_layout(start.state_dict())
+    for replica in range(3):
+        tables = [
+            nn.Embedding.from_pretrained(state[f"embeddings.{i}.weight"][replica].clone(), freeze=False) for i in (0, 1)
+        ]
+        layers = [nn.Linear(10, 6), nn.Linear(6, 1)]
+        for index, layer in enumerate(layers):
+            layer.weight.data = state[f"layers.{index}.weight"][replica].clone()
+            layer.bias.data = state[f"layers.{index}.bias"][replica].clone()
+        parameters = [*(p for layer in layers for p in layer.parameters()), *(each.weight for each in tables)]
+        optimize = TORCH_OPTIMIZERS[optimizer](parameters, section.optimizer)
+        for epoch in range(1, 4):
+            order = torch.randperm(150, generator=generator(section.seed, replica, epoch))
+            for batch in order.split(32):
+                vectors = [each(x[batch, 2 + i].long()) for i, each in enumerate(tables)]
+                hidden = torch.relu(layers[0](torch.cat([x[batch, :2], *vectors], 1)))
+                optimize.zero_grad()
+                F.binary_cross_entropy_with_logits(layers[1](hidden).squeeze(1), y[batch].float()).backward()
+                optimize.step()
+        assert three.best_epoch[replica] == 3
+        for i in (0, 1):
+            torch.testing.assert_close(
+                three.state[f"embeddings.{i}.weight"][replica], tables[i].weight, rtol=1e-3, atol=1e-5
+            )
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("outputs", [1, 4])
 def test_cross_entropy_is_that_of_torch(outputs, smoothing):

@@ -103,3 +103,7 @@ def initialize(network: Network, method: str, scale: float, activation: str, gen
             INITIALIZERS[method](weight, bias, gain, scale, generator)
             layer.weight[replica] = weight.T
             layer.bias[replica, 0] = bias
+    for table in network.embeddings:
+        for replica, generator in enumerate(generators):
+            # A vector is as long as a standardized number is large; that of what no row has stays zero.
+            init.normal_(table.weight[replica, :-1], std=1 / math.sqrt(table.weight.shape[2]), generator=generator)

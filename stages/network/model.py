@@ -5,6 +5,7 @@ safetensors, laid out as torch.nn.Linear has them, so that any safetensors reade
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -36,11 +37,18 @@ class Description:
     classes: list[str]
     hidden: list[int]
     activation: str
+    embedding_width: int
     preprocessing: Preprocessing
 
     @property
+    def embeddings(self) -> list[tuple[int, int]]:
+        """(codes, width) of each embedded category."""
+        return [(codes, self.embedding_width) for codes in self.preprocessing.tables]
+
+    @property
     def widths(self) -> list[int]:
-        return [self.preprocessing.width, *self.hidden, 1 if len(self.classes) == 2 else len(self.classes)]
+        inputs = self.preprocessing.width + sum(width - 1 for _, width in self.embeddings)
+        return [inputs, *self.hidden, 1 if len(self.classes) == 2 else len(self.classes)]
 
     def kind(self, feature: str) -> str:
         return self.kinds.get(feature, "numeric")
@@ -53,7 +61,7 @@ class Model:
         """state: weights as in the files, [replicas, out, in] and [replicas, out]."""
         self.description = description
         replicas = next(iter(state.values())).shape[0]
-        self.network = Network(replicas, description.widths, description.activation)
+        self.network = Network(replicas, description.widths, description.activation, description.embeddings)
         self.network.load_state_dict(from_torch_layout(state))
         self.network.requires_grad_(False)
 
@@ -69,17 +77,27 @@ class Model:
         return np.concatenate(pieces, 1)
 
     def of_inputs(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        """As `probabilities`, from what the network sees [rows, inputs]."""
-        pieces = []
+        """As `probabilities`, from what the network sees [rows, columns]."""
+        return np.concatenate([self._chances(self.network(x)) for x in self._pieces(inputs)], 1)
+
+    def embedded(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network sees as the first replica's first layer gets it: codes replaced by their vectors."""
+        return np.concatenate([self.network.embed(x)[0].numpy() for x in self._pieces(inputs)])
+
+    def of_embedded(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """As `of_inputs`, from what `embedded` gives."""
+        return np.concatenate([self._chances(self.network.classify(x)) for x in self._pieces(inputs)], 1)
+
+    def _pieces(self, inputs: NDArray[np.float32]) -> Iterator[Tensor]:
         for start in range(0, max(len(inputs), 1), ROWS_AT_ONCE):
-            x = torch.from_numpy(inputs[start : start + ROWS_AT_ONCE])
-            logits = self.network(x.expand(self.network.replicas, -1, -1)).double()
-            if logits.shape[2] == 1:
-                second = torch.sigmoid(logits)
-                pieces.append(torch.cat([1 - second, second], 2))
-            else:
-                pieces.append(torch.softmax(logits, 2))
-        return torch.cat(pieces, 1).numpy()
+            yield torch.from_numpy(inputs[start : start + ROWS_AT_ONCE]).expand(self.network.replicas, -1, -1)
+
+    def _chances(self, logits: Tensor) -> NDArray[np.float64]:
+        logits = logits.double()
+        if logits.shape[2] == 1:
+            second = torch.sigmoid(logits)
+            return torch.cat([1 - second, second], 2).numpy()
+        return torch.softmax(logits, 2).numpy()
 
 
 def decide(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
@@ -116,12 +134,16 @@ def load(folder: Path, name: str = "model") -> Model:
     content = read_json(folder / "model.json")
     path = folder / f"{name}.safetensors"
     weights = read_bytes(path)
-    if hashlib.sha256(weights).hexdigest() != content.pop("sha256")[path.name]:
+    if hashlib.sha256(weights).hexdigest() != content.pop("sha256", {}).get(path.name):
         raise Fault(BAD_DATA, f"{path} is not the file that {folder / 'model.json'} describes (SHA-256); {RESTORE}")
     state = load_tensors(weights)
     if name == "model":
         state = {key: tensor.unsqueeze(0) for key, tensor in state.items()}
     if not all(torch.isfinite(tensor).all() for tensor in state.values()):
         raise Fault(BAD_DATA, f"{path} holds a weight that is not finite; {RESTORE}")
-    content["preprocessing"] = Preprocessing.of(content["preprocessing"])
-    return Model(Description(**content), state)
+    try:
+        content["preprocessing"] = Preprocessing.of(content["preprocessing"])
+        return Model(Description(**content), state)
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise Fault(BAD_DATA, f"{folder / 'model.json'} is not what this code writes ({reason}); {RESTORE}") from None

@@ -63,7 +63,8 @@ class Train(Section):
     tf32: bool
     scaling: Scaling
     rare_below: Annotated[int, Field(ge=1, le=1_000_000)]
-    most_categories: Annotated[int, Field(ge=2, le=1000)]
+    embed_above: Annotated[int, Field(ge=1, le=1_000_000)]
+    embedding_width: Annotated[int, Field(ge=1, le=1024)]
     hidden: Hidden
     activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "identity"]
     dropout: Fraction

@@ -45,21 +45,31 @@ class Category:
 
     missing: "own" input, "other" where they were too few for one, or "none" where training rows lacked none: then, as
     for unknown ones where no training row was "other", all inputs are 0.
+    embedded: one input in place of all these: which of them is 1 (from 0), or `codes` where none is. The network looks
+    up what it has learned of it.
     """
 
     column: str
     values: list[str]
     missing: str
     other: bool
+    embedded: bool = False
+
+    @property
+    def codes(self) -> int:
+        return len(self.values) + (self.missing == "own") + self.other
 
     @property
     def width(self) -> int:
-        return len(self.values) + (self.missing == "own") + self.other
+        return 1 if self.embedded else self.codes
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The network's inputs: numbers, indicators of the missing ones, categories; truth values are the last numbers."""
+    """The network's inputs: numbers, indicators of the missing ones, categories; truth values are the last numbers.
+
+    Embedded categories are the last of all.
+    """
 
     numbers: list[Number]
     categories: list[Category] = field(default_factory=list)
@@ -69,6 +79,11 @@ class Preprocessing:
         """How many inputs the network has."""
         indicators = sum(number.indicator for number in self.numbers)
         return len(self.numbers) + indicators + sum(category.width for category in self.categories)
+
+    @property
+    def tables(self) -> list[int]:
+        """Rows of each embedded category's table: one a code, and the last one for what no training row has."""
+        return [category.codes + 1 for category in self.categories if category.embedded]
 
     @staticmethod
     def of(content: Mapping[str, Any]) -> "Preprocessing":
@@ -119,6 +134,8 @@ def _number(number: Number, column: pa.Array) -> Floats:
 
 def _category(category: Category, column: pa.Array) -> Floats:
     places = _places(category, column)
+    if category.embedded:
+        return np.where(places < 0, category.codes, places).astype(np.float64)[:, None]
     encoded = np.zeros((len(places), category.width))
     known = np.flatnonzero(places >= 0)
     encoded[known, places[known]] = 1
@@ -157,7 +174,7 @@ def ranks(values: Floats, quantiles: Sequence[float]) -> Floats:
 
 
 def _places(category: Category, column: pa.Array) -> NDArray[np.int64]:
-    """Which of a category's inputs is 1, or -1 for none, [rows]."""
+    """Which of a category's codes each row has, or -1 for none, [rows]."""
     own = len(category.values)
     other = own + (category.missing == "own") if category.other else -1
     absent = {"own": own, "other": other, "none": other}[category.missing]

@@ -1,5 +1,6 @@
 """Fitting the preprocessing on training rows, with scikit-learn's ColumnTransformer and its parts."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,14 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, QuantileTr
 
 from stages.datasets.schema import Schema
 from stages.preprocessing.apply import Category, Number, Preprocessing
-from stages.preprocessing.columns import label, sources
-from stages.preprocessing.frame import expanded
+from stages.preprocessing.columns import Floats, label, sources
+from stages.preprocessing.frame import Spellings, expanded, spellings
 
 # Evenly spaced quantiles that scaling: quantile keeps of a column, at most; 1,000 would say little more.
 QUANTILES = 200
 
 
-def column_transformer(
-    frame: pd.DataFrame, schema: Schema, scaling: str, rare_below: int, most_categories: int
-) -> ColumnTransformer:
+def column_transformer(frame: pd.DataFrame, schema: Schema, scaling: str, rare_below: int) -> ColumnTransformer:
     """Unfitted: numbers (filled and scaled), indicators of the missing ones, truth values, categories."""
     scaler = {
         "none": lambda: FunctionTransformer(),
@@ -35,13 +34,7 @@ def column_transformer(
     categories = [name for name in schema.features if schema.kind(name) == "categorical"]
     amounts = [name for name in frame if name not in categories and schema.kind(name) != "boolean"]
     truths = [name for name in frame if schema.kind(name) == "boolean"]
-    one_hot = OneHotEncoder(
-        handle_unknown="infrequent_if_exist",
-        min_frequency=rare_below,
-        max_categories=most_categories,
-        sparse_output=False,
-        dtype=np.float32,
-    )
+    one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=rare_below, dtype=np.float32)
     return ColumnTransformer(
         [
             ("numbers", make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), scaler), amounts),
@@ -49,20 +42,31 @@ def column_transformer(
             ("missing", MissingIndicator(features="missing-only"), amounts + truths),
             ("categories", one_hot, categories),
         ],
+        sparse_threshold=0,
     )
 
 
-def fit(table: pa.Table, schema: Schema, scaling: str, rare_below: int, most_categories: int) -> Preprocessing:
+def fit(table: pa.Table, schema: Schema, scaling: str, rare_below: int, embed_above: int) -> Preprocessing:
     """The preprocessing of these rows, which must be training rows only."""
-    frame = expanded(table, schema)
-    fitted = column_transformer(frame, schema, scaling, rare_below, most_categories).fit(frame)
-    return described(fitted, schema)
+    known = spellings(table, schema)
+    frame = expanded(table, schema, known)
+    transformers = column_transformer(frame, schema, scaling, rare_below).transformers
+    # One by one: ColumnTransformer.fit also transforms, and holds what comes of all the rows.
+    for _, part, columns in transformers:
+        if columns:
+            part.fit(frame[columns])
+    return described(transformers, schema, known, embed_above)
 
 
-def described(fitted: ColumnTransformer, schema: Schema) -> Preprocessing:
-    """What a fitted `column_transformer` has learned, as plain data."""
-    chosen = {name: columns for name, _, columns in fitted.transformers_}
-    parts = fitted.named_transformers_
+def described(
+    fitted: list[tuple[str, Any, list[str]]], schema: Schema, known: Spellings, embed_above: int
+) -> Preprocessing:
+    """What the fitted parts of a `column_transformer` have learned, as plain data.
+
+    fitted: as in its `transformers_`; categories with more than `embed_above` codes are to be embedded.
+    """
+    chosen = {name: columns for name, _, columns in fitted}
+    parts = {name: part for name, part, _ in fitted}
     found: dict[str, dict[str, Any]] = {}
     if chosen["numbers"]:
         imputer, scaler = parts["numbers"][0], parts["numbers"][1]
@@ -74,8 +78,12 @@ def described(fitted: ColumnTransformer, schema: Schema) -> Preprocessing:
     lacking = {both[index] for index in parts["missing"].features_} if both else set()
     origin = {label(*each): each for each in sources((name, schema.kind(name)) for name in schema.features)}
     inputs = [Number(*origin[name], indicator=name in lacking, **scaling) for name, scaling in found.items()]
-    categories = [_category(name, parts["categories"], index) for index, name in enumerate(chosen["categories"])]
-    return Preprocessing(inputs, categories)
+    one_hot = parts["categories"]
+    categories = [
+        _category(name, known[name], one_hot.categories_[index], one_hot.infrequent_categories_[index], embed_above)
+        for index, name in enumerate(chosen["categories"])
+    ]
+    return Preprocessing(inputs, sorted(categories, key=lambda category: category.embedded))
 
 
 def _scaling(scaler: Any, index: int) -> dict[str, Any]:
@@ -89,15 +97,15 @@ def _scaling(scaler: Any, index: int) -> dict[str, Any]:
     return {"quantiles": quantiles.quantiles_[:, index].tolist(), **_scaling(standard, index)}
 
 
-def _category(name: str, encoder: OneHotEncoder, index: int) -> Category:
-    rare = encoder.infrequent_categories_[index]
-    rare = set() if rare is None else set(rare.tolist())
-    known = encoder.categories_[index].tolist()
-    lacks = None in known
-    missing = "none" if not lacks else "other" if None in rare else "own"
-    return Category(
+def _category(name: str, known: list[str], places: Floats, rare: Floats | None, embed_above: int) -> Category:
+    """places, rare: of the `known` spellings, those that training rows have and those that too few of them have."""
+    infrequent = set() if rare is None else {None if np.isnan(place) else known[int(place)] for place in rare}
+    values = [known[int(place)] for place in places if not np.isnan(place)]
+    lacks = bool(np.isnan(places).any())
+    category = Category(
         column=name,
-        values=[value for value in known if value is not None and value not in rare],
-        missing=missing,
-        other=bool(rare),
+        values=[value for value in values if value not in infrequent],
+        missing="none" if not lacks else "other" if None in infrequent else "own",
+        other=bool(infrequent),
     )
+    return replace(category, embedded=category.codes > embed_above)

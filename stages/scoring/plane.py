@@ -1,6 +1,6 @@
 """The plane of a decision-boundary picture: two numbers as they are, else the first two principal components.
 
-Those are of what the network sees: of numbers as they are scaled, and of an input for each category.
+Those are of what the network sees: of numbers as they are scaled, and of an input or a vector for each category.
 """
 
 from typing import Any, NamedTuple
@@ -44,10 +44,11 @@ def is_flat(description: Description) -> bool:
     return len(description.features) <= 2 and not description.kinds
 
 
-def space(description: Description, rows: pa.Table) -> Floats:
+def space(model: Model, rows: pa.Table) -> Floats:
     """Raw rows as points: one or two raw numbers, missing ones filled, or else what the network sees [rows, inputs]."""
+    description = model.description
     if not is_flat(description):
-        return encode(description.preprocessing, rows).astype(np.float64)
+        return model.embedded(encode(description.preprocessing, rows)).astype(np.float64)
     columns = []
     for number in description.preprocessing.numbers:
         column = rows.column(number.column)
@@ -62,7 +63,7 @@ def probabilities(model: Model, points: Floats) -> Floats:
         rows = pa.table({name: np.ascontiguousarray(column) for name, column in columns})
         chances: Floats = model.probabilities(rows)[0]
     else:
-        chances = model.of_inputs(points.astype(np.float32))[0]
+        chances = model.of_embedded(points.astype(np.float32))[0]
     return chances
 
 

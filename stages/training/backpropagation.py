@@ -17,16 +17,22 @@ Dropout = Callable[[Tensor], Tensor]
 
 
 class Pass(NamedTuple):
-    """A forward pass, all [replicas, rows, units]: each layer's input, each hidden layer's sum and mask, the logits."""
+    """A forward pass, all [replicas, rows, units]: each layer's input, each hidden layer's sum and mask, the logits.
+
+    codes: [replicas, rows, embeddings] int64, see Network.
+    """
 
     inputs: list[Tensor]
     sums: list[Tensor]
     masks: list[Tensor]
     logits: Tensor
+    codes: Tensor
 
 
 def forward(network: Network, x: Tensor, dropout: Dropout | None = None) -> Pass:
     """As `network(x)`, keeping what `backward` needs."""
+    codes = network.codes(x)
+    x = network.embed(x)
     inputs, sums, masks = [x], [], []
     *hidden, last = network.layers
     for layer in hidden:
@@ -37,7 +43,7 @@ def forward(network: Network, x: Tensor, dropout: Dropout | None = None) -> Pass
             x = x * masks[-1]
         sums.append(z)
         inputs.append(x)
-    return Pass(inputs, sums, masks, last(x))
+    return Pass(inputs, sums, masks, last(x), codes)
 
 
 def backward(network: Network, passed: Pass, gradient: Tensor) -> list[Tensor]:
@@ -47,6 +53,7 @@ def backward(network: Network, passed: Pass, gradient: Tensor) -> list[Tensor]:
         x = passed.inputs[index]
         gradients[:0] = torch.bmm(x.mT, gradient), gradient.sum(1, keepdim=True)
         if index == 0:
+            gradients += _of_embeddings(network, passed.codes, gradient)
             break
         gradient = torch.bmm(gradient, network.layers[index].weight.mT)
         if passed.masks:
@@ -55,4 +62,19 @@ def backward(network: Network, passed: Pass, gradient: Tensor) -> list[Tensor]:
             gradient = gradient * passed.masks[index - 1]
             x = network.activation.forward(passed.sums[index - 1])
         gradient = network.activation.gradient(gradient, passed.sums[index - 1], x)
+    return gradients
+
+
+def _of_embeddings(network: Network, codes: Tensor, gradient: Tensor) -> list[Tensor]:
+    """Of each table, from the gradient at the first layer's sums [replicas, rows, units]."""
+    gradients = []
+    start = network.layers[0].weight.shape[1] - sum(table.weight.shape[2] for table in network.embeddings)
+    for index, table in enumerate(network.embeddings):
+        width = table.weight.shape[2]
+        vectors = torch.bmm(gradient, network.layers[0].weight[:, start : start + width].mT)
+        total = torch.zeros_like(table.weight)
+        # Rows with the same code add up.
+        total.flatten(0, 1).index_add_(0, table.places(codes[..., index]).flatten(), vectors.flatten(0, 1))
+        gradients.append(total)
+        start += width
     return gradients

@@ -21,14 +21,14 @@ class Rows(NamedTuple):
     y: Tensor
 
 
-def fit_preprocessing(path: Path, schema: Schema, scaling: str, rare_below: int, most_categories: int) -> Preprocessing:
+def fit_preprocessing(path: Path, schema: Schema, scaling: str, rare_below: int, embed_above: int) -> Preprocessing:
     """Of the training rows only, so that nothing of the others leaks into the model."""
     if scaling == "none" and not schema.kinds and not _lacks(path, schema):
         return Preprocessing([Number(name) for name in schema.features])
     # Not above: where there is nothing to fit, as in the classic circles, scikit-learn's second can be saved.
     from stages.preprocessing.fit import fit
 
-    return fit(read_table(path, schema.features), schema, scaling, rare_below, most_categories)
+    return fit(read_table(path, schema.features), schema, scaling, rare_below, embed_above)
 
 
 def read_rows(path: Path, schema: Schema, preprocessing: Preprocessing) -> Rows:

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,10 +74,16 @@ def generator(
 
 
 def fit(
-    train: Rows, validation: Rows, widths: list[int], section: Train, device: torch.device, watch: Watch | None = None
+    train: Rows,
+    validation: Rows,
+    widths: list[int],
+    section: Train,
+    device: torch.device,
+    watch: Watch | None = None,
+    embeddings: Sequence[tuple[int, int]] = (),
 ) -> Fit:
     """Train `section.replicas` networks; raises Fault (status 4) in the step in which a loss is no longer finite."""
-    network = Network(section.replicas, widths, section.activation)
+    network = Network(section.replicas, widths, section.activation, embeddings)
     generators = [generator(section.seed, replica, INITIAL) for replica in range(section.replicas)]
     initialize(network, section.init, section.init_scale, section.activation, generators)
     network.to(device)
@@ -233,7 +239,7 @@ class Training:
 
     def _layer_norms(self, gradients: list[Tensor]) -> Tensor:
         """Euclidean norm of weight and bias gradient together, [layers, replicas]."""
-        squares = [gradient.square().sum((1, 2)) for gradient in gradients]
+        squares = [gradient.square().sum((1, 2)) for gradient in gradients[: 2 * len(self.network.layers)]]
         return torch.stack([weight + bias for weight, bias in zip(squares[::2], squares[1::2], strict=True)]).sqrt()
 
     @torch.no_grad()
