@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from stages import create, split
 from stages.datasets.schema import read_schema
-from stages.leaks.columns import alone, identifies
+from stages.leaks.columns import alone, constant, identifies
 from stages.leaks.report import FINDINGS, REPORT, plain
 from stages.leaks.rows import twins
 from stages.leaks.sides import apart, area, distances
@@ -115,6 +115,14 @@ def test_d17_no_feature_varies_in_the_training_rows():
     assert "\n" not in str(caught.value)
     assert not split.TRAIN.exists()
     assert not REPORT.exists()
+
+
+def test_a_column_that_varies_late_is_no_constant():
+    assert told(frame(9000, late=np.arange(9000) > 8000)) == []
+    column = pa.chunked_array([np.r_[np.zeros(5000), 1.0]])
+    assert constant(column, np.arange(5000))
+    assert not constant(column, np.arange(5001))
+    assert constant(pa.chunked_array([pa.nulls(30, pa.float64())]), np.arange(30))
 
 
 def test_missing_and_not_missing_is_no_constant():

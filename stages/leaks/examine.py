@@ -64,8 +64,8 @@ def _twins(units: Hashes, target: Rows, schema: Schema, found: list[Finding]) ->
     if twin.hopeless:
         raise Fault(
             BAD_DATA,
-            f"{DATASET}: the features ({_named(schema.features)}) tell nothing about {_named([schema.target])}: rows that"
-            " agree in them have the classes as all rows have, so that always naming the largest one"
+            f"{DATASET}: the features ({_named(schema.features)}) tell nothing about {_named([schema.target])}: rows"
+            " that agree in them have the classes as all rows have, so that always naming the largest one"
             f" ({max(schema.counts):,} of {count:,} rows) cannot be beaten; bring columns that tell more, or correct"
             " create.table.target",
         )
