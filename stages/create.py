@@ -44,8 +44,8 @@ def main() -> None:
     section = read(Create)
     if section.dataset == "table":
         found = look(section)
-        for warning in found.warnings:
-            print(f"create: warning: {warning}", file=sys.stderr)
+        for finding in found.findings:
+            print(f"create: warning: {finding.line}", file=sys.stderr)
         # Not all of it is in memory at any time.
         name, schema, pieces = section.table.path, found.schema, convert(found)
     else:

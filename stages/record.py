@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_text
 from stages.files.tables import read_bytes, read_table
+from stages.files.text import escape, one_line
 from stages.params.gate import Gate
 from stages.params.reader import PATH as PARAMS
 from stages.params.reader import read
@@ -64,6 +65,8 @@ BASELINE = Path("reports/baseline.json")
 REPORT = Path("reports/classification_report.txt")
 CLASSES = Path("reports/classes.csv")
 CONFUSION_MATRIX = Path("reports/confusion_matrix.csv")
+DATA = Path("reports/data.md")
+FINDINGS = Path("reports/data.json")
 CALIBRATION = Path("reports/calibration.csv")
 PRECISION_RECALL = Path("reports/precision_recall.csv")
 REPLICAS = Path("reports/replicas.csv")
@@ -77,6 +80,8 @@ TABLES = (
     REPORT,
     CLASSES,
     CONFUSION_MATRIX,
+    DATA,
+    FINDINGS,
     CALIBRATION,
     PRECISION_RECALL,
     REPLICAS,
@@ -85,18 +90,21 @@ TABLES = (
 FIGURES = Path("reports/figures")
 MARKER = Path(".retrace/recorded")
 EXAMPLES = 5
+LONGEST_TAG = 500
 
 
 class State(NamedTuple):
     """The pipeline's state, from its files.
 
-    hits: which test rows are right; history: rows of HISTORY; steps: losses of the shipped replica.
+    findings: of FINDINGS; hits: which test rows are right; history: rows of HISTORY; steps: losses of the shipped
+    replica.
     """
 
     lock: Lock
     schema: Schema
     training: dict[str, Any]
     metrics: dict[str, Any]
+    findings: list[dict[str, str]]
     hits: np.ndarray[Any, np.dtype[np.bool_]]
     served: Served
     header: list[str]
@@ -183,6 +191,7 @@ def _tags(state: State, names: dict[str, str], experiment: str) -> dict[str, str
         "mlflow.source.name": "dvc repro",
         "mlflow.source.type": "LOCAL",
         **{f"retrace.class.{key}": name for name, key in names.items() if key != name},
+        **_finding_tags(state.findings),
     }
     if state.git.commit:
         tags["mlflow.source.git.commit"] = state.git.commit
@@ -192,10 +201,22 @@ def _tags(state: State, names: dict[str, str], experiment: str) -> dict[str, str
     return tags
 
 
+def _finding_tags(findings: list[dict[str, str]]) -> dict[str, str]:
+    """How many, and of each kind what was found, cut where it is long: the run's tables/data.md has the whole."""
+    texts: dict[str, list[str]] = {}
+    for finding in findings:
+        texts.setdefault(safe_key(finding["kind"]), []).append(finding["text"])
+    kinds = {f"data.finding.{kind}": one_line("; ".join(each), LONGEST_TAG) for kind, each in texts.items()}
+    return {"data.findings": str(len(findings)), **kinds}
+
+
 def _facts(state: State) -> list[str]:
     training = state.training
     facts = [f"For it ran: {', '.join(state.ran)}."] if state.ran else []
-    facts += [f"Trained on {describe.escape(training['device'])} ({describe.escape(training['device_reason'])})."]
+    facts += [f"Trained on {escape(training['device'])} ({escape(training['device_reason'])})."]
+    if state.findings:
+        count = "One thing" if len(state.findings) == 1 else f"{len(state.findings):,} things"
+        facts.append(f"{count} to know about the data, in tables/data.md.")
     if not state.times.of_training:
         facts.append("Start and duration are those of the recording: those of the training are not known here.")
     if len(state.steps) > MOST_POINTS:
@@ -224,6 +245,7 @@ def read_state(now: int) -> State:
         schema=schema,
         training=training,
         metrics=metrics,
+        findings=json.loads(lock.check(FINDINGS))["findings"],
         hits=hits(lock.check(PREDICTIONS)),
         served=Served(description, (MODEL, WEIGHTS), _first_rows(TEST, description["features"]), metrics["threshold"]),
         header=rows[0],

@@ -2,23 +2,26 @@
 
 Reads   data/dataset.parquet, data/schema.json
 Writes  data/train.parquet, data/validation.parquet, data/test.parquet
+        reports/data.md, what is suspicious about the data and its sides; reports/data.json, the same for programs
 
 The test rows depend on `test_size`, `method`, `column` and `seed` only: validation rows are taken out of the others.
 Rows with the same features are twins: they stand on one side, since a model that has seen one has seen the other. (But
 for `time`, where a later twin is a later row.)
 """
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.datasets.schema import Schema, read_schema
-from stages.datasets.units import row_hashes, shuffled_hash, together, values
+from stages.datasets.units import Sides, row_hashes, shuffled_hash, together, values
 from stages.files.tables import read_table, write_pieces
+from stages.leaks.examine import examine
+from stages.leaks.report import FINDINGS, write_report
 from stages.params.reader import fault, read
 from stages.params.split import Split
 from stages.process.faults import BAD_DATA, Fault
@@ -32,24 +35,16 @@ TEST = Path("data/test.parquet")
 # A side is written in pieces of so many rows, so that the table is in memory once and not twice.
 ROWS_AT_ONCE = 1 << 20
 
-
-class Sides(NamedTuple):
-    """Row numbers of each side, int64: shuffled, but by time in the order of time."""
-
-    train: NDArray[np.int64]
-    validation: NDArray[np.int64]
-    test: NDArray[np.int64]
+MOST_WARNINGS = 20  # that are printed; the report has the others
 
 
 def split(table: pa.Table, schema: Schema, section: Split) -> Sides:
-    """Divide the rows.
+    """Divide the rows: row numbers of each side, shuffled, but by time in the order of time.
 
     Raises Fault when a side would be empty or a class would be missing from one.
     """
     target = table.column(schema.target).to_numpy()
-    method = section.method
-    if method == "auto":
-        method = "stratified" if schema.own else "random"
+    method = method_of(section, schema)
     if method == "time":
         sides = _by_time(_column(table, schema, section), section)
     elif method == "hash":
@@ -71,6 +66,13 @@ def split(table: pa.Table, schema: Schema, section: Split) -> Sides:
                 f" none of them is a {name} row; {fix}",
             )
     return sides
+
+
+def method_of(section: Split, schema: Schema) -> str:
+    """What `auto` means for this data set; any other method is what it is."""
+    if section.method != "auto":
+        return section.method
+    return "stratified" if schema.own else "random"
 
 
 def _by_chance(table: pa.Table, schema: Schema, section: Split, target: NDArray[np.int64], method: str) -> Sides:
@@ -199,12 +201,20 @@ def main() -> None:
     table = read_table(DATASET).unify_dictionaries()
     sides = split(table, schema, section)
     target = table.column(schema.target).to_numpy()
+    method = method_of(section, schema)
+    told = examine(table, schema, sides, method, section.column)
     counts = []
     for path, rows in zip((TRAIN, VALIDATION, TEST), sides, strict=True):
         write_pieces(path, _pieces(table, rows))
         per_class = np.bincount(target[rows], minlength=len(schema.classes))
         listed = ", ".join(f"{name} {count:,}" for name, count in zip(schema.classes, per_class, strict=True))
         counts.append(f"{path.stem} {len(rows):,} ({listed})")
+    write_report(schema, sides, target, method, told)
+    for finding in told.found[:MOST_WARNINGS]:
+        print(f"split: warning: {finding.line}", file=sys.stderr)
+    if len(told.found) > MOST_WARNINGS:
+        more = len(told.found) - MOST_WARNINGS
+        print(f"split: warning: {more:,} more are in {FINDINGS}", file=sys.stderr)
     print("split: " + "; ".join(counts))
 
 

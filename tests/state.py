@@ -30,6 +30,12 @@ EPOCHS, STEPS_PER_EPOCH = 6, 4
 REPLICAS, SHIPPED, STOPPED_AT = 3, 2, 4
 TABLES = ("loss", "classes", "calibration", "precision_recall", "replicas", "roc")
 ODD_CLASS = "a/b<c>|`x`"
+# As reports/data.json has them: two of a kind, and one that is long and holds what a tag must not break on.
+FOUND = [
+    {"kind": "constant", "column": "x 1", "text": "column x 1 is the same in every row", "param": "create.dataset"},
+    {"kind": "constant", "column": "größe", "text": "column größe is the same in every row", "param": "create.dataset"},
+    {"kind": "identifier", "column": "n\n", "text": "column n\n rises " + "x" * 9000, "param": "create.columns"},
+]
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d494844520000000200000002080000000057dd52f800000"
     "00e49444154789c633cc1c0c4c0000003fa00cc800a94450000000049454e44ae426082"
@@ -53,7 +59,7 @@ def make_state(root: Path) -> None:
     features = [{"name": name, "kind": "numeric"} for name in ("x 1", "größe")]
     target = {"name": "class", "kind": "categorical"}
     schema = {"dataset": "my *table*", "features": features, "target": target, "classes": classes, "density": None}
-    schema |= {"carried": [], "own": False}
+    schema |= {"carried": [], "own": False, "findings": []}
     write_json(root / "data/schema.json", schema)
     for side, rows in (("train", 6), ("validation", 2), ("test", 4)):
         table = pa.table({"x 1": [0.5 * row for row in range(rows)], "größe": [1.5] * rows, "class": [0] * rows})
@@ -88,6 +94,8 @@ def make_state(root: Path) -> None:
     for name in TABLES:
         (root / f"reports/{name}.csv").write_text("a,b\n1,2\n")
     (root / "reports/classification_report.txt").write_text("plain 0.5\n")
+    (root / "reports/data.md").write_text("# The data\n")
+    write_json(root / "reports/data.json", {"findings": FOUND})
     (root / "reports/figures/confusion_matrix.png").write_bytes(PNG)
     (root / "reports/figures/loss.png").write_bytes(PNG)
     clock = {"started": "2026-01-02T03:04:05+00:00", "seconds": 30.0, "machine": "cpu"}
@@ -131,6 +139,7 @@ def write_lock(root: Path, learning_rate: float = 0.1, code: str = "1" * 32) -> 
         "plot": ["reports/figures/confusion_matrix.png", "reports/figures/loss.png"],
     }
     outs["train"].append("reports/steps.parquet")
+    outs["split"] += ["reports/data.json", "reports/data.md"]
     outs["evaluate"] += [f"reports/{name}.csv" for name in TABLES] + ["reports/predictions.parquet"]
     sections = {**VALUES, "train": train}
     stages = {

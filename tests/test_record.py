@@ -25,6 +25,7 @@ from scipy.stats import binomtest
 
 from commands import ui
 from stages import record
+from stages.files.text import escape
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
 from stages.process.ran import PATH as RAN
 from stages.scoring.comparisons import mcnemar
@@ -128,6 +129,7 @@ def test_a_run_holds_everything_about_its_state(here, capsys, request):
         *("params.yaml", "dvc.lock", "tables/predictions.parquet"),
         *("figures/confusion_matrix.png", "figures/loss.png", "tables/classification_report.txt"),
         *("tables/history.csv", "tables/confusion_matrix.csv", "tables/metrics.json", "tables/baseline.json"),
+        *("tables/data.json", "tables/data.md"),
         *("environment/packages.txt", "environment/machine.json", *(f"tables/{name}.csv" for name in TABLES)),
     }
     assert re.search(r"^torch==\S+$", (folder / "environment/packages.txt").read_text(), re.MULTILINE)
@@ -162,12 +164,18 @@ def test_a_run_holds_everything_about_its_state(here, capsys, request):
     assert found["retrace.device"] == "cpu (auto: no CUDA here)"
     assert found["retrace.times"] == "of the training"
     assert found["retrace.class.a_b_c___x_"] == ODD_CLASS
+    assert found["data.findings"] == "3"
+    both = "column x 1 is the same in every row; column größe is the same in every row"
+    assert found["data.finding.constant"] == both
+    assert found["data.finding.identifier"].startswith("column n  rises xxx")
+    assert len(found["data.finding.identifier"]) == 500
     text = found["mlflow.note.content"]
     assert "**Test accuracy 0.7500** (95 % interval 0.5000 to 0.9000): 3 of 4 test rows" in text
     assert "my \\*table\\*" in text
     assert "mean of its 3 replicas&emsp; | 0.7000, standard deviation 0.0500" in text
     assert "| majority&emsp; | 0.5000&emsp; | 0.2500 (95 % interval 0.1000 to 0.4000)&emsp; |" in text
     assert "Bayes limit" in text
+    assert "3 things to know about the data, in tables/data.md." in text
     assert "The first run of this experiment." in text
     assert f"](get-artifact?path=figures%2Fconfusion_matrix.png&run_uuid={run_id})" in text
     ((status, begin, end),) = rows(here, "SELECT status, start_time, end_time FROM runs WHERE run_uuid = ?", run_id)
@@ -842,7 +850,7 @@ def test_a_name_is_short_but_not_ambiguous():
 
 
 def test_names_cannot_write_markdown():
-    text = describe.escape("x](http://evil) <script>|`a`\n# big **b** $y$ ~z~ &lt;")
+    text = escape("x](http://evil) <script>|`a`\n# big **b** $y$ ~z~ &lt;")
     assert "\n" not in text
     assert "<" not in text
     assert not re.search(r"(?<!\\)[\[\]()|`*#$~]", text)

@@ -132,12 +132,17 @@ class Profile:
         self.pairs |= {("" if code < width else texts[code // width - 1], names[code % width - 1]) for code in seen}
 
 
+def names_rows(column: str) -> bool:
+    """Whether a column is called like one that only names the row."""
+    return bool(_ID.search(column))
+
+
 def kind_of(profile: Profile) -> str:
     """The kind of a column, or "mixed" for numbers with other texts among them."""
     if not profile.present:
         return "ignored"
     if profile.typed == "numeric" or (profile.typed is None and profile.numbers == profile.present):
-        named = bool(_ID.search(profile.name)) and profile.whole and profile.rising
+        named = names_rows(profile.name) and profile.whole and profile.rising
         counts = profile.rows >= FEWEST_ROWS and profile.whole and profile.counting
         return "identifier" if counts or named else "numeric"
     if profile.typed in FEATURES:

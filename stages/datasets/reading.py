@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
+from stages.datasets.schema import Finding
 from stages.params.create import Create, Reading
 from stages.params.reader import suggest
 from stages.process.faults import BAD_DATA, Fault
@@ -47,7 +48,7 @@ class Source:
     typed: bool
     header: tuple[str, ...] = ()
     dialect: tuple[str, str, str] = ("", "", ".")
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
     @property
     def decimal(self) -> str:
@@ -152,11 +153,12 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
     sample = _sample(path)
     if not sample.strip():
         raise Fault(BAD_DATA, f"{path} is empty; it must hold a header and rows")
-    encoding, notes = reading.encoding, []
+    encoding, notes = reading.encoding, list[Finding]()
     if encoding == "auto":
         encoding = _encoding(sample)
         if encoding not in ("utf-8", "utf-16"):
-            notes.append(f"{path} is read as {encoding}, since it is not UTF-8; create.reading.encoding settles it")
+            text = f"{path} is read as {encoding}, since it is not UTF-8"
+            notes.append(Finding("file", "", text, "create.reading.encoding"))
     try:
         # The sample may end in the middle of a letter.
         text = codecs.getincrementaldecoder(encoding)().decode(sample).removeprefix("\ufeff")
@@ -175,7 +177,8 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
     decimal = reading.decimal
     sign = {"point": ".", "comma": ","}.get(decimal) or _decimal(text, delimiter)
     if not _ends_with_a_line(path):
-        notes.append(f"{path} does not end with a line break; is it whole?")
+        text = f"{path} does not end with a line break; is it whole?"
+        notes.append(Finding("file", "", text, "create.table.path"))
     names = [name or f"column_{index}" for index, name in enumerate(header, 1)]
     return Source(path, [path], names, False, tuple(header), (delimiter, encoding, sign), tuple(notes))
 

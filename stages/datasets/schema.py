@@ -6,9 +6,34 @@ from typing import Any
 
 from stages.files.atomic import write_json
 from stages.files.tables import RESTORE, read_json
+from stages.files.text import one_line
 from stages.process.faults import BAD_DATA, Fault
 
 PATH = Path("data/schema.json")
+
+LONGEST_LINE = 500
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the data that a person should know before trusting a result.
+
+    kind:   in a word, the same for all of its kind.
+    column: that it is about, or "" where it is about rows or the file.
+    text:   what was found, with its number.
+    param:  the key of params.yaml that settles it.
+    """
+
+    kind: str
+    column: str
+    text: str
+    param: str
+
+    @property
+    def line(self) -> str:
+        """On one line, whatever the column is called."""
+        text = one_line(self.text, LONGEST_LINE)
+        return f"{text}{'' if text.endswith('?') else ';'} {self.param} settles it"
 
 
 @dataclass(frozen=True)
@@ -24,6 +49,7 @@ class Schema:
     target:   name of the column that holds the class as an index into `classes` (int64 in the tables).
     classes:  one name a class.
     counts:   rows of each class.
+    findings: what `create` found that a person should know; nothing in a made data set.
     density:  where the generator's density is known, its name and numbers (see datasets/densities.py); else None.
     """
 
@@ -36,6 +62,7 @@ class Schema:
     kinds: dict[str, str] = field(default_factory=dict)
     carried: list[str] = field(default_factory=list)
     own: bool = False
+    findings: list[Finding] = field(default_factory=list)
 
     def kind(self, feature: str) -> str:
         return self.kinds.get(feature, "numeric")
@@ -65,6 +92,7 @@ def read_schema() -> Schema:
             kinds={each["name"]: each["kind"] for each in content["features"] if each["kind"] != "numeric"},
             carried=content["carried"],
             own=content["own"],
+            findings=[Finding(**each) for each in content["findings"]],
         )
     except (KeyError, TypeError) as error:
         raise Fault(BAD_DATA, f"{PATH} lacks {error}; {RESTORE}") from None

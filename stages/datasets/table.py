@@ -24,7 +24,7 @@ from stages.datasets.kinds import (
     to_truths,
 )
 from stages.datasets.reading import Source, open_source
-from stages.datasets.schema import Schema
+from stages.datasets.schema import Finding, Schema
 from stages.params.create import Create
 from stages.params.reader import fault, suggest
 from stages.process.faults import BAD_DATA, Fault
@@ -49,7 +49,7 @@ class Found:
     kinds: dict[str, str]
     classes: list[str]
     counts: list[int]
-    warnings: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def schema(self) -> Schema:
@@ -64,6 +64,7 @@ class Found:
             kinds={name: self.kinds[name] for name in features if self.kinds[name] != "numeric"},
             carried=[name for name in self.source.names if self.kinds.get(name) in CARRIED],
             own=True,
+            findings=self.findings,
         )
 
 
@@ -236,7 +237,7 @@ def _floats(column: pa.Array) -> NDArray[np.float64]:
 
 
 def _judge(found: Found, given: dict[str, str]) -> None:
-    """Faults that make a result worthless, and warnings."""
+    """Faults that make a result worthless, and what else a person should know."""
     path, target = found.source.path, found.target
     for name, kind in found.kinds.items():
         profile = found.profiles[name]
@@ -277,19 +278,26 @@ def _judge(found: Found, given: dict[str, str]) -> None:
                 " class and back; list it in create.columns.ignored",
             )
         if name in constant:
-            found.warnings.append(f"column {name} is the same in every row; create.columns.ignored settles it")
-        if found.kinds[name] == "numeric" and profile.whole and max(-profile.low, profile.high) > FLOAT32_WHOLE:
-            found.warnings.append(
-                f"column {name} holds whole numbers over 2^24, which the network tells apart only roughly;"
-                " train.scaling: standard helps, and create.columns.categorical where they only name something"
+            found.findings.append(
+                Finding("constant", name, f"column {name} is the same in every row", "create.columns.ignored")
             )
+        if found.kinds[name] == "numeric" and profile.whole and max(-profile.low, profile.high) > FLOAT32_WHOLE:
+            text = (
+                f"column {name} holds whole numbers over 2^24, which the network tells apart only roughly:"
+                " train.scaling: standard helps, and where they only name something"
+            )
+            found.findings.append(Finding("large_numbers", name, text, "create.columns.categorical"))
+        if kind_of(profile) == "identifier":
+            # Only a person can have made it one.
+            text = f"column {name} names the row or nearly so, but create.columns makes it a feature"
+            found.findings.append(Finding("identifier", name, text, f"create.columns.{found.kinds[name]}"))
     for name, kind in found.kinds.items():
         if name not in given and kind == "identifier":
-            found.warnings.append(
-                f"column {name} names the row or nearly so, and is no feature; create.columns settles it otherwise"
-            )
+            text = f"column {name} names the row or nearly so, and is no feature"
+            found.findings.append(Finding("left_out", name, text, "create.columns"))
         if name not in given and kind == "ignored":
-            found.warnings.append(f"column {name} is empty and is no feature")
+            text = f"column {name} is empty and is no feature"
+            found.findings.append(Finding("left_out", name, text, "create.columns.ignored"))
 
 
 def _constant(profile: Profile) -> bool:

@@ -1,4 +1,6 @@
-"""Which rows belong together: twins by a hash of their content, groups by a column, and both at once."""
+"""Which rows belong together: twins by a hash of their content, groups by a column, both at once; sides of a split."""
+
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -6,6 +8,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
+
+
+class Sides(NamedTuple):
+    """Row numbers of each side, int64."""
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
 
 # Odd constants of MurmurHash3's 64-bit finalizer (Appleby 2011), which spreads every bit over all others.
 _FIRST, _SECOND = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)

@@ -3,12 +3,12 @@
 Names of classes, data sets and experiments come from people and tables: they are escaped, and cut where they are long.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from stages.files.text import escape, one_line
 from stages.tracking.lock import Changes
 from stages.tracking.registry import Registered
 
@@ -41,9 +41,9 @@ def run_name(
     elif changes and changes.code:
         names = [path.rsplit("/", 1)[-1] for path in changes.code]
         parts = [f"{names[0]} changed" if len(names) == 1 else f"{len(names)} code files changed"]
-    shown = ", ".join(_cut(part, 40) for part in parts[:3]) or _cut(dataset, 40)
+    shown = ", ".join(one_line(part, 40) for part in parts[:3]) or one_line(dataset, 40)
     more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
-    prefix = f"{_cut(dvc_experiment, 60)}: " if dvc_experiment else ""
+    prefix = f"{one_line(dvc_experiment, 60)}: " if dvc_experiment else ""
     return f"{prefix}{shown}{more}, accuracy {_number(metrics['accuracy']['value'])}"
 
 
@@ -51,7 +51,7 @@ def live_name(params: Mapping[str, str], committed: Mapping[str, str]) -> str:
     """Of a training that is under way: `training: learning_rate=0.01`, what differs from the committed state."""
     short = short_names([*committed, *params])
     changed = [key for key, value in params.items() if committed and committed.get(key) != value]
-    shown = ", ".join(_cut(f"{short[key]}={params[key]}", 40) for key in changed[:3])
+    shown = ", ".join(one_line(f"{short[key]}={params[key]}", 40) for key in changed[:3])
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
     return f"training: {shown}{more}" if changed else "training"
 
@@ -164,13 +164,6 @@ def _row(*cells: str) -> str:
     return "".join(f"| {cell}&emsp; " for cell in cells) + "|"
 
 
-def escape(text: str) -> str:
-    """Any text as plain words in Markdown, on one line."""
-    line = "".join(letter if letter.isprintable() else " " for letter in text[:300])
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", " ".join(line.split()))
-
-
 def _cell(value: str | None) -> str:
     return "not there" if value is None else escape(value)
 
@@ -181,8 +174,3 @@ def _interval(scores: Mapping[str, Any], low: str, high: str) -> str:
 
 def _number(value: Any) -> str:
     return "unknown" if value is None else f"{value:.4f}"
-
-
-def _cut(text: str, length: int) -> str:
-    line = "".join(letter if letter.isprintable() else " " for letter in text)
-    return line if len(line) <= length else f"{line[: length - 3]}..."

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from stages.files.live import HISTORY, Training, lives, read_training
+from stages.files.text import escape
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.tracking import describe
 from stages.tracking.circumstances import committed_lock, last_finished, milliseconds
@@ -251,7 +252,7 @@ def close(client: "MlflowClient", run: "Run") -> None:
 def dismiss(client: "MlflowClient", experiment: str, started: str, recorded: Outcome) -> None:
     """Delete the mirror of a training whose state had a run already: one run for each state."""
     if run := find_live(client, experiment, started):
-        name = f"[{describe.escape(recorded.name)}](#/experiments/{experiment}/runs/{recorded.run_id})"
+        name = f"[{escape(recorded.name)}](#/experiments/{experiment}/runs/{recorded.run_id})"
         client.set_tag(run.info.run_id, "mlflow.note.content", f"The result of this training is that of {name}.")
         client.set_terminated(run.info.run_id, "FINISHED")
         client.delete_run(run.info.run_id)
