@@ -1,9 +1,13 @@
 """Seconds and memory over a table of 20 numbers and 10 categories, 5 % of their values missing."""
 
+import contextlib
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,16 +15,148 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
+import torch
 from ruamel.yaml import YAML
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.measure import interleaved
+from stages.datasets.schema import read_schema
+from stages.files.tables import read_table
+from stages.network.initializers import initialize
+from stages.network.model import ROWS_AT_ONCE, load
+from stages.network.network import Network
+from stages.params.reader import read
+from stages.params.train import Train
+from stages.preprocessing.apply import encode
+from stages.training.device import make_deterministic
+from stages.training.rows import fit_preprocessing, read_rows
+from stages.training.trainer import INITIAL, Training, generator
+
+ROUNDS = 3
 ROWS, MANY_ROWS = 1_000_000, 10_000_000
 NUMBERS, CATEGORIES, MISSING = 20, 10, 0.05
 PIECE = 500_000
 
 
 class Result(NamedTuple):
+    """seconds: of the whole process; inside: of its `main` alone; peak: bytes."""
+
     seconds: float
-    peak: int  # bytes
+    inside: float
+    peak: int
+
+
+class Results(NamedTuple):
+    """stages: create and split by the format and rows of the table; the others: rows a second, by contestant."""
+
+    stages: dict[tuple[str, int], dict[str, Result]]
+    epoch: dict[str, float]
+    predict: dict[str, float]
+
+
+def main(root: Path, folder: Path) -> Results:
+    stages = {}
+    for name, rows in (("csv", ROWS), ("parquet", ROWS), ("parquet", MANY_ROWS)):
+        here = project(root, folder / f"{name} {rows}", f"table.{name}")
+        write(here / "data" / "tables" / f"table.{name}", rows)
+        stages[name, rows] = {each: stage(root, here, f"stages.{each}") for each in ("create", "split")}
+        if rows == MANY_ROWS:
+            shutil.rmtree(here)
+    here = folder / f"parquet {ROWS}"
+    with contextlib.chdir(here):
+        epoch = epochs()
+    stage(root, here, "stages.train")
+    with contextlib.chdir(here):
+        bare = forward(here / "data" / "tables" / "table.parquet")
+    seconds = interleaved(
+        {
+            "predict": lambda: stage(root, here, "commands.predict", "data/tables/table.parquet", "out.parquet").inside,
+            "bare": bare,
+        },
+        ROUNDS,
+    )
+    return Results(stages, epoch, {name: ROWS / each for name, each in seconds.items()})
+
+
+def epochs() -> dict[str, float]:
+    """Training rows a second in one epoch over the same encoded rows, one thread."""
+    section, schema, path = read(Train).for_table(), read_schema(), Path("data/train.parquet")
+    preprocessing = fit_preprocessing(path, schema, section.scaling, section.rare_below, section.embed_above)
+    device = torch.device("cpu")
+    make_deterministic(device, tf32=False)
+    rows = read_rows(path, schema, preprocessing)
+    widths = [preprocessing.width, *section.hidden, len(schema.classes)]
+
+    def retrace(replicas: int) -> Callable[[], float]:
+        changed = section.model_copy(update={"replicas": replicas})
+
+        def measure() -> float:
+            network = Network(replicas, widths, section.activation)
+            generators = [generator(section.seed, replica, INITIAL) for replica in range(replicas)]
+            initialize(network, section.init, section.init_scale, section.activation, generators)
+            training = Training(network, rows, rows, widths[-1], changed, device)
+            started = time.perf_counter()
+            training.train_epoch(1)
+            return (time.perf_counter() - started) / replicas
+
+        return measure
+
+    def textbook() -> float:
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        network = nn.Sequential(*layers[:-1])
+        loader = DataLoader(TensorDataset(rows.x, rows.y.long()), batch_size=section.batch_size, shuffle=True)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=section.optimizer.learning_rate)
+        criterion = nn.CrossEntropyLoss()
+        started = time.perf_counter()
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = criterion(network(x), y)
+            loss.backward()
+            optimizer.step()
+            loss.item()
+        return time.perf_counter() - started
+
+    def scikit_learn() -> float:
+        model = MLPClassifier(tuple(section.hidden), batch_size=section.batch_size, max_iter=1)
+        with warnings.catch_warnings(), threadpool_limits(1):
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            started = time.perf_counter()
+            model.fit(rows.x.numpy(), rows.y.numpy())
+            return time.perf_counter() - started
+
+    contestants = {
+        "1 replica": retrace(1),
+        "8 replicas": retrace(8),
+        "DataLoader": textbook,
+        "scikit-learn": scikit_learn,
+    }
+    return {name: len(rows.x) / seconds for name, seconds in interleaved(contestants, ROUNDS).items()}
+
+
+def forward(path: Path) -> Callable[[], float]:
+    """Reading the file, and the network's forward pass over ready tensors: what no prediction can do without."""
+    model = load(Path("models"))
+    inputs = torch.from_numpy(encode(model.description.preprocessing, read_table(Path("data/test.parquet"))))
+
+    def measure() -> float:
+        started = time.perf_counter()
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                file.read_row_group(group)
+        done = 0
+        while done < ROWS:
+            for piece in torch.split(inputs, ROWS_AT_ONCE):
+                model.network(piece[None])
+                done += len(piece)
+        return time.perf_counter() - started
+
+    return measure
 
 
 def pieces(rows: int) -> Iterator[pa.Table]:
@@ -54,14 +190,15 @@ def write(path: Path, rows: int) -> None:
         writer.close()
 
 
-def project(root: Path, folder: Path, name: str, train: dict[str, object] | None = None) -> Path:
-    """A folder in which stages run on data/tables/NAME, with the shipped parameters."""
+def project(root: Path, folder: Path, name: str) -> Path:
+    """A folder in which stages run on data/tables/NAME, with the shipped parameters but for network and batches."""
     (folder / "data" / "tables").mkdir(parents=True, exist_ok=True)
     yaml = YAML()
     params = yaml.load(root / "params.yaml")
     params["create"]["dataset"] = "table"
     params["create"]["table"].update(path=f"data/tables/{name}", target="class")
-    params["train"].update(train or {})
+    params["train"].update(batch_size=1024, epochs=1, replicas=1)
+    params["train"]["table"]["hidden"] = [128, 64]
     yaml.dump(params, folder / "params.yaml")
     return folder
 
@@ -70,8 +207,9 @@ def stage(root: Path, folder: Path, module: str, *arguments: str) -> Result:
     """Wall clock, imports included, and peak memory of a stage or command in a process of its own."""
     code = (
         f"import sys; sys.path.insert(0, {str(root)!r}); sys.argv = {[module, *arguments]!r}\n"
-        f"import resource, importlib; importlib.import_module({module!r}).main()\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        f"import resource, importlib, time; main = importlib.import_module({module!r}).main\n"
+        "started = time.perf_counter(); main(); inside = time.perf_counter() - started\n"
+        "print(inside, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
@@ -79,4 +217,5 @@ def stage(root: Path, folder: Path, module: str, *arguments: str) -> Result:
     if done.returncode:
         raise RuntimeError(done.stderr)
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-    return Result(seconds, int(done.stdout.split()[-1]) * unit)
+    inside, peak = done.stdout.split()[-2:]
+    return Result(seconds, float(inside), int(peak) * unit)

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from stages.datasets.schema import Schema, read_schema
 from stages.datasets.units import Sides, row_hashes, shuffled_hash, together, values
-from stages.files.tables import read_table, write_pieces
+from stages.files.tables import count_rows, read_table, write_pieces
 from stages.leaks.examine import examine
 from stages.leaks.report import FINDINGS, write_report
 from stages.params.reader import fault, read
 from stages.params.split import Split
 from stages.process.faults import BAD_DATA, Fault
+from stages.process.memory import need
 from stages.process.run import run
 
 DATASET = Path("data/dataset.parquet")
@@ -32,6 +33,9 @@ TRAIN = Path("data/train.parquet")
 VALIDATION = Path("data/validation.parquet")
 TEST = Path("data/test.parquet")
 
+# In memory, of a value by its kind (8 if nothing else is said), and of what each row has besides: class, hash, order.
+BYTES = {"categorical": 4, "boolean": 1}
+KEPT_BYTES = 40
 # A side is written in pieces of so many rows, so that the table is in memory once and not twice.
 ROWS_AT_ONCE = 1 << 20
 
@@ -198,6 +202,8 @@ def _pieces(table: pa.Table, rows: NDArray[np.int64]) -> Iterator[pa.Table]:
 def main() -> None:
     section = read(Split)
     schema = read_schema()
+    count, width = count_rows(DATASET), sum(BYTES.get(schema.kind(name), 8) for name in schema.features)
+    need(count * (width + KEPT_BYTES), f"split: {DATASET}, {count:,} rows,", "leave rows or columns out of the table")
     table = read_table(DATASET).unify_dictionaries()
     sides = split(table, schema, section)
     target = table.column(schema.target).to_numpy()

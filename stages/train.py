@@ -25,11 +25,12 @@ import torch
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_csv, write_json
 from stages.files.live import Live, Training, born
-from stages.files.tables import write_table
+from stages.files.tables import count_rows, write_table
 from stages.network.model import Description, save
 from stages.params.reader import fault, read_verbatim
 from stages.params.train import Train
 from stages.preprocessing.apply import Preprocessing
+from stages.process.memory import need
 from stages.process.run import run
 from stages.training.device import choose, make_deterministic
 from stages.training.rows import Rows, fit_preprocessing, read_rows
@@ -87,6 +88,12 @@ def main() -> None:
     make_deterministic(device, section.tf32)
     preprocessing = fit_preprocessing(TRAIN, schema, section.scaling, section.rare_below, section.embed_above)
     description = describe(schema, section, preprocessing)
+    counts = [count_rows(path) for path in (TRAIN, VALIDATION)]
+    need(
+        4 * sum(counts) * preprocessing.width,
+        f"train: {sum(counts):,} rows of {preprocessing.width:,} inputs",
+        "use fewer rows, or a lower train.embed_above",
+    )
     training = read_rows(TRAIN, schema, preprocessing)
     validation = read_rows(VALIDATION, schema, preprocessing)
     widths = " - ".join(map(str, description.widths))

@@ -1,5 +1,8 @@
 """Stage split: the known test rows, sides that never share a row or its twin, faults that name what is too small."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +15,10 @@ from sklearn.model_selection import train_test_split
 from stages import split as stage
 from stages.create import create
 from stages.datasets.schema import Schema, read_schema, write_schema
-from stages.files.tables import read_table, write_table
+from stages.files.tables import read_table, write_pieces, write_table
 from stages.process.faults import BAD_DATA, BAD_PARAMS, Fault
 from stages.split import split
-from tests.conftest import PARAMS, create_section, split_section
+from tests.conftest import PARAMS, ROOT, create_section, split_section
 
 
 def table_of(features, target, classes=2):
@@ -288,3 +291,26 @@ def test_auto_is_stratified_for_a_table_of_ones_own():
     assert target[split(table, own, split_section()).test].mean() == pytest.approx(0.1, abs=0.002)
     same = split(table, schema, split_section(method="random"))
     assert np.array_equal(split(table, schema, split_section()).test, same.test)
+
+
+def test_d31_more_rows_than_memory_is_said_before_they_are_read(project, tmp_path):
+    """A file of some kilobytes that holds 20 million rows, and a process that may take half a gigabyte."""
+    piece = pa.table({"x": np.zeros(1_000_000), "y": np.zeros(1_000_000, dtype=np.int64)})
+    write_pieces(stage.DATASET, [piece] * 20)
+    write_schema(Schema("circles", ["x"], "y", ["a", "b"], [10_000_000] * 2, None))
+    code = (
+        "import resource, psutil, runpy, sys, stages.split\n"
+        "taken = psutil.Process().memory_info().vms\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (taken + 2**29, taken + 2**29))\n"
+        "runpy.run_module('stages.split', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
+    assert "split: data/dataset.parquet, 20,000,000 rows, takes at least 0.9 GiB of memory, and 0." in done.stderr
+    assert not stage.TRAIN.exists()
