@@ -28,10 +28,10 @@ from stages.datasets.schema import read_schema
 from stages.files.tables import read_table
 from stages.network.initializers import initialize
 from stages.network.model import ROWS_AT_ONCE, load
-from stages.network.network import Network
 from stages.params.reader import read
 from stages.params.train import Train
 from stages.preprocessing.apply import encode
+from stages.train import describe
 from stages.training.device import make_deterministic
 from stages.training.rows import fit_preprocessing, read_rows
 from stages.training.trainer import INITIAL, Training, generator
@@ -89,16 +89,19 @@ def epochs() -> dict[str, float]:
     device = torch.device("cpu")
     make_deterministic(device, tf32=False)
     rows = read_rows(path, schema, preprocessing)
-    widths = [preprocessing.width, *section.hidden, len(schema.classes)]
+    description = describe(schema, section, preprocessing)
+    widths = description.widths
+
+    encoded = description.network(1).expand(rows.x[None])[0]  # as everybody else takes it
 
     def retrace(replicas: int) -> Callable[[], float]:
         changed = section.model_copy(update={"replicas": replicas})
 
         def measure() -> float:
-            network = Network(replicas, widths, section.activation)
+            network = description.network(replicas)
             generators = [generator(section.seed, replica, INITIAL) for replica in range(replicas)]
             initialize(network, section.init, section.init_scale, section.activation, generators)
-            training = Training(network, rows, rows, widths[-1], changed, device)
+            training = Training(network, rows, rows, changed, device)
             started = time.perf_counter()
             training.train_epoch(1)
             return (time.perf_counter() - started) / replicas
@@ -110,7 +113,7 @@ def epochs() -> dict[str, float]:
         for inputs, outputs in pairwise(widths):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         network = nn.Sequential(*layers[:-1])
-        loader = DataLoader(TensorDataset(rows.x, rows.y.long()), batch_size=section.batch_size, shuffle=True)
+        loader = DataLoader(TensorDataset(encoded, rows.y.long()), batch_size=section.batch_size, shuffle=True)
         optimizer = torch.optim.AdamW(network.parameters(), lr=section.optimizer.learning_rate)
         criterion = nn.CrossEntropyLoss()
         started = time.perf_counter()
@@ -127,7 +130,7 @@ def epochs() -> dict[str, float]:
         with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore", ConvergenceWarning)
             started = time.perf_counter()
-            model.fit(rows.x.numpy(), rows.y.numpy())
+            model.fit(encoded.numpy(), rows.y.numpy())
             return time.perf_counter() - started
 
     contestants = {

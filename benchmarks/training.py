@@ -37,7 +37,7 @@ def main() -> dict[str, float]:
         network = Network(replicas, [2, *section.hidden, 1], section.activation)
         generators = [generator(section.seed, replica, INITIAL) for replica in range(replicas)]
         initialize(network, section.init, section.init_scale, section.activation, generators)
-        training = Training(network, rows, rows, 1, changed, torch.device("cpu"))
+        training = Training(network, rows, rows, changed, torch.device("cpu"))
 
         def measure() -> float:
             started = time.perf_counter()

@@ -62,7 +62,7 @@ def train(
         raise fault(
             Train, "class_weights", f"must hold a weight for each of the {len(description.classes)} classes ({classes})"
         )
-    return fit(training, validation, description.widths, section, device, watch, description.embeddings)
+    return fit(description.network(section.replicas), training, validation, section, device, watch)
 
 
 def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> Description:
@@ -73,7 +73,7 @@ def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> De
         classes=schema.classes,
         hidden=list(section.hidden),
         activation=section.activation,
-        embedding_width=section.embedding_width if preprocessing.tables else 0,
+        embedding_width=section.embedding_width if preprocessing.embedded else 0,
         preprocessing=preprocessing,
     )
 
@@ -91,8 +91,8 @@ def main() -> None:
     counts = [count_rows(path) for path in (TRAIN, VALIDATION)]
     need(
         4 * sum(counts) * preprocessing.width,
-        f"train: {sum(counts):,} rows of {preprocessing.width:,} inputs",
-        "use fewer rows, or a lower train.embed_above",
+        f"train: {sum(counts):,} rows of {preprocessing.width:,} columns",
+        "use fewer rows or columns",
     )
     training = read_rows(TRAIN, schema, preprocessing)
     validation = read_rows(VALIDATION, schema, preprocessing)

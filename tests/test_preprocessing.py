@@ -52,10 +52,19 @@ def test_it_is_what_the_column_transformer_gives(scaling, rare_below):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of unknown categories
             expected = theirs.transform(expanded(table, SCHEMA, known))
-        encoded = encode(ours, table)
+        encoded = expanded_codes(ours, encode(ours, table))
         assert encoded.dtype == np.float32
-        assert encoded.shape == expected.shape == (table.num_rows, ours.width)
+        assert encoded.shape == expected.shape
         np.testing.assert_allclose(encoded, expected.astype(np.float64), rtol=1e-6, atol=1e-7)
+
+
+def expanded_codes(preprocessing, encoded) -> np.ndarray:
+    """One-hot, as the network takes them."""
+    numbers = preprocessing.width - len(preprocessing.categories)
+    columns = [encoded[:, :numbers]]
+    for place, category in enumerate(preprocessing.categories, numbers):
+        columns.append(np.eye(category.codes + 1, dtype=np.float32)[encoded[:, place].astype(int), :-1])
+    return np.concatenate(columns, 1)
 
 
 def test_places_in_the_spellings_give_what_texts_give():
@@ -70,20 +79,15 @@ def test_places_in_the_spellings_give_what_texts_give():
         assert category.other == bool(infrequent)
 
 
-def test_a_column_with_many_categories_becomes_a_code_and_the_last_input():
+def test_a_column_with_many_categories_is_to_be_embedded_and_comes_last():
     train, other = rows(400), rows(200, seed=1, strange=True)
     one_hot, embedded = fit(train, SCHEMA, "standard", 10, 64), fit(train, SCHEMA, "standard", 10, 2)
+    assert [category.column for category in one_hot.categories] == ["colour", "town"]
     assert [category.column for category in embedded.categories] == ["town", "colour"]
     assert [category.embedded for category in embedded.categories] == [False, True]
-    colour = embedded.categories[1]
-    assert embedded.tables == [colour.codes + 1]
-    assert embedded.width == one_hot.width - colour.codes + 1
-    start = one_hot.width - one_hot.categories[0].width - one_hot.categories[1].width
+    assert (embedded.one_hot, embedded.embedded) == ([2], [embedded.categories[1].codes])
     for table in (train, other):
-        inputs = encode(one_hot, table)[:, start : start + colour.codes]
-        codes = encode(embedded, table)[:, -1]
-        # The code is the place of the 1; where there is none it is the last row of the table.
-        assert np.array_equal(codes, np.where(inputs.any(1), inputs.argmax(1), colour.codes))
+        assert np.array_equal(encode(embedded, table)[:, -1], encode(one_hot, table)[:, -2])
     never = fit(train, SCHEMA, "standard", 1, 2)  # no training row is rare: an unknown one has a code of its own
     unknown = encode(never, other.filter(pc.equal(other["colour"].cast(pa.string()), "never seen")))
     assert set(unknown[:, -1]) == {float(never.categories[-1].codes)}
@@ -114,11 +118,11 @@ def test_missing_and_unknown_values_are_inputs_of_their_own_and_the_bucket_of_ra
     assert (town.values, town.missing, town.other) == (["Oslo", "Rome"], "none", False)
     one = rows(1).to_pydict()
     for value, place in (("green", 0), ("red", 1), (None, 2), ("rare", 3), ("rarer", 3), ("never seen", 3)):
-        inputs = encode(fitted, pa.table({**one, "colour": pa.array([value], pa.string())}))[0]
-        start = fitted.width - town.width - colour.width
-        assert inputs[start : start + colour.width].tolist() == [float(index == place) for index in range(4)], value
+        columns = encode(fitted, pa.table({**one, "colour": pa.array([value], pa.string())}))[0]
+        assert columns[-2] == place, value
+    assert colour.codes == 4
     unknown = encode(fitted, pa.table({**one, "town": ["Bern"]}))[0]
-    assert unknown[-2:].tolist() == [0.0, 0.0]
+    assert unknown[-1] == town.codes == 2
 
 
 def test_a_date_becomes_numbers_that_one_can_explain():

@@ -56,7 +56,8 @@ def trained(train=None, validation=None, classes=2, **changes) -> Fit:
     train = train or rows(150, classes=classes)
     validation = validation or rows(60, classes=classes, seed=1)
     outputs = 1 if classes == 2 else classes
-    return fit(train, validation, [train.x.shape[1], *section.hidden, outputs], section, CPU)
+    network = Network(section.replicas, [train.x.shape[1], *section.hidden, outputs], section.activation)
+    return fit(network, train, validation, section, CPU)
 
 
 def column(result: Fit, name: str, replica: int) -> list[float]:
@@ -162,19 +163,42 @@ def test_backpropagation_is_autograd(activation, masked):
         torch.testing.assert_close(passed.logits, network(x))
 
 
-def with_codes(count: int, seed: int = 0) -> torch.Tensor:
-    """Two numbers and two codes, of 5 and of 3."""
+SIZES = {"one_hot": [6, 2], "embedded": [(4, 4), (2, 3)]}  # of 2 + (6 + 2) + (4 + 3) inputs
+
+
+def with_codes(count: int, seed: int = 0, unknown: bool = False) -> torch.Tensor:
+    """Two numbers and four codes; `unknown`: also those that stand for no input and for no vector."""
     random = Generator().manual_seed(seed)
-    codes = [torch.randint(0, size, (count, 1), generator=random).float() for size in (5, 3)]
+    codes = [torch.randint(0, size + unknown, (count, 1), generator=random).float() for size in (6, 2, 4, 2)]
     return torch.cat([torch.randn(count, 2, generator=random), *codes], 1)
 
 
-def test_backpropagation_through_embeddings_is_autograd():
-    network = Network(2, [2 + 4 + 4, 7, 1], "tanh", [(5, 4), (3, 4)])
-    initialize(network, "default", 1.0, "tanh", [Generator().manual_seed(index) for index in range(2)])
-    x, upstream = with_codes(20).expand(2, -1, -1), torch.randn(2, 20, 1, generator=Generator().manual_seed(9))
+def initialized(network: Network, method: str = "default") -> Network:
+    initialize(network, method, 1.0, "tanh", [Generator().manual_seed(index) for index in range(network.replicas)])
+    return network
+
+
+@pytest.mark.parametrize("kinds", [["one_hot"], ["embedded"], ["one_hot", "embedded"]], ids=str)
+@pytest.mark.parametrize("hidden", [[7, 5], []], ids=["deep", "flat"])
+def test_looking_up_is_a_product_with_ones_and_zeros(kinds, hidden):
+    """Forward: the same as the plain first layer on all inputs. Backward: autograd's."""
+    sizes = {name: SIZES[name] for name in kinds}
+    x = with_codes(40, unknown=True).expand(2, -1, -1)
+    kept = [0, 1, *([2, 3] if "one_hot" in kinds else []), *([4, 5] if "embedded" in kinds else [])]
+    x = x[..., kept]
+    inputs = 2 + 8 * ("one_hot" in kinds) + 7 * ("embedded" in kinds)
+    network = initialized(Network(2, [inputs, *hidden, 3], "tanh", **sizes))
+    expanded = network.expand(x)
+    assert expanded.shape == (2, 40, inputs)
+    for place in (2, 3) if "one_hot" in kinds else ():
+        size, start = SIZES["one_hot"][place - 2], 2 + 6 * (place - 2)
+        ones = expanded[..., start : start + size]
+        assert torch.equal(ones.sum(2), (x[..., place] < size).float())
+    upstream = torch.randn(2, 40, 3, generator=Generator().manual_seed(9))
     passed = forward(network, x)
-    expected = torch.autograd.grad(passed.logits, list(network.parameters()), upstream)
+    torch.testing.assert_close(passed.logits, network.classify(expanded))
+    torch.testing.assert_close(network(x), network.classify(expanded))
+    expected = torch.autograd.grad(network.classify(expanded), list(network.parameters()), upstream)
     with torch.no_grad():
         ours = backward(network, passed, upstream)
     assert [gradient.shape for gradient in ours] == [parameter.shape for parameter in network.parameters()]
@@ -182,32 +206,36 @@ def test_backpropagation_through_embeddings_is_autograd():
         torch.testing.assert_close(mine, theirs)
 
 
+def test_what_no_training_row_has_is_looked_up_as_nothing():
+    network = initialized(Network(2, [17, 7, 3], "tanh", **SIZES))
+    unknown = torch.tensor([[[0.5, -0.5, 6, 2, 4, 2]]]).expand(2, -1, -1)
+    assert torch.equal(network.expand(unknown)[..., 2:], torch.zeros(2, 1, 15))
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_embeddings_learn_what_torchs_do_and_each_replica_alone(optimizer):
-    """Against torch.nn.Embedding in a plain loop with autograd, from the same start and in the same order."""
-    x, y = with_codes(150), (with_codes(150)[:, 2] % 2).long()
+def test_categories_learn_what_torchs_modules_do_and_each_replica_alone(optimizer):
+    """Against one-hot inputs and torch.nn.Embedding in a plain loop with autograd, from the same start and order."""
+    x = with_codes(150)
+    table = Rows(x, (x[:, 2] + x[:, 4]).long() % 2)
     small = {"hidden": [6], "epochs": 3, "batch_size": 32, "optimizer_name": optimizer, "optimizer_learning_rate": 0.05}
-    sizes = [(5, 4), (3, 4)]
-    table = Rows(x, y)
 
     def trained_on(replicas: int):
         section = train_section(**small, replicas=replicas)
-        return section, fit(table, table, [10, 6, 1], section, CPU, embeddings=sizes)
+        return section, fit(Network(replicas, [17, 6, 1], section.activation, **SIZES), table, table, section, CPU)
 
     section, three = trained_on(3)
     alone = trained_on(1)[1]
     assert {len(row) for row in three.history} == {len(three.header)}
     for name, tensor in alone.state.items():
         torch.testing.assert_close(three.state[name][:1], tensor, rtol=1e-4, atol=1e-6)
-    start = Network(3, [10, 6, 1], section.activation, sizes)
+    start = Network(3, [17, 6, 1], section.activation, **SIZES)
     sources = [generator(section.seed, replica, 0) for replica in range(3)]
     initialize(start, section.init, section.init_scale, section.activation, sources)
     state = to_torch_layout(start.state_dict())
     for replica in range(3):
-        tables = [
-            nn.Embedding.from_pretrained(state[f"embeddings.{i}.weight"][replica].clone(), freeze=False) for i in (0, 1)
-        ]
-        layers = [nn.Linear(10, 6), nn.Linear(6, 1)]
+        vectors = [state[f"embeddings.{i}.weight"][replica].clone() for i in (0, 1)]
+        tables = [nn.Embedding.from_pretrained(each, freeze=False) for each in vectors]
+        layers = [nn.Linear(17, 6), nn.Linear(6, 1)]
         for index, layer in enumerate(layers):
             layer.weight.data = state[f"layers.{index}.weight"][replica].clone()
             layer.bias.data = state[f"layers.{index}.bias"][replica].clone()
@@ -216,16 +244,18 @@ def test_embeddings_learn_what_torchs_do_and_each_replica_alone(optimizer):
         for epoch in range(1, 4):
             order = torch.randperm(150, generator=generator(section.seed, replica, epoch))
             for batch in order.split(32):
-                vectors = [each(x[batch, 2 + i].long()) for i, each in enumerate(tables)]
-                hidden = torch.relu(layers[0](torch.cat([x[batch, :2], *vectors], 1)))
+                codes = x[batch, 2:].long()
+                ones = [F.one_hot(codes[:, i], size).float() for i, size in enumerate(SIZES["one_hot"])]
+                looked_up = [each(codes[:, 2 + i]) for i, each in enumerate(tables)]
+                hidden = torch.relu(layers[0](torch.cat([x[batch, :2], *ones, *looked_up], 1)))
                 optimize.zero_grad()
-                F.binary_cross_entropy_with_logits(layers[1](hidden).squeeze(1), y[batch].float()).backward()
+                F.binary_cross_entropy_with_logits(layers[1](hidden).squeeze(1), table.y[batch].float()).backward()
                 optimize.step()
         assert three.best_epoch[replica] == 3
+        learned = {name: tensor[replica] for name, tensor in to_torch_layout(three.state).items()}
+        torch.testing.assert_close(learned["layers.0.weight"], layers[0].weight, rtol=1e-3, atol=1e-5)
         for i in (0, 1):
-            torch.testing.assert_close(
-                three.state[f"embeddings.{i}.weight"][replica], tables[i].weight, rtol=1e-3, atol=1e-5
-            )
+            torch.testing.assert_close(learned[f"embeddings.{i}.weight"], tables[i].weight, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -666,7 +696,8 @@ def test_n06_a_training_in_which_no_weight_moves_is_a_fault(changes):
 def test_cuda_learns_what_the_cpu_learns(name):
     section = train_section(replicas=3, hidden=[6, 5], epochs=3, batch_size=32, optimizer_name=name, gradient_clip=1.0)
     results = [
-        fit(rows(150), rows(60, seed=1), [3, 6, 5, 1], section, device) for device in (CPU, torch.device("cuda"))
+        fit(Network(section.replicas, [3, 6, 5, 1], section.activation), rows(150), rows(60, seed=1), section, device)
+        for device in (CPU, torch.device("cuda"))
     ]
     for replica in range(3):
         losses = [column(result, "validation_loss", replica) for result in results]

@@ -29,7 +29,7 @@ class Activation(NamedTuple):
 ACTIVATIONS: dict[str, Activation] = {
     "sigmoid": Activation(torch.sigmoid, lambda gradient, z, a: gradient * (a * (1 - a))),
     "tanh": Activation(torch.tanh, lambda gradient, z, a: gradient * (1 - a * a)),
-    "relu": Activation(torch.relu, lambda gradient, z, a: gradient * a.sign()),
+    "relu": Activation(torch.relu, lambda gradient, z, a: torch.ops.aten.threshold_backward(gradient, a, 0)),
     "leaky_relu": Activation(F.leaky_relu),
     "elu": Activation(F.elu),
     "gelu": Activation(F.gelu),

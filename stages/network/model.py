@@ -41,14 +41,16 @@ class Description:
     preprocessing: Preprocessing
 
     @property
-    def embeddings(self) -> list[tuple[int, int]]:
-        """(codes, width) of each embedded category."""
-        return [(codes, self.embedding_width) for codes in self.preprocessing.tables]
-
-    @property
     def widths(self) -> list[int]:
-        inputs = self.preprocessing.width + sum(width - 1 for _, width in self.embeddings)
+        encoded = self.preprocessing
+        numbers = encoded.width - len(encoded.categories)
+        inputs = numbers + sum(encoded.one_hot) + self.embedding_width * len(encoded.embedded)
         return [inputs, *self.hidden, 1 if len(self.classes) == 2 else len(self.classes)]
+
+    def network(self, replicas: int) -> Network:
+        """Not yet initialized."""
+        embedded = [(codes, self.embedding_width) for codes in self.preprocessing.embedded]
+        return Network(replicas, self.widths, self.activation, self.preprocessing.one_hot, embedded)
 
     def kind(self, feature: str) -> str:
         return self.kinds.get(feature, "numeric")
@@ -61,7 +63,7 @@ class Model:
         """state: weights as in the files, [replicas, out, in] and [replicas, out]."""
         self.description = description
         replicas = next(iter(state.values())).shape[0]
-        self.network = Network(replicas, description.widths, description.activation, description.embeddings)
+        self.network = description.network(replicas)
         self.network.load_state_dict(from_torch_layout(state))
         self.network.requires_grad_(False)
 
@@ -80,12 +82,12 @@ class Model:
         """As `probabilities`, from what the network sees [rows, columns]."""
         return np.concatenate([self._chances(self.network(x)) for x in self._pieces(inputs)], 1)
 
-    def embedded(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the network sees as the first replica's first layer gets it: codes replaced by their vectors."""
-        return np.concatenate([self.network.embed(x)[0].numpy() for x in self._pieces(inputs)])
+    def expanded(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network sees as inputs of the first replica's first layer, no codes among them [rows, inputs]."""
+        return np.concatenate([self.network.expand(x)[0].numpy() for x in self._pieces(inputs)])
 
-    def of_embedded(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        """As `of_inputs`, from what `embedded` gives."""
+    def of_expanded(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """As `of_inputs`, from what `expanded` gives."""
         return np.concatenate([self._chances(self.network.classify(x)) for x in self._pieces(inputs)], 1)
 
     def _pieces(self, inputs: NDArray[np.float32]) -> Iterator[Tensor]:

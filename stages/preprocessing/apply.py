@@ -41,12 +41,12 @@ class Number:
 
 @dataclass(frozen=True)
 class Category:
-    """One input for each of `values`, 1 where the row has it; then one for missing ones and one for all others.
+    """A code for each of `values`, from 0; then one for missing ones and one for all others.
 
-    missing: "own" input, "other" where they were too few for one, or "none" where training rows lacked none: then, as
-    for unknown ones where no training row was "other", all inputs are 0.
-    embedded: one input in place of all these: which of them is 1 (from 0), or `codes` where none is. The network looks
-    up what it has learned of it.
+    missing: their "own" code, that of the "other" ones where they were too few for one, or "none" where training rows
+    lacked none: then, as unknown ones where no training row was "other", they have the code `codes`, which the network
+    has learned nothing of.
+    embedded: whether a vector is learned for each code; else each is an input of its own, which is 1 or 0 (one-hot).
     """
 
     column: str
@@ -59,16 +59,12 @@ class Category:
     def codes(self) -> int:
         return len(self.values) + (self.missing == "own") + self.other
 
-    @property
-    def width(self) -> int:
-        return 1 if self.embedded else self.codes
-
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The network's inputs: numbers, indicators of the missing ones, categories; truth values are the last numbers.
+    """What the network sees: numbers, indicators of the missing ones, codes of categories, the embedded ones last.
 
-    Embedded categories are the last of all.
+    Truth values are the last numbers.
     """
 
     numbers: list[Number]
@@ -76,14 +72,18 @@ class Preprocessing:
 
     @property
     def width(self) -> int:
-        """How many inputs the network has."""
-        indicators = sum(number.indicator for number in self.numbers)
-        return len(self.numbers) + indicators + sum(category.width for category in self.categories)
+        """Columns of what `encode` gives."""
+        return len(self.numbers) + sum(number.indicator for number in self.numbers) + len(self.categories)
 
     @property
-    def tables(self) -> list[int]:
-        """Rows of each embedded category's table: one a code, and the last one for what no training row has."""
-        return [category.codes + 1 for category in self.categories if category.embedded]
+    def one_hot(self) -> list[int]:
+        """Codes of each category that has an input for each."""
+        return [category.codes for category in self.categories if not category.embedded]
+
+    @property
+    def embedded(self) -> list[int]:
+        """Codes of each category that has a vector for each."""
+        return [category.codes for category in self.categories if category.embedded]
 
     @staticmethod
     def of(content: Mapping[str, Any]) -> "Preprocessing":
@@ -102,7 +102,7 @@ class Unusable(ValueError):  # noqa: N818 - of the value, not of the program
 
 
 def encode(preprocessing: Preprocessing, rows: pa.Table | pa.RecordBatch) -> NDArray[np.float32]:
-    """Raw rows with at least the model's columns -> [rows, inputs] float32. Raises Unusable.
+    """Raw rows with at least the model's columns -> [rows, columns] float32. Raises Unusable.
 
     Computed in float64, column by column, so that a large offset costs no digits and memory stays at one copy.
     """
@@ -113,16 +113,14 @@ def encode(preprocessing: Preprocessing, rows: pa.Table | pa.RecordBatch) -> NDA
 
 
 def parts(preprocessing: Preprocessing) -> Iterator[tuple[str, list[int], Callable[[pa.Array], Floats]]]:
-    """(column, the inputs that come of it, how: values [rows] -> [rows, inputs]), so that one can go by columns."""
+    """(column, what becomes of it, how: values [rows] -> [rows, that many]), so that one can go by columns."""
     indicator = len(preprocessing.numbers)
     for place, number in enumerate(preprocessing.numbers):
         inputs = [place, indicator] if number.indicator else [place]
         indicator += number.indicator
         yield number.column, inputs, partial(_number, number)
-    start = indicator
-    for category in preprocessing.categories:
-        yield category.column, list(range(start, start + category.width)), partial(_category, category)
-        start += category.width
+    for place, category in enumerate(preprocessing.categories, indicator):
+        yield category.column, [place], partial(_category, category)
 
 
 def _number(number: Number, column: pa.Array) -> Floats:
@@ -133,13 +131,7 @@ def _number(number: Number, column: pa.Array) -> Floats:
 
 
 def _category(category: Category, column: pa.Array) -> Floats:
-    places = _places(category, column)
-    if category.embedded:
-        return np.where(places < 0, category.codes, places).astype(np.float64)[:, None]
-    encoded = np.zeros((len(places), category.width))
-    known = np.flatnonzero(places >= 0)
-    encoded[known, places[known]] = 1
-    return encoded
+    return _codes(category, column).astype(np.float64)[:, None]
 
 
 def _scaled(number: Number, values: Floats, absent: NDArray[np.bool_]) -> Floats:
@@ -173,19 +165,17 @@ def ranks(values: Floats, quantiles: Sequence[float]) -> Floats:
     return np.where(values <= known[0], 0.0, np.where(values >= known[-1], 1.0, middle))
 
 
-def _places(category: Category, column: pa.Array) -> NDArray[np.int64]:
-    """Which of a category's codes each row has, or -1 for none, [rows]."""
+def _codes(category: Category, column: pa.Array) -> NDArray[np.int64]:
+    """[rows], 0 to `codes`."""
     own = len(category.values)
-    other = own + (category.missing == "own") if category.other else -1
+    other = own + (category.missing == "own") if category.other else category.codes
     absent = {"own": own, "other": other, "none": other}[category.missing]
     values = pa.array(category.values, pa.string())
     if isinstance(column, pa.DictionaryArray):
         # Each text once, and not once a row.
-        places = (
-            pc.index_in(column.dictionary.cast(pa.string()), values).fill_null(other).to_numpy(zero_copy_only=False)
-        )
-        codes = column.indices.fill_null(len(places)).to_numpy(zero_copy_only=False)
-        each: NDArray[np.int64] = np.append(places, absent).astype(np.int64)[codes]
+        known = pc.index_in(column.dictionary.cast(pa.string()), values).fill_null(other).to_numpy(zero_copy_only=False)
+        places = column.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
+        each: NDArray[np.int64] = np.append(known, absent).astype(np.int64)[places]
         return each
     found = pc.index_in(column.cast(pa.string()), values).fill_null(other).to_numpy(zero_copy_only=False)
     return np.where(column.is_null().to_numpy(zero_copy_only=False), absent, found).astype(np.int64)

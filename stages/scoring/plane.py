@@ -48,7 +48,7 @@ def space(model: Model, rows: pa.Table) -> Floats:
     """Raw rows as points: one or two raw numbers, missing ones filled, or else what the network sees [rows, inputs]."""
     description = model.description
     if not is_flat(description):
-        return model.embedded(encode(description.preprocessing, rows)).astype(np.float64)
+        return model.expanded(encode(description.preprocessing, rows)).astype(np.float64)
     columns = []
     for number in description.preprocessing.numbers:
         column = rows.column(number.column)
@@ -63,7 +63,7 @@ def probabilities(model: Model, points: Floats) -> Floats:
         rows = pa.table({name: np.ascontiguousarray(column) for name, column in columns})
         chances: Floats = model.probabilities(rows)[0]
     else:
-        chances = model.of_embedded(points.astype(np.float32))[0]
+        chances = model.of_expanded(points.astype(np.float32))[0]
     return chances
 
 

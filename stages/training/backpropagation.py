@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stages.network.network import Network
+from stages.network.network import Inputs, Network
 
 # activations [replicas, rows, units] -> mask of the same shape: 0 for a silenced unit, else 1 / (share that is kept)
 Dropout = Callable[[Tensor], Tensor]
@@ -19,42 +19,38 @@ Dropout = Callable[[Tensor], Tensor]
 class Pass(NamedTuple):
     """A forward pass, all [replicas, rows, units]: each layer's input, each hidden layer's sum and mask, the logits.
 
-    codes: [replicas, rows, embeddings] int64, see Network.
+    entered: of the first layer, whose input is not all in `inputs`.
     """
 
     inputs: list[Tensor]
     sums: list[Tensor]
     masks: list[Tensor]
     logits: Tensor
-    codes: Tensor
+    entered: Inputs
 
 
 def forward(network: Network, x: Tensor, dropout: Dropout | None = None) -> Pass:
     """As `network(x)`, keeping what `backward` needs."""
-    codes = network.codes(x)
-    x = network.embed(x)
-    inputs, sums, masks = [x], [], []
-    *hidden, last = network.layers
-    for layer in hidden:
-        z = layer(x)
+    entered = network.enter(x)
+    inputs, sums, masks = [entered.dense], [], []
+    z = network.first(entered)
+    for layer in network.layers[1:]:
         x = network.activation.forward(z)
         if dropout is not None:
             masks.append(dropout(x))
             x = x * masks[-1]
         sums.append(z)
         inputs.append(x)
-    return Pass(inputs, sums, masks, last(x), codes)
+        z = layer(x)
+    return Pass(inputs, sums, masks, z, entered)
 
 
 def backward(network: Network, passed: Pass, gradient: Tensor) -> list[Tensor]:
     """Gradients in the order of `network.parameters()`, from the gradient at the logits [replicas, rows, outputs]."""
     gradients: list[Tensor] = []
-    for index in reversed(range(len(network.layers))):
+    for index in reversed(range(1, len(network.layers))):
         x = passed.inputs[index]
         gradients[:0] = torch.bmm(x.mT, gradient), gradient.sum(1, keepdim=True)
-        if index == 0:
-            gradients += _of_embeddings(network, passed.codes, gradient)
-            break
         gradient = torch.bmm(gradient, network.layers[index].weight.mT)
         if passed.masks:
             # Where a unit was silenced its output is 0 whatever the sum was; the activation's own output is x / mask
@@ -62,18 +58,34 @@ def backward(network: Network, passed: Pass, gradient: Tensor) -> list[Tensor]:
             gradient = gradient * passed.masks[index - 1]
             x = network.activation.forward(passed.sums[index - 1])
         gradient = network.activation.gradient(gradient, passed.sums[index - 1], x)
-    return gradients
+    first = _of_first_weight(network, passed.entered, gradient), gradient.sum(1, keepdim=True)
+    return [*first, *gradients, *_of_embeddings(network, passed.entered.codes, gradient)]
+
+
+def _of_first_weight(network: Network, entered: Inputs, gradient: Tensor) -> Tensor:
+    """From the gradient at the first layer's sums [replicas, rows, units], as are the next."""
+    dense = torch.bmm(entered.dense.mT, gradient)
+    if entered.places is None:
+        return dense
+    replicas, inputs, units = network.layers[0].weight.shape
+    total = gradient.new_zeros(replicas * inputs + 1, units)
+    for places in entered.places.unbind(2):  # rows with the same code add up
+        total.index_add_(0, places.flatten(), gradient.flatten(0, 1))
+    whole = total[:-1].view(replicas, inputs, units)
+    whole[:, : network.numbers] = dense[:, : network.numbers]
+    whole[:, inputs - network.vectors :] = dense[:, network.numbers :]
+    return whole
 
 
 def _of_embeddings(network: Network, codes: Tensor, gradient: Tensor) -> list[Tensor]:
-    """Of each table, from the gradient at the first layer's sums [replicas, rows, units]."""
+    """Of each table."""
     gradients = []
-    start = network.layers[0].weight.shape[1] - sum(table.weight.shape[2] for table in network.embeddings)
+    first = network.layers[0].weight
+    start = first.shape[1] - network.vectors
     for index, table in enumerate(network.embeddings):
         width = table.weight.shape[2]
-        vectors = torch.bmm(gradient, network.layers[0].weight[:, start : start + width].mT)
+        vectors = torch.bmm(gradient, first[:, start : start + width].mT)
         total = torch.zeros_like(table.weight)
-        # Rows with the same code add up.
         total.flatten(0, 1).index_add_(0, table.places(codes[..., index]).flatten(), vectors.flatten(0, 1))
         gradients.append(total)
         start += width
