@@ -129,7 +129,7 @@ def edited(text: str, values: dict[Key, Any]) -> str:
     nodes = {key: _node(old, key) for key in values}
     new = text
     for key, node in sorted(nodes.items(), key=lambda item: item[1].start_mark.index, reverse=True):
-        new = _replaced(new, *_span(node), written(values[key]))
+        new = _replaced(new, node, written(values[key]))
     expected = _plain(old)
     for key, value in values.items():
         expected[key] = [("str", each) for each in value] if isinstance(value, list) else ("str", value)
@@ -164,14 +164,13 @@ def _node(root: Node, key: Key) -> Node:
     return root
 
 
-def _span(node: Node) -> tuple[int, int]:
-    """Where a value stands. A list with a line for each item ends, to YAML, only where the next key begins."""
-    lines = isinstance(node, SequenceNode) and not node.flow_style
-    return node.start_mark.index, (node.value[-1] if lines else node).end_mark.index
-
-
-def _replaced(text: str, start: int, end: int, value: str) -> str:
+def _replaced(text: str, node: Node, value: str) -> str:
     """A comment behind the value stays in its column where there is room."""
+    start, end = node.start_mark.index, node.end_mark.index
+    if isinstance(node, SequenceNode) and not node.flow_style:
+        # A list with a line for each item: to YAML it ends only where the next key begins; it may stand below its key
+        # without being indented, as no other value may.
+        end, value = node.value[-1].end_mark.index, f"  {value}"
     blank = re.compile(" +(?=#)").match(text, end)
     if not blank or "\n" in text[start:end]:
         return text[:start] + value + text[end:]
@@ -242,7 +241,7 @@ def difference(old: str, new: str) -> Iterable[str]:
 
 
 def agreed() -> bool:
-    if not sys.stdin.isatty():
+    if not (sys.stdin and sys.stdin.isatty()):  # it may be closed
         raise Fault(BAD_PARAMS, "table: nothing was written, since nobody is there to ask; add YES=1 to make, or --yes")
     try:
         return input("write this? [y/N] ").strip().lower() in ("y", "yes")
@@ -279,7 +278,7 @@ def table(section: Create, file: Path, target: str, yes: bool) -> None:
         return
     if PATH.read_bytes() != before:
         raise Fault(BAD_PARAMS, f"{PATH} has changed in the meantime; nothing was written; run this again")
-    if copying:
+    if copying and not is_there(source, place):
         copy(source, place)
     if new != old:
         write_bytes(PATH, new.encode())
