@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help setup run test gate ui follow record verify bench lint readme
+.PHONY: help setup table run test gate ui follow record verify bench lint readme
 
 # Stages are run as `python -m ...`: this is the python they get, also when the environment is not activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -18,6 +18,12 @@ setup: .venv/installed  ## the environment in .venv, with the versions locked in
 	@echo "installing requirements.txt into .venv (a few minutes, once)"
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	@touch $@
+
+# As the shell has them: make itself would expand a $ in them, and a quote would end the command's own.
+table: override export FILE := $(value FILE)
+table: override export TARGET := $(value TARGET)
+table: setup  ## a table of your own: FILE=... TARGET=...; say what is in it and write it into params.yaml; YES=1 does not ask
+	@python -m commands.table $(if $(YES),--yes) -- "$$FILE" "$$TARGET"
 
 # `validate` goes first because DVC reads params.yaml itself, and stops at some faults with less to say.
 run: setup  ## create the data, train, evaluate, plot and record: whatever changed since the last time

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from stages.datasets.generators import DATASETS
+from stages.datasets.reading import open_source
 from stages.datasets.schema import Schema, write_schema
 from stages.datasets.table import convert, look
 from stages.files.tables import write_pieces
@@ -43,7 +44,7 @@ def create(section: Create) -> tuple[pa.Table, Schema]:
 def main() -> None:
     section = read(Create)
     if section.dataset == "table":
-        found = look(section)
+        found = look(section, open_source(section))
         for finding in found.findings:
             print(f"create: warning: {finding.line}", file=sys.stderr)
         # Not all of it is in memory at any time.

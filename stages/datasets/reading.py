@@ -88,6 +88,11 @@ def open_source(section: Create) -> Source:
             BAD_DATA,
             f"{path} (create.table.path) not found{hint}; put the file there, or, where DVC has it, run: dvc pull",
         )
+    return open_own(path, section)
+
+
+def open_own(path: Path, section: Create) -> Source:
+    """A table with the target `create.table.target`, wherever it lies; raises Fault where it is none or lacks it."""
     source = open_table(path, section.reading, section.table.target)
     if section.table.target not in source.names:
         hint = _only_one(source) or suggest(section.table.target, source.names)

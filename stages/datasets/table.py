@@ -23,7 +23,7 @@ from stages.datasets.kinds import (
     to_times,
     to_truths,
 )
-from stages.datasets.reading import Source, open_source
+from stages.datasets.reading import Source
 from stages.datasets.schema import Finding, Schema
 from stages.params.create import Create
 from stages.params.reader import fault, suggest
@@ -68,9 +68,9 @@ class Found:
         )
 
 
-def look(section: Create) -> Found:
+def look(section: Create, source: Source) -> Found:
     """Read the table once. Raises Fault where it is none that a classifier can be trained on, naming row and column."""
-    source, target = open_source(section), section.table.target
+    target = section.table.target
     given = section.columns.kinds()
     for name, kind in given.items():
         if name not in source.names or name == target:

@@ -1,0 +1,307 @@
+"""`make table FILE=... TARGET=...`: a table of one's own, looked through and named in params.yaml.
+
+Prints what the stage `create` will find in it: rows, columns by kind, missing values, classes, suspicions. Then it
+shows what it would change, and does so when told to. A file from elsewhere is copied into data/tables, where the
+pipeline, git and DVC see it. Of params.yaml only the values that change are written anew: comments and all else stay.
+"""
+
+import argparse
+import difflib
+import filecmp
+import os
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from stages.datasets.kinds import CARRIED, FEATURES
+from stages.datasets.reading import DELIMITERS, Source, open_own, open_source
+from stages.datasets.table import Found, look
+from stages.files.atomic import write, write_bytes
+from stages.params.create import Columns, Create, TableSource
+from stages.params.reader import PATH, read, suggest
+from stages.process.faults import BAD_DATA, BAD_PARAMS, Fault
+from stages.process.run import run
+
+TABLES = Path("data/tables")
+MOST_NAMES, MOST_LINES, LONGEST = 8, 12, 40  # columns of a kind, lines of a block, letters of a name in a block
+# What every reader of YAML takes for a text, but for these words.
+PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
+WORDS = ("true", "false", "yes", "no", "y", "n", "on", "off", "null")
+
+Key = tuple[str, ...]
+
+
+# --- the file -------------------------------------------------------------------------------------------------------
+
+
+def settle(file: Path) -> tuple[Path, bool]:
+    """Where the file lies or shall lie below data/tables, and whether it is there and not elsewhere."""
+    # A link below data/tables keeps its own name; its folders may be reached by any way.
+    whole = file.parent.resolve() / file.name if file.name not in ("", "..") else file.resolve()
+    root = TABLES.resolve()
+    if root.is_relative_to(whole):
+        raise Fault(BAD_DATA, f"{file} holds all tables; name one file, or one folder of Parquet parts")
+    if whole.is_relative_to(root):
+        return TABLES / whole.relative_to(root), True
+    place = TABLES / whole.name
+    if not whole.is_file() and not whole.is_dir():
+        beside = [each.name for each in whole.parent.iterdir()] if whole.parent.is_dir() else []
+        hint = f"; did you mean {place}?" if place.exists() else suggest(whole.name, beside)
+        raise Fault(BAD_DATA, f"{file} not found{hint}; name a CSV or Parquet file, or a folder of Parquet parts")
+    return place, False
+
+
+def is_there(source: Source, place: Path) -> bool:
+    """Whether the table has been copied; raises Fault where another one has its name."""
+    if not place.exists() and not place.is_symlink():
+        return False
+    parts = {part.relative_to(source.path) for part in source.parts}
+    there = {part.relative_to(place) for part in place.rglob("*.parquet")} if place.is_dir() else {Path()}
+    alike = place.exists() and place.is_dir() == source.path.is_dir() and there == parts
+    if not alike or not all(filecmp.cmp(source.path / part, place / part, shallow=False) for part in parts):
+        raise Fault(
+            BAD_DATA, f"{place} is there already and differs from {source.path}; rename one of them, or delete {place}"
+        )
+    return True
+
+
+def copy(source: Source, place: Path) -> None:
+    """The file, or the parts of a folder, whole or not at all."""
+    if not source.path.is_dir():
+        _copy_file(source.path, place)
+        return
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    try:
+        for part in source.parts:
+            _copy_file(part, temporary / part.relative_to(source.path))
+        temporary.rename(place)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _copy_file(source: Path, place: Path) -> None:
+    with open(source, "rb") as file:
+        write(place, lambda target: shutil.copyfileobj(file, target))
+
+
+# --- params.yaml ----------------------------------------------------------------------------------------------------
+
+
+def named(section: Create, place: Path, target: str) -> Create:
+    """The section with this table in place of its own."""
+    try:
+        table = TableSource(path=place.as_posix(), target=target)
+    except ValidationError:
+        rule = "both must be UTF-8, and the file's name without backslash, to stand in params.yaml; rename what is not"
+        raise Fault(BAD_DATA, f"{place}, {target}: {rule}") from None
+    return section.model_copy(update={"dataset": "table", "table": table})
+
+
+def fitted(section: Create, source: Source) -> Create:
+    """The section without the kinds of columns that this table does not have; the target is none of its features."""
+    features = {*source.names} - {section.table.target}
+    kept = {kind: [name for name in names if name in features] for kind, names in section.columns}
+    return section.model_copy(update={"columns": Columns(**kept)})
+
+
+def changes(old: Create, new: Create) -> dict[Key, Any]:
+    """Key -> new value, of those that differ."""
+    values: dict[Key, tuple[Any, Any]] = {("create", "dataset"): (old.dataset, new.dataset)}
+    for name, before, after in (("table", old.table, new.table), ("columns", old.columns, new.columns)):
+        values |= {
+            ("create", name, key): (value, other) for (key, value), (_, other) in zip(before, after, strict=True)
+        }
+    return {key: after for key, (before, after) in values.items() if before != after}
+
+
+def edited(text: str, values: dict[Key, Any]) -> str:
+    """The text of params.yaml with other values at some keys; all else stays, byte for byte."""
+    old = YAML().compose(text)
+    nodes = {key: _node(old, key) for key in values}
+    new = text
+    for key, node in sorted(nodes.items(), key=lambda item: item[1].start_mark.index, reverse=True):
+        new = _replaced(new, node, written(values[key]))
+    expected = _plain(old)
+    for key, value in values.items():
+        expected[key] = [("str", each) for each in value] if isinstance(value, list) else ("str", value)
+    try:
+        found = _plain(YAML().compose(new))
+    except YAMLError:
+        found = {}
+    if found != expected:
+        lines = ", ".join(f"{'.'.join(key)}: {written(value)}" for key, value in values.items())
+        raise Fault(BAD_PARAMS, f"{PATH} is laid out in a way that this command cannot edit; write by hand: {lines}")
+    return new
+
+
+def written(value: str | list[str]) -> str:
+    """As YAML that every reader takes for the same text, on one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(written, value))}]"
+    if PLAIN.fullmatch(value) and value.lower() not in WORDS:
+        return value
+    if value.isprintable():
+        return "'" + value.replace("'", "''") + "'"
+    return '"' + "".join(_escaped(letter) for letter in value) + '"'
+
+
+def _escaped(letter: str) -> str:
+    return letter if letter.isprintable() and letter not in '"\\' else f"\\U{ord(letter):08X}"
+
+
+def _node(root: Node, key: Key) -> Node:
+    for part in key:
+        root = next(value for name, value in root.value if name.value == part)
+    return root
+
+
+def _replaced(text: str, node: Node, value: str) -> str:
+    """A comment behind the value stays in its column where there is room."""
+    start, end = node.start_mark.index, node.end_mark.index
+    if isinstance(node, SequenceNode) and not node.flow_style:
+        # A list with a line for each item: to YAML it ends only where the next key begins; it may stand below its key
+        # without being indented, as no other value may.
+        end, value = node.value[-1].end_mark.index, f"  {value}"
+    blank = re.compile(" +(?=#)").match(text, end)
+    if not blank or "\n" in text[start:end]:
+        return text[:start] + value + text[end:]
+    return text[:start] + value.ljust(blank.end() - start - 1) + " " + text[blank.end() :]
+
+
+def _plain(node: Node, key: Key = ()) -> dict[Key, Any]:
+    """Key -> what a reader sees there: kind and text, or a list of them."""
+    if not isinstance(node, MappingNode):
+        return {key: _item(node)}
+    return {path: item for name, value in node.value for path, item in _plain(value, (*key, str(name.value))).items()}
+
+
+def _item(node: Node) -> Any:
+    if isinstance(node, SequenceNode):
+        return [_item(each) for each in node.value]
+    return str(node.tag).rsplit(":", 1)[-1], node.value
+
+
+# --- what a person sees ---------------------------------------------------------------------------------------------
+
+
+def report(found: Found) -> Iterator[str]:
+    source, rows = found.source, sum(found.counts)
+    width = len(f"{rows:,}")  # of all counts
+    yield f"{source.path}"
+    yield f"  rows         {rows:,}"
+    if not source.typed:
+        sign, encoding, decimal = source.dialect
+        delimiter = next(name for name, each in DELIMITERS.items() if each == sign)
+        yield f"  read as      delimiter {delimiter}, encoding {encoding}, decimal sign {decimal}"
+    for kind in (*FEATURES, *CARRIED):
+        names = [name for name in source.names if found.kinds.get(name) == kind]
+        if names:
+            more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+            yield f"  {kind:<11}  {len(names):>{width},}  {', '.join(map(cut, names[:MOST_NAMES]))}{more}"
+    # Nothing reads a nested column; it has been counted as missing.
+    missing = {name: each.missing for name, each in found.profiles.items() if each.missing and each.typed != "nested"}
+    yield from _block("missing values", missing, rows)
+    yield from _block(f"classes of {cut(found.target)}", dict(zip(found.classes, found.counts, strict=True)), rows)
+    yield f"  suspicions: {len(found.findings) or 'none'}"
+    yield from (f"    {finding.line}" for finding in found.findings)
+
+
+def _block(title: str, counts: dict[str, int], rows: int) -> Iterator[str]:
+    """The largest counts with their shares, and how many more there are."""
+    largest = Counter(counts).most_common()
+    yield f"  {title}: {len(largest) or 'none'}"
+    length = max((len(cut(name)) for name, _ in largest[:MOST_LINES]), default=0)
+    for name, count in largest[:MOST_LINES]:
+        yield f"    {cut(name):<{length}}  {count:>{len(f'{rows:,}')},}  {count / rows:>6.1%}"
+    if rest := largest[MOST_LINES:]:
+        yield f"    and {len(rest):,} more, of {rest[-1][1]:,} to {rest[0][1]:,} rows"
+
+
+def shown(text: str) -> str:
+    """On one line, and harmless to a terminal: a table may hold anything."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def cut(name: str) -> str:
+    name = shown(name)
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..."
+
+
+def difference(old: str, new: str) -> Iterable[str]:
+    return difflib.unified_diff(old.split("\n"), new.split("\n"), f"{PATH}", f"{PATH}, new", n=1, lineterm="")
+
+
+def agreed() -> bool:
+    if not (sys.stdin and sys.stdin.isatty()):  # it may be closed
+        raise Fault(BAD_PARAMS, "table: nothing was written, since nobody is there to ask; add YES=1 to make, or --yes")
+    try:
+        return input("write this? [y/N] ").strip().lower() in ("y", "yes")
+    except (EOFError, UnicodeDecodeError):
+        print()
+        return False
+
+
+def table(section: Create, file: Path, target: str, yes: bool) -> None:
+    """Look, show, ask and write; `section` is the present one."""
+    before = PATH.read_bytes()
+    place, inside = settle(file)
+    wanted = named(section, place, target)
+    source = open_source(wanted) if inside else open_own(file, wanted)
+    copying = not inside and not is_there(source, place)
+    if not copying:
+        source = open_source(wanted)
+    wanted = fitted(wanted, source)
+    for line in report(look(wanted, source)):
+        print(shown(line))
+    old = before.decode()
+    new = edited(old, changes(section, wanted))
+    if new == old and not copying:
+        print(f"\ntable: {PATH} names this table already; nothing to write")
+        return
+    print()
+    if copying:
+        size = sum(part.stat().st_size for part in source.parts)
+        print(shown(f"copy {source.path} to {place} ({size:,} bytes)"))
+    for line in difference(old, new):
+        print(line)
+    if not yes and not agreed():
+        print("table: nothing was written")
+        return
+    if PATH.read_bytes() != before:
+        raise Fault(BAD_PARAMS, f"{PATH} has changed in the meantime; nothing was written; run this again")
+    if copying and not is_there(source, place):
+        copy(source, place)
+    if new != old:
+        write_bytes(PATH, new.encode())
+    print("table: written; next: make run, or: dvc repro")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("commands.table", description="Look through a table and name it in params.yaml.")
+    parser.add_argument("file", help="a CSV or Parquet file, or a folder of Parquet parts")
+    parser.add_argument("target", help="the column to predict")
+    parser.add_argument("--yes", action="store_true", help="do not ask before writing")
+    given = parser.parse_args()
+    if not given.file or not given.target:
+        raise Fault(BAD_PARAMS, "table: FILE and TARGET are needed: make table FILE=penguins.csv TARGET=species")
+    # Not every shell knows that what follows FILE= is a path.
+    file = Path(given.file).expanduser() if given.file.startswith("~/") else Path(given.file)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # letters that the terminal lacks
+    section = read(Create)
+    try:
+        table(section, file, given.target, given.yes)
+    except Fault as fault:
+        raise Fault(fault.status, shown(str(fault))) from None  # it may hold what the table holds
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,390 @@
+"""`make table` on real files, as a process in a project of its own: what it prints, copies, asks and writes."""
+
+import gzip
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from ruamel.yaml import YAML
+
+from commands.table import written
+from stages.params.create import Create
+from stages.params.reader import read
+from stages.process.faults import BAD_DATA, BAD_PARAMS
+from tests.conftest import PARAMS
+from tests.project import copy_project, environment, git, run, turn
+
+ROWS = 60
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory) -> Path:
+    return copy_project(tmp_path_factory.mktemp("table") / "project ü", {})
+
+
+@pytest.fixture
+def project(copied, monkeypatch) -> Path:
+    """As it was copied, and as the working directory."""
+    git(copied, "checkout", "--quiet", "--", ".")
+    git(copied, "clean", "--quiet", "--force", "-d", "-x")
+    (copied / "params.yaml").write_text(PARAMS)
+    monkeypatch.chdir(copied)
+    return copied
+
+
+def frame(**columns) -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    table = {
+        "rowid": np.arange(ROWS) + 1,
+        "mass": np.where(np.arange(ROWS) % 6, random.normal(size=ROWS).round(2), np.nan),
+        "island": np.resize(["Dream", "Biscoe", "Torgersen", "Dream", "Biscoe"], ROWS),
+        "when": [f"2026-01-{1 + index % 28:02}" for index in range(ROWS)],
+        "species": np.resize(["Gentoo", "Adelie", "Gentoo", "Chinstrap"], ROWS),
+    }
+    return pd.DataFrame({**table, **columns})
+
+
+def call(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    done = run(Path(), "-m", "commands.table", *arguments)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def refused(*arguments: str, status: int = BAD_DATA) -> str:
+    """The one line with which it refuses; nothing has changed."""
+    before = listing()
+    line = call(*arguments, "--yes", status=status).stderr
+    assert line.count("\n") == 1
+    assert listing() == before
+    return line
+
+
+def answered(answer: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """With a terminal as its input, at which somebody types `answer`."""
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, answer)
+        command = [sys.executable, "-m", "commands.table", *arguments]
+        return subprocess.run(command, stdin=theirs, capture_output=True, env=environment(), timeout=120, check=False)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    installed = Path(".venv/installed")
+    installed.parent.mkdir(exist_ok=True)
+    installed.touch()
+    return subprocess.run(["make", "table", *arguments], env=environment(), capture_output=True, text=True, check=False)
+
+
+def listing() -> dict[str, bytes]:
+    """params.yaml and all that lies in data/tables."""
+    return {str(path): path.read_bytes() for path in (Path("params.yaml"), *Path("data/tables").rglob("*.*"))}
+
+
+def section() -> tuple[str, str, str]:
+    """As the stage reads it."""
+    found = read(Create)
+    return found.dataset, found.table.path, found.table.target
+
+
+def changed_lines() -> list[str]:
+    """Lines of params.yaml that are not the shipped ones; each is one of those in another shape, comment and all."""
+    pairs = list(zip(PARAMS.split("\n"), Path("params.yaml").read_text().split("\n"), strict=True))
+    for old, new in pairs:
+        assert old.partition("#")[2] == new.partition("#")[2]
+        assert old.partition(":")[0] == new.partition(":")[0]
+    return [new.partition("#")[0].rstrip() for old, new in pairs if old != new]
+
+
+# --- what it finds and writes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.csv.gz", "p.parquet", "parts"])
+@pytest.mark.parametrize("outside", [True, False])
+def test_from_the_file_to_the_data_set(project, tmp_path, name, outside):
+    file = (tmp_path if outside else Path("data/tables")) / name
+    table = pa.Table.from_pandas(frame(), preserve_index=False)
+    if name == "parts":
+        for part in ("a.parquet", "more=1/b.parquet"):
+            (file / part).parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table.slice(0 if part == "a.parquet" else 30, 30), file / part)
+        (file / "_SUCCESS").touch()
+    elif name == "p.parquet":
+        pq.write_table(table, file)
+    else:
+        text = frame().to_csv(index=False).encode()
+        file.write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    said = call(str(file), "species", "--yes").stdout
+    place = Path("data/tables") / name
+    assert section() == ("table", place.as_posix(), "species")
+    assert (f"copy {file} to {place}" in said) == outside
+    if outside and file.is_file():
+        assert place.read_bytes() == file.read_bytes()
+    if outside and name == "parts":
+        assert sorted(each.name for each in place.rglob("*.*")) == ["a.parquet", "b.parquet"]
+    assert not list(place.parent.glob(".*"))
+    for stage in ("validate", "create"):
+        done = run(project, "-m", f"stages.{stage}")
+        assert done.returncode == 0, done.stderr
+    assert f"create: {place}, 60 rows, 3 features" in done.stdout
+    before = listing()
+    assert "nothing to write" in call(str(file), "species").stdout
+    assert listing() == before
+
+
+def test_the_report(project, tmp_path):
+    many = {f"c{index}": np.random.default_rng(index).normal(size=ROWS) for index in range(9)}
+    table = frame(**many, same="x", empty="", other=[f"n{index % 15:02}" for index in range(ROWS)])
+    table.to_csv(tmp_path / "p.csv", index=False, sep=";", decimal=",", encoding="cp1252")
+    said = call(str(tmp_path / "p.csv"), "species", "--yes").stdout
+    for line in (
+        "  rows         60",
+        "  read as      delimiter semicolon, encoding utf-8, decimal sign ,",
+        "  numeric      10  mass, c0, c1, c2, c3, c4, c5, c6 and 2 more",
+        "  categorical   3  island, same, other",
+        "  datetime      1  when",
+        "  identifier    1  rowid",
+        "  ignored       1  empty",
+        "  missing values: 2\n    empty  60  100.0%\n    mass   10   16.7%",
+        "  classes of species: 3\n    Gentoo     30   50.0%\n    Adelie     15   25.0%\n    Chinstrap  15   25.0%",
+        "  suspicions: 3",
+        "    column same is the same in every row; create.columns.ignored settles it",
+    ):
+        assert f"{line}\n" in said
+    said = call("data/tables/p.csv", "other", "--yes").stdout
+    assert "classes of other: 15\n    n00  4    6.7%" in said.replace("   4 ", "  4 ")
+    assert "    and 3 more, of 4 to 4 rows\n" in said
+
+
+def test_of_params_only_three_values_change(project, tmp_path):
+    frame().to_csv(tmp_path / "a longer name than the one that is there.csv", index=False)
+    said = call(str(tmp_path / "a longer name than the one that is there.csv"), "species", "--yes").stdout
+    assert changed_lines() == [
+        "  dataset: table",
+        "    path: 'data/tables/a longer name than the one that is there.csv'",
+        "    target: species",
+    ]
+    # The comment keeps its column where there is room.
+    assert "\n    target: species         # the column to predict" in Path("params.yaml").read_text()
+    assert "\n-    target: class           # the column" in said
+    assert "\n+    target: species         # the column" in said
+    assert "next: make run" in said
+
+
+def test_a_file_of_another_layout(project, tmp_path):
+    """Line ends of Windows, a mapping on one line, quotes, a list with a line for each item."""
+    frame().to_csv(tmp_path / "p.csv", index=False)
+    text = PARAMS
+    i, j = text.index("    path: "), text.index("  reading:")
+    text = (
+        text[:i].rstrip().removesuffix("# your own table").rstrip()
+        + ' { path: "data/tables/t.csv", target: class } # mine\n'
+        + text[j:]
+    )
+    text = text.replace("    numeric: []  ", "    numeric:\n      - old # 1\n      - island\n   ").replace("\n", "\r\n")
+    Path("params.yaml").write_bytes(text.encode())
+    call(str(tmp_path / "p.csv"), "species", "--yes")
+    expected = text.replace("dataset: circles", "dataset: table  ").replace('"data/tables/t.csv"', "data/tables/p.csv")
+    expected = expected.replace("target: class", "target: species").replace("- old # 1\r\n      - island", "  [island]")
+    assert Path("params.yaml").read_bytes() == expected.encode()
+
+
+def test_a_layout_that_it_cannot_edit(project, tmp_path):
+    frame().to_csv(tmp_path / "p.csv", index=False)
+    Path("params.yaml").write_text(PARAMS.replace("    target: class ", "    target: |\n      class\n   "))
+    line = refused(str(tmp_path / "p.csv"), "species", status=BAD_PARAMS)
+    assert (
+        "write by hand: create.dataset: table, create.table.path: data/tables/p.csv, create.table.target: species"
+        in line
+    )
+
+
+def test_kinds_of_columns_that_the_table_lacks_go(project, tmp_path):
+    frame().to_csv(tmp_path / "p.csv", index=False)
+    turn(project, {"create.columns.numeric": ["of another table"], "create.columns.ignored": ["island", "species"]})
+    assert "ignored       1  island" in call(str(tmp_path / "p.csv"), "species", "--yes").stdout
+    found = read(Create).columns
+    assert (found.numeric, found.ignored) == ([], ["island"])
+
+
+ODD = [
+    ("two words.csv", "null"),
+    ("größe 'x' \"y\".csv", "yes"),
+    ("#x.csv", "1.0"),
+    ("a: b.csv", "#x"),
+    ("- [x], {y} & *z %.csv", "a: b"),
+    ("line\nbreak\t.csv", 'a\n\t\x07\x1b[31mb\u202e\U000e0001\\"'),
+    (" 日本 .csv", " 'it''s' "),
+    ("~x.csv", "2026-01-01"),
+    ("1e3.csv", "-"),
+]
+
+
+@pytest.mark.parametrize(("name", "target"), ODD)
+def test_odd_names_come_back_as_they_are(project, tmp_path, name, target):
+    frame().rename(columns={"species": target}).to_csv(tmp_path / name, index=False)
+    done = call("--yes", "--", str(tmp_path / name), target)
+    assert section() == ("table", f"data/tables/{name}", target)
+    assert all(letter.isprintable() for letter in done.stdout if letter != "\n")
+    if "#" not in name + target:  # which these two cannot tell from a comment's
+        assert len(changed_lines()) == 3
+    done = run(project, "-m", "stages.create")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("text", [*(text for pair in ODD for text in pair), "NO", "Null", "~", "0x10", "1:30", "a #b"])
+def test_each_reader_of_yaml_takes_it_for_the_same_text(text):
+    for value in (text, [text, "x", text]):
+        for line in (f"key: {written(value)} # comment", f"{{ key: {written(value)}, more: 1 }}"):
+            assert YAML(typ="safe").load(line)["key"] == value
+            assert yaml.safe_load(line)["key"] == value
+
+
+# --- asking ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_anybody_to_ask_it_writes_nothing(project, tmp_path):
+    frame().to_csv(tmp_path / "p.csv", index=False)
+    before = listing()
+    done = call(str(tmp_path / "p.csv"), "species", status=BAD_PARAMS)
+    assert done.stderr == "table: nothing was written, since nobody is there to ask; add YES=1 to make, or --yes\n"
+    assert "+    target: species" in done.stdout
+    assert listing() == before
+
+
+@pytest.mark.parametrize(
+    ("answer", "wrote"), [(b"y\n", True), (b"YES\n", True), (b"n\n", False), (b"\n", False), (b"\x04", False)]
+)
+def test_the_answer_of_a_person_counts(project, tmp_path, answer, wrote):
+    frame().to_csv(tmp_path / "p.csv", index=False)
+    before = listing()
+    done = answered(answer, str(tmp_path / "p.csv"), "species")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"write this? [y/N] " in done.stdout
+    assert (listing() != before) == wrote
+    assert Path("data/tables/p.csv").exists() == wrote
+    assert (section()[2] == "species") == wrote
+
+
+def test_a_file_that_changes_while_it_asks_is_left_alone(project, tmp_path):
+    frame().to_csv(tmp_path / "p.csv", index=False)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "commands.table", str(tmp_path / "p.csv"), "species"]
+    with subprocess.Popen(command, stdin=theirs, stdout=-1, stderr=-1, env=environment()) as process:
+        said = b""
+        while not said.endswith(b"[y/N] "):
+            said += process.stdout.read(1)
+        turn(project, {"train.epochs": 7})
+        before = listing()
+        os.write(ours, b"y\n")
+        assert (
+            process.stderr.read() == b"params.yaml has changed in the meantime; nothing was written; run this again\n"
+        )
+        assert process.wait() == BAD_PARAMS
+    os.close(ours)
+    os.close(theirs)
+    assert listing() == before
+
+
+# --- what it refuses ------------------------------------------------------------------------------------------------
+
+
+def test_another_file_of_that_name_is_never_replaced(project, tmp_path):
+    frame().to_csv(tmp_path / "p.csv", index=False)
+    Path("data/tables/p.csv").write_text(frame().to_csv(index=False)[:-1] + "e\n")
+    assert "data/tables/p.csv is there already and differs from" in refused(str(tmp_path / "p.csv"), "species")
+    Path("data/tables/p.csv").unlink()
+    Path("data/tables/p.csv").symlink_to("nowhere")
+    assert "is there already" in call(str(tmp_path / "p.csv"), "species", "--yes", status=BAD_DATA).stderr
+    assert Path("data/tables/p.csv").is_symlink()
+    table = pa.Table.from_pandas(frame(), preserve_index=False)
+    for folder in (tmp_path / "parts", Path("data/tables/parts")):
+        folder.mkdir()
+        pq.write_table(table, folder / "a.parquet")
+    pq.write_table(table, tmp_path / "parts/b.parquet")
+    Path("data/tables/p.csv").unlink()
+    assert "data/tables/parts is there already" in refused(str(tmp_path / "parts"), "species")
+
+
+def test_a_file_that_is_not_there(project, tmp_path):
+    frame().to_csv(tmp_path / "penguins.csv", index=False)
+    assert "pinguins.csv not found; did you mean penguins.csv?" in refused(str(tmp_path / "pinguins.csv"), "species")
+    assert "table.csv not found; did you mean data/tables/table.csv?" in refused("table.csv", "class")
+    assert "data/tables/tabel.csv (create.table.path) not found; did you mean table" in refused(
+        "data/tables/tabel.csv", "a"
+    )
+    assert "holds all tables; name one file" in refused("data/tables", "class")
+    assert "holds all tables" in refused(".", "class")
+
+
+def test_a_target_that_is_not_there(project, tmp_path):
+    frame().to_csv(tmp_path / "p.csv", index=False)
+    line = refused(str(tmp_path / "p.csv"), "spezies")
+    assert "there is no column 'spezies'" in line
+    assert line.endswith("did you mean species?\n")
+
+
+def test_a_fault_is_one_line_whatever_the_table_holds(project, tmp_path):
+    table = frame(**{"a\nb\x1b[31m": frame()["species"].map({"Gentoo": "x", "Adelie": "y", "Chinstrap": "z"})})
+    table.to_csv(tmp_path / "p.csv", index=False)
+    assert "column a\\nb\\x1b[31m is the target species in other words" in refused(str(tmp_path / "p.csv"), "species")
+
+
+def test_names_that_params_cannot_hold(project, tmp_path):
+    for name in (b"back\\slash.csv", b"\xff.csv"):
+        path = os.fsencode(tmp_path) + b"/" + name
+        Path(os.fsdecode(path)).write_text(frame().to_csv(index=False))
+        assert "rename what is not" in refused(os.fsdecode(path), "species")
+
+
+def test_bad_params_are_the_reader_s_fault(project):
+    turn(project, {"create.seed": -1})
+    line = refused("data/tables/table.csv", "class", status=BAD_PARAMS)
+    assert line.startswith("params.yaml:")
+    assert "create.seed must be" in line
+
+
+def test_a_link_out_of_the_folder_is_refused(project, tmp_path):
+    frame().to_csv(tmp_path / "p.csv", index=False)
+    Path("data/tables/p.csv").symlink_to(tmp_path / "p.csv")
+    for file in ("data/tables/p.csv", str(tmp_path / "p.csv")):
+        assert "leads out of data/tables" in refused(file, "species")
+
+
+def test_any_way_to_a_file_in_the_folder_is_that_file(project, tmp_path):
+    (tmp_path / "way").symlink_to(project / "data")
+    said = call(str(tmp_path / "way/tables/table.csv"), "class", "--yes").stdout
+    assert "copy" not in said
+    assert section() == ("table", "data/tables/table.csv", "class")
+
+
+# --- make -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_make_passes_names_as_they_are(project, tmp_path):
+    name, target = 'it\'s $HOME "q" #1 $$.csv', "price $(x) `y` 'z'"
+    frame().rename(columns={"species": target}).to_csv(tmp_path / name, index=False)
+    done = make(f"FILE={tmp_path / name}", f"TARGET={target}")
+    assert done.returncode == 2
+    assert "add YES=1" in done.stderr
+    done = make(f"FILE={tmp_path / name}", f"TARGET={target}", "YES=1")
+    assert done.returncode == 0, done.stderr
+    assert section() == ("table", f"data/tables/{name}", target)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+@pytest.mark.parametrize("given", [[], ["FILE=x.csv"], ["TARGET=class"]])
+def test_make_says_what_it_needs(project, given):
+    assert "table: FILE and TARGET are needed: make table FILE=" in make(*given).stderr
