@@ -44,10 +44,14 @@ def is_flat(description: Description) -> bool:
     return len(description.features) <= 2 and not description.kinds
 
 
-def space(description: Description, rows: pa.Table) -> Floats:
-    """Raw rows as points: one or two raw numbers, missing ones filled, or else what the network sees [rows, inputs]."""
+def space(description: Description, rows: pa.Table, inputs: NDArray[np.float32] | None = None) -> Floats:
+    """Raw rows as points: one or two raw numbers, missing ones filled, or else what the network sees [rows, inputs].
+
+    inputs: the latter, where it is known.
+    """
     if not is_flat(description):
-        return encode(description.preprocessing, rows).astype(np.float64)
+        inputs = encode(description.preprocessing, rows) if inputs is None else inputs
+        return inputs.astype(np.float64)
     columns = []
     for number in description.preprocessing.numbers:
         column = rows.column(number.column)
