@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 from sklearn.metrics import classification_report, confusion_matrix, precision_recall_curve, roc_curve
 
@@ -167,6 +168,8 @@ def rounded(content: Any) -> Any:
 def main() -> None:
     section = read(Evaluate)
     schema = read_schema()
+    # As in training: many small products are faster so, and the sums do not depend on the machine's number of cores.
+    torch.set_num_threads(1)
     model, replicas = load(MODELS), load(MODELS, "replicas")
     training = read_json(TRAINING)
     test = read_table(TEST)

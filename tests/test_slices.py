@@ -51,8 +51,9 @@ def test_rows_and_right_ones_are_counted_by_hand_and_the_worst_come_first():
 
 
 def test_of_equally_bad_slices_the_one_with_more_rows_is_the_worse_one_where_all_is_wrong():
-    found = slices({"c": column(["few", "many", "many", "good"])}, np.array([False, False, False, True]), 0.95)
-    assert [each.value for each in found] == ["many", "few", "good"]
+    columns = {"a": column(["w", "x", "y", "z"]), "b": column(["many", "many", "many", "good"])}
+    found = slices(columns, np.array([False, False, False, True]), 0.95)
+    assert [each.value for each in found] == ["many", "w", "x", "y", "z", "good"]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,7 @@ def test_of_equally_bad_slices_the_one_with_more_rows_is_the_worse_one_where_all
 def test_ranges_of_numbers_hold_every_row_exactly_once(values):
     places, names = groups(column([*values, None]))
     assert names[-1] == "missing"
+    assert len(set(names)) == len(names)
     assert places[-1] == len(names) - 1
     ends = []
     for place, name in enumerate(names[:-1]):

@@ -14,7 +14,7 @@ from stages.preprocessing.apply import parts
 Floats = NDArray[np.float64]
 
 # A thousand columns on a million rows would take hours: fewer rows are looked at where there are many columns, or where
-# the network is large. WORK: products of a weight and an input; some seconds on one core.
+# the network is large. WORK: products of a weight and an input; a second or two on one core, if FEWEST_ROWS allow it.
 MOST_ROWS, FEWEST_ROWS = 20_000, 500
 WORK = 30_000_000_000
 

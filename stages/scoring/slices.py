@@ -67,7 +67,7 @@ def groups(column: pa.ChunkedArray) -> tuple[Places, list[str]]:
 
 def _by_text(column: pa.ChunkedArray) -> tuple[Places, list[str]]:
     """As `groups`, the most frequent text first; -1 where a value is missing."""
-    coded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    coded = column.dictionary_encode().combine_chunks()
     codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     texts = coded.dictionary.to_pylist()
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
