@@ -6,6 +6,8 @@ Reads   models/model.json, models/model.safetensors, models/replicas.safetensors
 Writes  reports/metrics.json              every number of the result: small, rounded, sorted, in git
         reports/predictions.parquet       class, prediction, probabilities and place in the plane of each test row
         reports/replicas.csv              the metrics of each replica
+        reports/slices.csv                accuracy for each value of the columns that `slices` names, the worst first
+        reports/importance.csv            what the model loses when a column is shuffled, the column it needs most first
         reports/classification_report.txt scikit-learn's
         reports/confusion_matrix.csv, classes.csv, roc.csv, precision_recall.csv, calibration.csv
         reports/boundary.parquet, projection.parquet, plane.json  what `plot` draws: the surface, training rows, axes
@@ -18,20 +20,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 from sklearn.metrics import classification_report, confusion_matrix, precision_recall_curve, roc_curve
 
 from stages.datasets.densities import bayes_predictions
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_csv, write_json, write_text
-from stages.files.tables import read_json, read_table, write_table
+from stages.files.tables import count_rows, read_first, read_json, read_table, write_table
 from stages.network.model import Model, decide, load
 from stages.params.evaluate import Evaluate
-from stages.params.reader import read
+from stages.params.reader import fault, read, suggest
+from stages.preprocessing.apply import encode
 from stages.process.run import run
+from stages.scoring.importance import importance
 from stages.scoring.intervals import wilson
 from stages.scoring.metrics import Verdict, calibration, class_scores, metrics, resamples
 from stages.scoring.plane import Plane, grid, plane, probabilities, space
+from stages.scoring.slices import Slice, slices
 
 MODELS = Path("models")
 TRAINING = Path("models/training.json")
@@ -42,6 +48,8 @@ BASELINE_PREDICTIONS = Path("reports/baseline.parquet")
 METRICS = Path("reports/metrics.json")
 PREDICTIONS = Path("reports/predictions.parquet")
 REPLICAS = Path("reports/replicas.csv")
+SLICES = Path("reports/slices.csv")
+IMPORTANCE = Path("reports/importance.csv")
 REPORT = Path("reports/classification_report.txt")
 CONFUSION = Path("reports/confusion_matrix.csv")
 CLASSES = Path("reports/classes.csv")
@@ -133,11 +141,21 @@ def evaluate(
     return Evaluation(content, spread)
 
 
-def verdicts(model: Model, rows: pa.Table, actual: NDArray[np.int64], threshold: float) -> list[Verdict]:
+def verdicts(model: Model, inputs: NDArray[np.float32], actual: NDArray[np.int64], threshold: float) -> list[Verdict]:
     """Each replica's verdict; with two classes the second one is predicted from `threshold` on, else the likeliest."""
     return [
-        Verdict(actual, decide(probabilities, threshold), probabilities) for probabilities in model.probabilities(rows)
+        Verdict(actual, decide(probabilities, threshold), probabilities) for probabilities in model.of_inputs(inputs)
     ]
+
+
+def sliced(test: pa.Table, schema: Schema, section: Evaluate) -> dict[str, pa.ChunkedArray]:
+    """The columns that `slices` names; raises Fault where one is not there."""
+    there = [*schema.features, *schema.carried]
+    for name in section.slices:
+        if name not in there:
+            hint = suggest(name, there) or f" ({', '.join(there[:12])})"
+            raise fault(Evaluate, "slices", f"must name columns of the data set; {name!r} is none{hint}")
+    return {name: test.column(name) for name in section.slices}
 
 
 def rounded(content: Any) -> Any:
@@ -150,16 +168,21 @@ def rounded(content: Any) -> Any:
 def main() -> None:
     section = read(Evaluate)
     schema = read_schema()
+    # As in training: many small products are faster so, and the sums do not depend on the machine's number of cores.
+    torch.set_num_threads(1)
     model, replicas = load(MODELS), load(MODELS, "replicas")
     training = read_json(TRAINING)
     test = read_table(TEST)
+    columns = sliced(test, schema, section)
     actual = test.column(schema.target).to_numpy()
-    verdict = verdicts(model, test, actual, section.threshold)[0]
+    # Once for all that look at the test rows.
+    inputs = encode(model.description.preprocessing, test)
+    verdict = verdicts(model, inputs, actual, section.threshold)[0]
     others = {name: predicted.to_numpy() for name, predicted in read_table(BASELINE_PREDICTIONS).to_pandas().items()}
     if schema.density is not None:
         rows = np.column_stack([test.column(name).to_numpy() for name in schema.features])
         others["bayes"] = bayes_predictions(schema.density, rows)
-    all_verdicts = verdicts(replicas, test, actual, section.threshold)
+    all_verdicts = verdicts(replicas, inputs, actual, section.threshold)
     content, spread = evaluate(verdict, all_verdicts, others, schema, section)
     for name, item in read_json(BASELINE).items():
         content["baseline"][name]["log_loss"] = item["log_loss"]
@@ -173,15 +196,17 @@ def main() -> None:
     }
 
     write_curves(verdict, schema, section)
-    train = read_table(TRAIN, [*schema.features, schema.target])
-    drawn = train.slice(0, MOST_DRAWN)
-    points, shown = space(model, drawn), space(model, test)
+    by_value = slices(columns, verdict.predicted == verdict.actual, section.confidence)
+    write_csv(SLICES, Slice._fields, by_value)
+    write_importance(model, inputs, actual, section)
+    drawn = read_first(TRAIN, MOST_DRAWN, [*schema.features, schema.target])
+    points, shown = space(model, drawn), space(model, test, inputs)
     surface = plane(points, model.description)
     write_boundary(model, surface, shown, section)
     write_predictions(verdict, surface.coordinates(shown))
     x, y = surface.coordinates(points).T
     write_table(PROJECTION, pa.table({"actual": drawn.column(schema.target), "x": x.copy(), "y": y.copy()}))
-    write_json(PLANE, {**surface.content(), "training_rows": train.num_rows})
+    write_json(PLANE, {**surface.content(), "training_rows": count_rows(TRAIN)})
     write_csv(
         REPLICAS,
         ["replica", "shipped", "best_epoch", "best_validation_loss", *spread],
@@ -196,6 +221,12 @@ def main() -> None:
         f"evaluate: accuracy {accuracy['value']:.4f} ({accuracy['low']:.4f} to {accuracy['high']:.4f}), macro-F1"
         f" {content['macro_f1']['value']:.4f} on {test.num_rows:,} test rows; {content['correct']:,} correct"
     )
+    if by_value:
+        worst = by_value[0]
+        print(
+            f"evaluate: worst of {len(by_value)} slices: {worst.column!r} is {worst.value!r}, accuracy"
+            f" {worst.accuracy:.4f} ({worst.low:.4f} to {worst.high:.4f}) on {worst.rows:,} test rows"
+        )
 
 
 def write_curves(verdict: Verdict, schema: Schema, section: Evaluate) -> None:
@@ -225,6 +256,14 @@ def write_curves(verdict: Verdict, schema: Schema, section: Evaluate) -> None:
             verdict.actual, verdict.predicted, labels=indices, target_names=schema.classes, digits=4, zero_division=0
         ),
     )
+
+
+def write_importance(model: Model, inputs: NDArray[np.float32], actual: NDArray[np.int64], section: Evaluate) -> None:
+    found, rows = importance(model, inputs, actual, section)
+    header = ["column"]
+    for name in ("accuracy_drop", "log_loss_increase"):
+        header += [name, f"{name}_low", f"{name}_high"]
+    write_csv(IMPORTANCE, [*header, "rows"], ([each.column, *each.accuracy, *each.log_loss, rows] for each in found))
 
 
 def write_boundary(model: Model, surface: Plane, test: NDArray[np.float64], section: Evaluate) -> None:

@@ -5,7 +5,8 @@ Reads   data/schema.json
         reports/history.csv, reports/steps.parquet
         reports/metrics.json, reports/predictions.parquet, reports/plane.json, reports/projection.parquet,
         reports/boundary.parquet
-        reports/roc.csv, reports/precision_recall.csv, reports/calibration.csv, reports/replicas.csv
+        reports/roc.csv, reports/precision_recall.csv, reports/calibration.csv, reports/replicas.csv,
+        reports/importance.csv
         stages/figures/retrace.mplstyle
 Writes  reports/figures/NAME.png for each name in stages/figures/registry.py
 """
@@ -38,6 +39,7 @@ ROC = Path("reports/roc.csv")
 PRECISION_RECALL = Path("reports/precision_recall.csv")
 CALIBRATION = Path("reports/calibration.csv")
 REPLICAS = Path("reports/replicas.csv")
+IMPORTANCE = Path("reports/importance.csv")
 FOLDER = Path("reports/figures")
 
 
@@ -75,6 +77,7 @@ def read_tables() -> Tables:
         precision_recall=read_csv(PRECISION_RECALL, text=["class"]),
         calibration=read_csv(CALIBRATION),
         replicas=read_csv(REPLICAS),
+        importance=read_csv(IMPORTANCE, text=["column"]),
     )
 
 

@@ -71,6 +71,8 @@ CALIBRATION = Path("reports/calibration.csv")
 PRECISION_RECALL = Path("reports/precision_recall.csv")
 REPLICAS = Path("reports/replicas.csv")
 ROC = Path("reports/roc.csv")
+SLICES = Path("reports/slices.csv")
+IMPORTANCE = Path("reports/importance.csv")
 PREDICTIONS = Path("reports/predictions.parquet")
 TABLES = (
     HISTORY,
@@ -86,6 +88,8 @@ TABLES = (
     PRECISION_RECALL,
     REPLICAS,
     ROC,
+    SLICES,
+    IMPORTANCE,
 )
 FIGURES = Path("reports/figures")
 MARKER = Path(".retrace/recorded")

@@ -28,7 +28,7 @@ from tests.conftest import PARAMS, ROOT, VALUES
 EPOCHS, STEPS_PER_EPOCH = 6, 4
 # Replica 1 stops after four epochs; replica 2, which ships, has one learning rate that is no number.
 REPLICAS, SHIPPED, STOPPED_AT = 3, 2, 4
-TABLES = ("loss", "classes", "calibration", "precision_recall", "replicas", "roc")
+TABLES = ("loss", "classes", "calibration", "precision_recall", "replicas", "roc", "slices", "importance")
 ODD_CLASS = "a/b<c>|`x`"
 # As reports/data.json has them: two of a kind, and one that is long and holds what a tag must not break on.
 FOUND = [

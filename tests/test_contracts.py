@@ -383,6 +383,8 @@ KNOBS: dict[str, tuple[Any, dict[str, Any]]] = {
     "evaluate.seed": (27, {}),
     "evaluate.calibration_bins": (5, {}),
     "evaluate.grid": (12, {}),
+    "evaluate.slices": (["x1"], {}),
+    "evaluate.permutations": (11, {}),
     "plot.dpi": (60, {}),
     "plot.points": (20, {}),
     "plot.smoothing": (5, {}),

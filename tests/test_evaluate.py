@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.stats import binomtest
 from sklearn import metrics as sk
@@ -10,9 +11,11 @@ from sklearn import metrics as sk
 from stages.datasets.schema import Schema
 from stages.evaluate import decide, evaluate, rounded
 from stages.files.atomic import write_json
+from stages.files.tables import read_first, write_pieces
 from stages.network.model import Description
 from stages.params.evaluate import Evaluate
 from stages.preprocessing.apply import Number, Preprocessing
+from stages.process.faults import Fault
 from stages.scoring.intervals import wilson
 from stages.scoring.metrics import Verdict, calibration, class_scores, metrics, resamples
 from stages.scoring.plane import grid, plane
@@ -163,3 +166,17 @@ def test_the_plane_goes_there_and_back(features):
     assert points.shape == (144, 2)
     assert (points.min(0) <= there.min(0)).all()
     assert (points.max(0) >= there.max(0)).all()
+
+
+def test_the_first_rows_of_a_table_are_read_without_the_others(tmp_path):
+    table = pa.table({"a": range(10), "b": [str(index) for index in range(10)]})
+    write_pieces(tmp_path / "t.parquet", [table.slice(start, 4) for start in range(0, 10, 4)])
+    for rows in (1, 4, 5, 10, 99):
+        assert read_first(tmp_path / "t.parquet", rows, ["b"]) == table.select(["b"]).slice(0, rows)
+    bad = bytearray((tmp_path / "t.parquet").read_bytes())
+    place = bad.index(b"9", bad.index(b"8"))
+    bad[place] ^= 1  # in the last piece, whose checksum then tells that it was read
+    (tmp_path / "t.parquet").write_bytes(bad)
+    assert read_first(tmp_path / "t.parquet", 8, ["b"]).num_rows == 8
+    with pytest.raises(Fault, match="damaged"):
+        read_first(tmp_path / "t.parquet", 9, ["b"])

@@ -1,5 +1,6 @@
 """Stage plot: every figure from small tables, whatever the data look like and the classes are called."""
 
+import csv
 import inspect
 import itertools
 import subprocess
@@ -63,6 +64,7 @@ def tables_of(
     errors: int = 6,
     stopped: int | None = None,
     dataset: str = "tiny",
+    prefix: str = "x",
 ) -> Tables:
     """Tables such as earlier stages write: `errors` test rows misclassified, replica 0 stopped after `stopped`."""
     random = np.random.default_rng(7)
@@ -160,7 +162,15 @@ def tables_of(
             }
         ),
         replicas=pa.table({"replica": range(replicas), "accuracy": [0.9 - 0.01 * index for index in range(replicas)]}),
+        importance=importance_of([f"{prefix}{index}" for index in range(features)], test),
     )
+
+
+def importance_of(columns: list[str], rows: int) -> pa.Table:
+    drop = 0.3 * 0.7 ** np.arange(len(columns)) - 0.01
+    names = [f"{name}{end}" for name in ("accuracy_drop", "log_loss_increase") for end in ("", "_low", "_high")]
+    values = [drop, drop - 0.02, drop + 0.02]
+    return pa.table({"column": columns, **dict(zip(names, values * 2, strict=True)), "rows": [rows] * len(columns)})
 
 
 def write_all(tables: Tables) -> None:
@@ -173,7 +183,10 @@ def write_all(tables: Tables) -> None:
         write_json(path, content)
     for path in (stage.PROJECTION, stage.STEPS, stage.PREDICTIONS, stage.BOUNDARY):
         write_table(path, getattr(tables, path.stem))
-    for path in (stage.HISTORY, stage.ROC, stage.PRECISION_RECALL, stage.CALIBRATION, stage.REPLICAS):
+    for path in (
+        *(stage.HISTORY, stage.ROC, stage.PRECISION_RECALL, stage.CALIBRATION, stage.REPLICAS),
+        stage.IMPORTANCE,
+    ):
         table = getattr(tables, path.stem)
         write_csv(path, table.column_names, zip(*(column.to_pylist() for column in table.columns), strict=True))
 
@@ -209,7 +222,7 @@ def test_all_figures_are_written_declared_and_the_same_twice(project, capsys):
     write_all(tables)
     (project / "params.yaml").write_text(PARAMS.replace("dpi: 110", "dpi: 50").replace("smoothing: 95", "smoothing: 3"))
     stage.main()
-    assert capsys.readouterr().out.startswith("plot: 9 figures of 60 test rows, ")
+    assert capsys.readouterr().out.startswith("plot: 10 figures of 60 test rows, ")
     assert {path.stem for path in stage.FOLDER.iterdir()} == set(FIGURES)
     with matplotlib.rc_context({"lines.linewidth": 9, "savefig.dpi": 33, "axes.xmargin": 0.3, "font.weight": "bold"}):
         before = dict(matplotlib.rcParams)
@@ -277,6 +290,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "two wide classes": {"names": ["W" * 40, "M" * 40], "stopped": 2},
     "one of everything": {"features": 1, "epochs": 1, "steps": 1, "replicas": 1, "health": "", "errors": 0, "test": 30},
     "ten classes, projected": {"names": [str(index) for index in range(10)], "features": 64, "health": "saturated"},
+    "many columns, long names": {"features": 30, "prefix": "W" * 40, "replicas": 1},
     "forty classes": {"names": [f"class {index}" for index in range(40)], "test": 160, "replicas": 1},
 }
 
@@ -400,3 +414,36 @@ def test_csv_keeps_text_and_reads_nan(tmp_path):
     table = read_csv(path, text=["class"])
     assert table.column("class").to_pylist() == ["NA", "", "a\nb", 'q"']
     assert numbers(table, "value") == pytest.approx([1.5, float("nan"), 3, 4], nan_ok=True)
+
+
+def test_csv_holds_no_formula_and_gives_each_text_back(tmp_path):
+    formulas = ["=HYPERLINK(0)", "+1", "-1+2", "@SUM", "\tx", "\r=1", "'=1", "''+1", "\uff1d1", "-", "-1\n"]
+    harmless = ["-1", "-1.5e-07", "'", "'x", "'-1", "a=1", "", "NA"]
+    path = tmp_path / "table.csv"
+    write_csv(path, ["=class", "value"], [(text, -1.5) for text in formulas + harmless])
+    with open(path, encoding="utf-8", newline="") as file:
+        (first, _), *lines = csv.reader(file)
+    assert first == "'=class"
+    assert [cell for cell, _ in lines] == [f"'{text}" for text in formulas] + harmless
+    assert {number for _, number in lines} == {"-1.5"}
+    write_csv(path, ["class", "value"], [(text, -1.5) for text in formulas + harmless])
+    assert read_csv(path, text=["class"]).column("class").to_pylist() == formulas + harmless
+
+
+@pytest.mark.parametrize("columns", [1, 2, 20, 30])
+def test_importance_shows_the_columns_that_are_needed_most(columns, monkeypatch):
+    """With names that are long and odd; the dots stand where the table says, and 0 is marked."""
+    names = [f"column {index} $x_{index}$ \u732b and so on and so on" for index in range(columns)]
+    tables = replace(tables_of(), importance=importance_of(names, 60))
+    figure = draw(tables, "importance")
+    shown = [text for text, _ in texts(figure, monkeypatch)]
+    assert [text for text in shown if text.startswith("column")] == labels(names[:20], 32)
+    assert ("tiny: importance of 20 of 30 columns, 95% intervals" in shown) == (columns == 30)
+    assert "accuracy on 60 test rows, lost when a column is shuffled" in shown
+    assert "0.290  (0.270 to 0.310)" in shown
+    zero, dots = figure.axes[0].get_lines()
+    assert list(zero.get_xdata()) == [0, 0]
+    assert dots.get_xdata() == pytest.approx(numbers(tables.importance, "accuracy_drop")[:20])
+    whiskers = np.array(figure.axes[0].collections[0].get_segments())
+    for end, name in enumerate(("low", "high")):
+        assert whiskers[:, end, 0] == pytest.approx(numbers(tables.importance, f"accuracy_drop_{name}")[:20])

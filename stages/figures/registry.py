@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from stages.figures.curves import gradients, loss, steps
 from stages.figures.rows import data, decision_boundary
-from stages.figures.scores import accuracy, calibration, confusion_matrix, roc_precision_recall
+from stages.figures.scores import accuracy, calibration, confusion_matrix, importance, roc_precision_recall
 from stages.figures.tables import Tables
 from stages.params.plot import Plot
 
@@ -20,4 +20,5 @@ FIGURES: dict[str, Callable[[Tables, Plot], Figure]] = {
     "decision_boundary": decision_boundary,
     "roc_precision_recall": roc_precision_recall,
     "calibration": calibration,
+    "importance": importance,
 }

@@ -27,6 +27,8 @@ from stages.params.plot import Plot
 from stages.scoring.intervals import wilson
 
 MODELS = {"majority": "majority class"}
+# Columns in the figure of their importance.
+MOST_COLUMNS = 20
 
 
 class Score(NamedTuple):
@@ -191,6 +193,35 @@ def calibration(tables: Tables, section: Plot) -> Figure:
     bottom.set_xlabel("probability of the likeliest class")
     bottom.set_xlim(low.min(initial=1.0) - 0.02, 1.02)
     legend(figure, *top.get_legend_handles_labels())
+    return figure
+
+
+def importance(tables: Tables, section: Plot) -> Figure:
+    """What the network loses when a column is shuffled: the columns that it needs most."""
+    every = tables.importance.column("column").to_pylist()
+    names = labels(every[:MOST_COLUMNS], 32)
+    drop, low, high = (
+        numbers(tables.importance, f"accuracy_drop{end}")[:MOST_COLUMNS] for end in ("", "_low", "_high")
+    )
+    rows, confidence = numbers(tables.importance, "rows")[0], 100 * tables.metrics["confidence"]
+    which = f"{len(names)} of {len(every):,} columns" if len(every) > len(names) else "the columns"
+    title = f"importance of {which}, {confidence:g}% intervals"
+    figure = new_figure(8.6, 1.5 + 0.27 * len(names), tables.schema.dataset, title)
+    axes = figure.subplots()
+    axes.set_title(f"accuracy on {rows:,.0f} test rows, lost when a column is shuffled")
+    axes.axvline(0, color=GRAY, linewidth=1.2, zorder=1)
+    places = np.arange(len(names))
+    axes.hlines(places, low, high, color=BLUE, linewidth=2, zorder=2)
+    axes.plot(drop, places, linestyle="none", marker="o", markersize=7, color=BLUE, markeredgecolor="white", zorder=3)
+    for place, values in enumerate(zip(drop, low, high, strict=True)):
+        text = "{:.3f}  ({:.3f} to {:.3f})".format(*(round(value, 3) + 0.0 for value in values))
+        axes.annotate(
+            text, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=9, annotation_clip=False
+        )
+    axes.set_yticks(places, names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("accuracy lost")
     return figure
 
 

@@ -32,6 +32,7 @@ class Tables:
     precision_recall: pa.Table
     calibration: pa.Table
     replicas: pa.Table
+    importance: pa.Table
 
     @property
     def shipped(self) -> int:

@@ -1,12 +1,16 @@
 """Files appear whole or not at all: written beside the target, synced, renamed."""
 
 import csv
-import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
+
+# What a spreadsheet takes for a formula (CWE-1236), but for a plain negative number; full-width signs are signs to it.
+FORMULA = re.compile(r"'*([=+@\t\r\n\uff1d\uff0b\uff0d\uff20]|-(?!\d+(\.\d+)?(e[-+]?\d+)?\Z))")
 
 
 def write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
@@ -40,10 +44,20 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Comma-separated rows with `\\n` line ends; floats with nine significant digits (enough for float32)."""
+    """Comma-separated rows with `\\n` line ends; floats with nine significant digits (enough for float32).
 
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([format(cell, ".9g") if isinstance(cell, float) else cell for cell in row] for row in rows)
-    write_text(path, text.getvalue())
+    A text that a spreadsheet would take for a formula gets a `'` before it, which `tables.read_csv` takes away again:
+    names of classes and columns and their values come from a table that may be anybody's.
+    """
+
+    def cell(value: Any) -> Any:
+        if isinstance(value, float):
+            return format(value, ".9g")
+        return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
+
+    lines: list[str] = []
+    # With line ends of its own kind the writer also quotes a lone `\r`, which readers take for one.
+    writer = csv.writer(SimpleNamespace(write=lines.append))
+    writer.writerow([cell(value) for value in header])
+    writer.writerows([cell(value) for value in row] for row in rows)
+    write_text(path, "".join(f"{line.removesuffix(writer.dialect.lineterminator)}\n" for line in lines))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from stages.files.atomic import write
+from stages.files.atomic import FORMULA, write
 from stages.process.faults import BAD_DATA, Fault
 
 RESTORE = "bring it back with: dvc checkout, or: dvc repro"
@@ -35,6 +35,17 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     with _parquet(path, columns) as file:
         # pq.read_table does the same, but imports pandas and pyarrow.dataset for it, for 0.3 s.
         return file.read(columns=columns)
+
+
+def read_first(path: Path, rows: int, columns: list[str]) -> pa.Table:
+    """The first rows of `read_table`; of the rest of the file, what is in the same row group is read."""
+    with _parquet(path, columns) as file:
+        groups: list[int] = []
+        found = 0
+        while found < rows and len(groups) < file.num_row_groups:
+            found += file.metadata.row_group(len(groups)).num_rows
+            groups.append(len(groups))
+        return file.read_row_groups(groups, columns=columns).slice(0, rows)
 
 
 def read_pieces(path: Path, column: str) -> Iterator[pa.Array]:
@@ -82,12 +93,18 @@ def read_csv(path: Path, text: Sequence[str] = ()) -> pa.Table:
     types = pc.ConvertOptions(column_types=dict.fromkeys(text, pa.string()), null_values=[])
     try:
         with open(path, "rb") as file:
-            return pc.read_csv(file, parse_options=pc.ParseOptions(newlines_in_values=True), convert_options=types)
+            table = pc.read_csv(file, parse_options=pc.ParseOptions(newlines_in_values=True), convert_options=types)
     except FileNotFoundError:
         raise Fault(BAD_DATA, f"{path} not found; {RESTORE}") from None
     except pa.ArrowException as error:
         reason = str(error).splitlines()[0]
         raise Fault(BAD_DATA, f"{path} is damaged ({reason}); {RESTORE}") from None
+    for name in text:
+        values = table.column(name).to_pylist()
+        plain = [value[1:] if value.startswith("'") and FORMULA.match(value) else value for value in values]
+        if plain != values:
+            table = table.set_column(table.column_names.index(name), name, pa.array(plain, pa.string()))
+    return table
 
 
 def write_table(path: Path, table: pa.Table) -> None:

@@ -44,11 +44,15 @@ def is_flat(description: Description) -> bool:
     return len(description.features) <= 2 and not description.kinds
 
 
-def space(model: Model, rows: pa.Table) -> Floats:
-    """Raw rows as points: one or two raw numbers, missing ones filled, or else what the network sees [rows, inputs]."""
+def space(model: Model, rows: pa.Table, seen: NDArray[np.float32] | None = None) -> Floats:
+    """Raw rows as points: one or two raw numbers, missing ones filled, or else the first layer's inputs [rows, inputs].
+
+    seen: the rows as the network sees them, where that is known.
+    """
     description = model.description
     if not is_flat(description):
-        return model.expanded(encode(description.preprocessing, rows)).astype(np.float64)
+        seen = encode(description.preprocessing, rows) if seen is None else seen
+        return model.expanded(seen).astype(np.float64)
     columns = []
     for number in description.preprocessing.numbers:
         column = rows.column(number.column)
