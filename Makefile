@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help setup table run test gate ui follow record verify bench lint readme
+.PHONY: help setup table run test gate export ui follow record verify bench lint readme
 
 # Stages are run as `python -m ...`: this is the python they get, also when the environment is not activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -34,7 +34,10 @@ run: setup  ## create the data, train, evaluate, plot and record: whatever chang
 test: setup  ## run the tests, a file at a time on each core
 	@python -m pytest --numprocesses auto --dist loadfile --quiet
 
-gate: setup  ## fail (5) unless the test accuracy is surely at least gate.min_accuracy
+export: setup  ## the trained model as models/model.onnx, raw rows in
+	@python -m commands.export
+
+gate: setup  ## fail (5) unless the test result is surely good enough (section gate)
 	@python -m commands.gate
 
 ui: setup  ## open the recorded runs: MLflow on 127.0.0.1

@@ -8,7 +8,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import pipeline, rows, training
+from benchmarks import pipeline, rows, tables, training
 from stages.files.atomic import write_text
 from stages.process.run import run
 
@@ -32,6 +32,27 @@ def judged(name: str, ours: float, theirs: float, ratio: float, bar: str, unit: 
     ]
 
 
+def of_tables(own: tables.Results) -> list[list[str]]:
+    """Rows a second, ours against theirs; then what has no contestant."""
+    lines = []
+    for name, ours, other, theirs, bar in (
+        ("an epoch, 1 replica", own.epoch["1 replicas"], "MLPClassifier", own.epoch["scikit-learn"], 3),
+        ("an epoch, 1 replica", own.epoch["1 replicas"], "a loop with DataLoader", own.epoch["DataLoader"], 5),
+        ("an epoch, 8 replicas, each", own.epoch["8 replicas"], "MLPClassifier", own.epoch["scikit-learn"], 3),
+        ("an epoch, 8 replicas, each", own.epoch["8 replicas"], "a loop with DataLoader", own.epoch["DataLoader"], 5),
+        ("`predict`", own.predict["predict"], "reading and a bare forward pass", own.predict["bare"], 0.5),
+    ):
+        good = "yes" if ours >= bar * theirs else "**no**"
+        speeds = [f"{speed:,.0f} rows/s" for speed in (ours, theirs)]
+        lines.append([f"{name}, against {other}", *speeds, f"{ours / theirs:.3g} x", f"at least {bar:g} x: {good}"])
+    for (ending, rows_), stages in own.stages.items():
+        seconds = sum(each.seconds for each in stages.values())
+        peak = max(each.peak for each in stages.values()) / 2**30
+        what = f"`create` and `split` of {rows_:,} rows x 30 columns, {ending}"
+        lines.append([what, f"{seconds:,.0f} s, {peak:.1f} GiB", "", "", ""])
+    return lines
+
+
 def main() -> None:
     root = Path.cwd()
     steps = training.main()
@@ -49,6 +70,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="retrace bench ") as folder:
         runs, imports = pipeline.main(root, Path(folder))
         growth, libraries = rows.main(root, Path(folder))
+        own = tables.main(root, Path(folder))
     for name, whole, against, most in (
         ("`dvc repro`, nothing cached, against the plain script", "everything", "plain script", 2.0),
         ("`dvc repro`, nothing to do, against `true` stages", "nothing", "true stages", 1.5),
@@ -84,6 +106,7 @@ def main() -> None:
             f"at most 4 x: {'yes' if memory <= 4 * tensors else '**no**'}",
         ]
     )
+    lines += of_tables(own)
     comparison = table(["what", "Retrace", "other", "ratio", "bar"], lines)
     sizes = table(
         ["training rows", "seconds", "microseconds a row", "peak memory", "over the libraries", "x training tensors"],

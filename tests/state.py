@@ -70,7 +70,12 @@ def make_state(root: Path) -> None:
     (root / "models/model.safetensors").write_bytes(weights)
     digests = {"model.safetensors": hashlib.sha256(weights).hexdigest()}
     numbers = [asdict(Number("x 1", center=0.5, spread=2.0)), asdict(Number("größe", center=1.0, spread=0.5))]
-    network = {"hidden": [], "activation": "relu", "preprocessing": {"numbers": numbers, "categories": []}}
+    network = {
+        "hidden": [],
+        "activation": "relu",
+        "embedding_width": 0,
+        "preprocessing": {"numbers": numbers, "categories": []},
+    }
     names = {"features": ["x 1", "größe"], "kinds": {}, "target": "class", "classes": ["plain", ODD_CLASS]}
     write_json(root / "models/model.json", {**names, **network, "sha256": digests})
     for path in (ENTRY, *CODE):
@@ -108,12 +113,13 @@ def write_scores(root: Path, right: list[bool]) -> None:
     """What `evaluate` says when these test rows are right, and the dvc.lock of it."""
     pq.write_table(pa.table({"actual": [1] * len(right), "predicted": right}), root / "reports/predictions.parquet")
     correct = sum(right)
-    headline = {"value": correct / len(right), "low": 0.92, "high": 0.95, "mean": 0.7, "deviation": 0.05}
+    headline = {"value": correct / len(right), "low": 0.5, "high": 0.9, "mean": 0.7, "deviation": 0.05}
     scores = {"precision": 0.5, "recall": 0.75, "f1": 0.6, "rows": 2}
     difference = {"difference": 0.25, "difference_low": 0.1, "difference_high": 0.4}
     metrics = {
         **{"rows": len(right), "correct": correct, "confidence": 0.95, "threshold": 0.5},
         **dict.fromkeys(HEADLINES, headline),
+        "macro_f1": {**headline, "low": 0.92},
         "log_loss": {**headline, "deviation": None},
         "classes": {"plain": scores, ODD_CLASS: scores},
         "bayes": {"accuracy": 0.8, "correct": 3, **difference},

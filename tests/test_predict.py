@@ -17,6 +17,7 @@ from stages.files.tables import read_table
 from stages.network.model import load
 from stages.params.evaluate import Evaluate
 from stages.params.reader import read
+from stages.preprocessing.apply import encode
 from stages.process.faults import BAD_DATA, Fault
 from stages.serving.frame import rows_of
 from tests.conftest import PARAMS
@@ -148,7 +149,9 @@ def test_the_whole_way_judges_the_same_rows(here, capsys):
     assert (schema.kinds["town"], schema.carried) == ("categorical", ["id"])
     model = load(Path("models"))
     actual = test.column("species").to_numpy()
-    (verdict,) = evaluate.verdicts(model, test, actual, read(Evaluate).threshold)
+    (verdict,) = evaluate.verdicts(
+        model, encode(model.description.preprocessing, test), actual, read(Evaluate).threshold
+    )
     ids = [int(each) - 1 for each in test.column("id").to_pylist()]
     np.testing.assert_allclose(verdict.probabilities, expected(people(400).iloc[ids]), atol=1e-7)
 

@@ -1,0 +1,41 @@
+"""`make export`: the trained model as one ONNX file, models/model.onnx, that takes raw rows.
+
+Reads models/model.json, models/model.safetensors and `evaluate.threshold`. What its inputs and outputs are, the file
+itself says (stages/serving/onnx_graph.py); its metadata names the classes and the digest of the weights.
+"""
+
+import json
+from pathlib import Path
+
+from stages.files.atomic import write_bytes
+from stages.files.tables import read_json
+from stages.network.model import load
+from stages.params.evaluate import Evaluate
+from stages.params.reader import read
+from stages.process.run import run
+from stages.serving.onnx_graph import build
+
+MODELS = Path("models")
+EXPORTED = Path("models/model.onnx")
+
+
+def main() -> None:
+    threshold, model = read(Evaluate).threshold, load(MODELS)
+    description = model.description
+    made = build(model, threshold)
+    facts = {
+        "classes": json.dumps(description.classes, ensure_ascii=False),
+        "target": description.target,
+        "threshold": str(threshold),
+        "weights_sha256": read_json(MODELS / "model.json")["sha256"]["model.safetensors"],
+    }
+    for key, value in facts.items():
+        made.metadata_props.add(key=key, value=value)
+    content = made.SerializeToString(deterministic=True)
+    write_bytes(EXPORTED, content)
+    outputs = ", ".join(output.name for output in made.graph.output)
+    print(f"export: {EXPORTED}, {len(content):,} bytes; {len(made.graph.input)} inputs of raw rows; {outputs} out")
+
+
+if __name__ == "__main__":
+    run(main)

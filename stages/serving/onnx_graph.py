@@ -1,0 +1,239 @@
+"""The model as an ONNX graph, raw rows in: preprocessing, network and decision, each as `apply` and `network` have it.
+
+An input [rows, 1] for each feature: float64 for numbers (NaN where missing), truth values (1, 0, NaN) and dates
+(microseconds since 1970-01-01 UTC, NaN), strings for categories ("" where missing). Out come `label` [rows] and
+`probabilities` [rows, classes], float64. ONNX cannot refuse a value: where a number is missing and no training row
+lacked one, the row's probabilities are NaN.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from stages.network.model import Model
+from stages.preprocessing.apply import Category, Number
+from stages.preprocessing.columns import DAY
+from stages.process.faults import BAD_DATA, Fault
+
+# Of the operators that are used; onnxruntime 1.17 and later know them.
+OPSET, ML_OPSET, IR = 20, 3, 9
+TYPES = {"categorical": TensorProto.STRING}
+MEANING = {
+    "numeric": "a number, NaN where missing",
+    "boolean": "1 for true, 0 for false, NaN where missing",
+    "datetime": "microseconds since 1970-01-01 UTC, NaN where missing",
+    "categorical": "a text, '' where missing",
+}
+
+
+class Graph:
+    """Nodes and constants as they come; each operator gives the name of its result."""
+
+    def __init__(self, taken: list[str]):
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.taken = set(taken)
+
+    def name(self, wanted: str) -> str:
+        """Such a name, or one like it that is free."""
+        while wanted in self.taken:
+            wanted += "_"
+        self.taken.add(wanted)
+        return wanted
+
+    def constant(self, values: Any, kind: Any) -> str:
+        name = self.name(f"constant {len(self.constants)}")
+        self.constants.append(numpy_helper.from_array(np.asarray(values, dtype=kind), name))
+        return name
+
+    def op(self, kind: str, *inputs: str, into: str | None = None, domain: str = "", **attributes: Any) -> str:
+        result = into or self.name(f"{kind} {len(self.nodes)}")
+        self.nodes.append(helper.make_node(kind, inputs, [result], domain=domain, **attributes))
+        return result
+
+    def with_number(self, kind: str, value: str, number: float) -> str:
+        return self.op(kind, value, self.constant(number, np.float64))
+
+
+def build(model: Model, threshold: float) -> onnx.ModelProto:
+    """The first replica. Raises Fault where a category is the empty text, which stands for a missing one."""
+    description = model.description
+    graph = Graph(description.features)
+    state = {name: tensor[0].numpy() for name, tensor in model.network.state_dict().items()}
+    encoded = description.preprocessing
+    numbers = [_source(graph, number) for number in encoded.numbers]
+    dense = [_scaled(graph, number, source) for number, source in zip(encoded.numbers, numbers, strict=True)]
+    dense += [
+        graph.op("Cast", graph.op("IsNaN", source), to=TensorProto.FLOAT)
+        for number, source in zip(encoded.numbers, numbers, strict=True)
+        if number.indicator
+    ]
+    tables = (state[f"embeddings.{index}.weight"] for index in range(len(encoded.embedded)))
+    for category in encoded.categories:
+        codes = _codes(graph, category)
+        if category.embedded:
+            vectors = graph.op("Gather", graph.constant(next(tables), np.float32), codes)
+            dense.append(graph.op("Squeeze", vectors, graph.constant([1], np.int64)))
+        else:
+            ones = graph.op("Equal", codes, graph.constant([range(category.codes)], np.int64))
+            dense.append(graph.op("Cast", ones, to=TensorProto.FLOAT))
+    x = graph.op("Concat", *dense, axis=1)
+    layers = len(description.widths) - 1
+    for layer in range(layers):
+        weight, bias = (graph.constant(state[f"layers.{layer}.{name}"], np.float32) for name in ("weight", "bias"))
+        x = graph.op("Add", graph.op("MatMul", x, weight), bias)
+        if layer < layers - 1:
+            x = ACTIVATIONS[description.activation](graph, x)
+    label, probabilities = _decision(graph, graph.op("Cast", x, to=TensorProto.DOUBLE), description.classes, threshold)
+    inputs = []
+    for name in description.features:
+        kind = description.kind(name)
+        element = TYPES.get(kind, TensorProto.DOUBLE)
+        inputs.append(helper.make_tensor_value_info(name, element, ["rows", 1], doc_string=MEANING[kind]))
+    outputs = [
+        helper.make_tensor_value_info(label, TensorProto.STRING, ["rows"]),
+        helper.make_tensor_value_info(probabilities, TensorProto.DOUBLE, ["rows", len(description.classes)]),
+    ]
+    made = helper.make_model(
+        helper.make_graph(graph.nodes, "retrace", inputs, outputs, graph.constants, doc_string=__doc__),
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
+        ir_version=IR,
+        producer_name="retrace",
+    )
+    onnx.checker.check_model(made, full_check=True)
+    return made
+
+
+# --- preprocessing --------------------------------------------------------------------------------------------------
+
+
+def _source(graph: Graph, number: Number) -> str:
+    """float64 [rows, 1], as columns.PARTS has it."""
+    if number.part is None:
+        return number.column
+    days = graph.with_number("Div", number.column, DAY)
+    whole = graph.op("Floor", days)
+    if number.part == "days":
+        return days
+    if number.part == "weekday":  # 1970-01-01 was a Thursday
+        return _remainder(graph, graph.with_number("Add", whole, 3), 7)
+    if number.part == "hour":
+        return graph.op("Floor", graph.with_number("Div", _remainder(graph, number.column, DAY), DAY / 24))
+    return _month(graph, whole)
+
+
+def _month(graph: Graph, days: str) -> str:
+    """Of days since 1970-01-01 in the proleptic Gregorian calendar (Hinnant 2013, civil_from_days)."""
+
+    def whole(value: str, divisor: float) -> str:
+        return graph.op("Floor", graph.with_number("Div", value, divisor))
+
+    def times(value: str, factor: float) -> str:
+        return graph.with_number("Mul", value, factor)
+
+    day = _remainder(graph, graph.with_number("Add", days, 719_468), 146_097)  # of an era of 400 years from March on
+    leaps = graph.op(
+        "Sub", graph.op("Add", graph.op("Sub", day, whole(day, 1_460)), whole(day, 36_524)), whole(day, 146_096)
+    )
+    year = whole(leaps, 365)
+    before = graph.op("Sub", graph.op("Add", times(year, 365), whole(year, 4)), whole(year, 100))
+    month = whole(graph.with_number("Add", times(graph.op("Sub", day, before), 5), 2), 153)  # 0 is March
+    return graph.with_number("Add", _remainder(graph, graph.with_number("Add", month, 2), 12), 1)
+
+
+def _remainder(graph: Graph, value: str, divisor: float) -> str:
+    """Never negative; NaN stays NaN."""
+    whole = graph.op("Floor", graph.with_number("Div", value, divisor))
+    return graph.op("Sub", value, graph.with_number("Mul", whole, divisor))
+
+
+def _scaled(graph: Graph, number: Number, value: str) -> str:
+    """float32 [rows, 1]."""
+    if number.fill is not None:
+        value = graph.op("Where", graph.op("IsNaN", value), graph.constant(number.fill, np.float64), value)
+    if number.quantiles is not None:
+        value = _ranks(graph, np.asarray(number.quantiles), value)
+    centered = graph.with_number("Sub", value, number.center)
+    return graph.op("Cast", graph.with_number("Div", centered, number.spread), to=TensorProto.FLOAT)
+
+
+def _ranks(graph: Graph, known: NDArray[np.float64], value: str) -> str:
+    """As apply.ranks: the mean of an interpolation from the left and one from the right."""
+    last = len(known) - 1
+    quantiles = graph.constant(known, np.float64)
+    shares = graph.constant(np.linspace(0, 1, len(known)), np.float64)
+
+    def interpolated(below: str) -> str:
+        """Between two neighbours: the left one is the last of those that are `below`."""
+        row = graph.op("Cast", graph.op(below, graph.constant(known[None], np.float64), value), to=TensorProto.INT64)
+        count = graph.op("ReduceSum", row, graph.constant([1], np.int64), keepdims=1)
+        left = graph.op("Sub", count, graph.constant(1, np.int64))
+        left = graph.op("Clip", left, graph.constant(0, np.int64), graph.constant(last - 1, np.int64))
+        right = graph.op("Add", left, graph.constant(1, np.int64))
+        x0, x1, y0, y1 = (graph.op("Gather", each, at) for each in (quantiles, shares) for at in (left, right))
+        slope = graph.op("Div", graph.op("Sub", y1, y0), graph.op("Sub", x1, x0))
+        if below == "LessOrEqual":
+            return graph.op("Add", y0, graph.op("Mul", slope, graph.op("Sub", value, x0)))
+        return graph.op("Sub", y1, graph.op("Mul", slope, graph.op("Sub", x1, value)))
+
+    both = graph.op("Add", interpolated("LessOrEqual"), interpolated("Less"))
+    middle = graph.with_number("Mul", both, 0.5)
+    one, zero = (graph.constant(end, np.float64) for end in (1, 0))
+    middle = graph.op("Where", graph.with_number("GreaterOrEqual", value, known[-1]), one, middle)
+    return graph.op("Where", graph.with_number("LessOrEqual", value, known[0]), zero, middle)
+
+
+def _codes(graph: Graph, category: Category) -> str:
+    """int64 [rows, 1], as apply._codes has it."""
+    if "" in category.values:
+        raise Fault(
+            BAD_DATA,
+            f"models/model.json: column {category.column} has the empty text as a category, which in ONNX stands for a"
+            " missing value; add '' to create.reading.missing and run: dvc repro",
+        )
+    own = len(category.values)
+    other = own + (category.missing == "own") if category.other else category.codes
+    absent = own if category.missing == "own" else other
+    return graph.op(
+        "LabelEncoder",
+        category.column,
+        domain="ai.onnx.ml",
+        keys_strings=[*category.values, ""],
+        values_int64s=[*range(own), absent],
+        default_int64=other,
+    )
+
+
+# --- network --------------------------------------------------------------------------------------------------------
+
+# As network/activations.py has them, by name.
+ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
+    "sigmoid": lambda graph, z: graph.op("Sigmoid", z),
+    "tanh": lambda graph, z: graph.op("Tanh", z),
+    "relu": lambda graph, z: graph.op("Relu", z),
+    "leaky_relu": lambda graph, z: graph.op("LeakyRelu", z, alpha=0.01),
+    "elu": lambda graph, z: graph.op("Elu", z, alpha=1.0),
+    "gelu": lambda graph, z: graph.op("Gelu", z, approximate="none"),
+    "silu": lambda graph, z: graph.op("Mul", z, graph.op("Sigmoid", z)),
+    "identity": lambda graph, z: z,
+}
+
+
+def _decision(graph: Graph, logits: str, classes: list[str], threshold: float) -> tuple[str, str]:
+    label, probabilities = graph.name("label"), graph.name("probabilities")
+    if len(classes) == 2:
+        second = graph.op("Sigmoid", logits)
+        first = graph.op("Sub", graph.constant(1, np.float64), second)
+        graph.op("Concat", first, second, axis=1, into=probabilities)
+        chosen = graph.op("Cast", graph.with_number("GreaterOrEqual", second, threshold), to=TensorProto.INT64)
+        chosen = graph.op("Squeeze", chosen, graph.constant([1], np.int64))
+    else:
+        graph.op("Softmax", logits, axis=1, into=probabilities)
+        chosen = graph.op("ArgMax", probabilities, axis=1, keepdims=0)
+    names = graph.name("classes")
+    graph.constants.append(helper.make_tensor(names, TensorProto.STRING, [len(classes)], classes))
+    return graph.op("Gather", names, chosen, into=label), probabilities

@@ -1,0 +1,169 @@
+"""The model as ONNX, run by onnxruntime: the same as `predict` and as MLflow's pyfunc, and as each part of it."""
+
+import sys
+from dataclasses import replace
+
+import mlflow
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+
+from commands import export, predict
+from stages import create, split, train
+from stages.network.activations import ACTIVATIONS
+from stages.network.initializers import initialize
+from stages.network.model import Description, Model, decide
+from stages.network.network import to_torch_layout
+from stages.preprocessing.apply import Category, Number, Preprocessing
+from stages.preprocessing.columns import PARTS
+from stages.process.faults import BAD_DATA, Fault
+from stages.serving import onnx_graph
+from stages.serving.pyfunc import Classifier
+from tests.conftest import PARAMS
+from tests.project import TINY, turn
+from tests.test_predict import COLUMNS, people
+from tests.test_preprocessing import SCHEMA, rows
+
+
+def inputs(table: pa.Table, kinds: dict[str, str]) -> dict[str, np.ndarray]:
+    """What the graph takes, by name [rows, 1]."""
+    given = {}
+    for name in table.column_names:
+        column = table.column(name).combine_chunks()
+        if kinds.get(name) == "categorical":
+            values = np.array([text or "" for text in column.cast(pa.string()).to_pylist()], dtype=object)
+        elif kinds.get(name) == "datetime":
+            values = column.cast(pa.int64()).cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
+        else:
+            values = column.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
+        given[name] = values[:, None]
+    return given
+
+
+def session(content: bytes) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+
+def model_of(preprocessing: Preprocessing, activation: str = "tanh", classes: int = 3) -> Model:
+    names = [f"class {index}" for index in range(classes)]
+    width = 3 if preprocessing.embedded else 0
+    description = Description(SCHEMA.features, SCHEMA.kinds, "class", names, [7, 5], activation, width, preprocessing)
+    network = description.network(1)
+    initialize(network, "default", 1.0, activation, [torch.Generator().manual_seed(0)])
+    return Model(description, to_torch_layout(network.state_dict()))
+
+
+def both(model: Model, table: pa.Table, threshold: float = 0.5) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Ours, and label and probabilities of the graph."""
+    label, probabilities = session(onnx_graph.build(model, threshold).SerializeToString()).run(
+        ["label", "probabilities"], inputs(table, model.description.kinds)
+    )
+    return model.probabilities(table)[0], list(label), probabilities
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("embed_above", [64, 1])
+@pytest.mark.parametrize("scaling", ["none", "standard", "robust", "quantile"])
+def test_every_scaling_and_kind_of_column(scaling, embed_above, classes):
+    from stages.preprocessing.fit import fit
+
+    fitted = fit(rows(400), SCHEMA, scaling, 10, embed_above)
+    for table in (rows(400), rows(300, seed=1, strange=True)):
+        ours, label, probabilities = both(model_of(fitted, classes=classes), table, threshold=0.4)
+        np.testing.assert_allclose(probabilities, ours, atol=1e-6)
+        assert label == [f"class {index}" for index in decide(ours, 0.4)]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation(activation):
+    from stages.preprocessing.fit import fit
+
+    ours, _, probabilities = both(model_of(fit(rows(300), SCHEMA, "standard", 10, 64), activation), rows(300))
+    np.testing.assert_allclose(probabilities, ours, atol=1e-6)
+
+
+def test_parts_of_dates_are_those_of_a_calendar():
+    """Each day from 1890 to 2110, and moments within days, before 1970 too."""
+    first, last = (np.datetime64(f"{year}-01-01", "us").astype(np.int64) for year in (1890, 2110))
+    random = np.random.default_rng(0)
+    moments = np.concatenate([np.arange(first, last, 86_400_000_000), random.integers(first, last, 5000)])
+    column = pa.array(moments, pa.timestamp("us"))
+    for part, expected in PARTS.items():
+        graph = onnx_graph.Graph(["when"])
+        result = onnx_graph._source(graph, Number("when", part))
+        made = onnx_graph.helper.make_model(
+            onnx_graph.helper.make_graph(
+                graph.nodes,
+                "part",
+                [onnx_graph.helper.make_tensor_value_info("when", onnx_graph.TensorProto.DOUBLE, ["rows", 1])],
+                [onnx_graph.helper.make_tensor_value_info(result, onnx_graph.TensorProto.DOUBLE, ["rows", 1])],
+                graph.constants,
+            ),
+            opset_imports=[onnx_graph.helper.make_opsetid("", onnx_graph.OPSET)],
+            ir_version=onnx_graph.IR,
+        )
+        found = session(made.SerializeToString()).run(None, {"when": moments.astype(np.float64)[:, None]})[0][:, 0]
+        np.testing.assert_allclose(found, expected(column), rtol=1e-12, err_msg=part)
+
+
+def test_names_of_columns_may_be_those_of_the_graph():
+    fitted = Preprocessing([Number("label"), Number("Cast 3")])
+    model = model_of(fitted)
+    model.description = replace(model.description, features=["label", "Cast 3"], kinds={})
+    table = pa.table({"label": [0.5, -1.0], "Cast 3": [2.0, 3.0]})
+    made = session(onnx_graph.build(model, 0.5).SerializeToString())
+    assert [each.name for each in made.get_outputs()] == ["label_", "probabilities"]
+    np.testing.assert_allclose(made.run(None, inputs(table, {}))[1], model.probabilities(table)[0], atol=1e-6)
+
+
+def test_an_empty_text_cannot_be_a_category():
+    with pytest.raises(Fault, match="column colour has the empty text") as caught:
+        onnx_graph.build(model_of(Preprocessing([], [Category("colour", ["", "red"], "none", False)])), 0.5)
+    assert caught.value.status == BAD_DATA
+
+
+def test_predict_and_mlflow_and_onnx_say_the_same(tmp_path, monkeypatch, capsys):
+    """On 1,000 raw rows with shuffled columns, missing values and unknown categories."""
+    (tmp_path / "data/tables").mkdir(parents=True)
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    people(600).to_csv(tmp_path / "data/tables/people.csv", index=False)
+    table = {"create.table.path": "data/tables/people.csv", "create.table.target": "species"}
+    turn(tmp_path, {**TINY, "create.dataset": "table", **table, "train.embed_above": 3})
+    monkeypatch.chdir(tmp_path)
+    for stage in (create, split, train, export):
+        stage.main()
+    content = export.EXPORTED.read_bytes()
+    assert "export: models/model.onnx" in capsys.readouterr().out
+    export.main()
+    assert export.EXPORTED.read_bytes() == content
+
+    raw = people(1000, seed=5, strange=True)
+    shuffled = raw[["when", "member", "id", "town", "age"]]
+    shuffled.to_csv("rows.csv", index=False)
+    monkeypatch.setattr(sys, "argv", ["predict", "rows.csv", "out.csv"])
+    predict.main()
+    by_command = pd.read_csv("out.csv", keep_default_na=False)
+
+    frame = shuffled.replace({"town": {"": None}, "member": {"": None}})
+    mlflow.pyfunc.save_model(
+        "saved", python_model=Classifier(), artifacts={"model": "models"}, model_config={"threshold": 0.5},
+        code_paths=[], pip_requirements=[],
+    )  # fmt: skip
+    by_mlflow = mlflow.pyfunc.load_model("saved").predict(frame)
+
+    made = session(content)
+    assert made.get_modelmeta().custom_metadata_map["classes"] == '["NA", "ant", "bee"]'
+    member = frame["member"].map({"yes": 1.0, "no": 0.0}).to_numpy(np.float64)
+    when = pd.to_datetime(frame["when"]).to_numpy("datetime64[us]").astype(np.int64).astype(np.float64)
+    given = {
+        **{"age": frame["age"].to_numpy(), "member": member, "when": when},
+        "town": shuffled["town"].to_numpy(dtype=object),
+    }
+    assert {each.name for each in made.get_inputs()} == set(COLUMNS)
+    label, by_onnx = made.run(["label", "probabilities"], {name: values[:, None] for name, values in given.items()})
+    np.testing.assert_allclose(by_onnx, by_command.iloc[:, 1:].to_numpy(), atol=1e-5)
+    np.testing.assert_allclose(by_onnx, by_mlflow.iloc[:, 1:].to_numpy(), atol=1e-5)
+    assert list(label) == by_command["label"].tolist() == by_mlflow["label"].tolist()
