@@ -1,0 +1,106 @@
+"""Bad tables whose fault only a later stage can see: real files through the real stages (D of the list of faults)."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from commands import gate, predict
+from stages import create, split, train
+from stages.files.tables import read_table
+from stages.network.model import load
+from stages.process.faults import BAD_DATA, BAD_PARAMS, GATE_FAILED, Fault
+from tests.project import TINY, turn
+
+
+@pytest.fixture
+def table(project):
+    """Write a table and name it in params.yaml."""
+
+    def act(frame: pd.DataFrame, **changes) -> None:
+        Path("data/tables").mkdir(parents=True, exist_ok=True)
+        frame.to_csv("data/tables/bad.csv", index=False)
+        own = {"create.dataset": "table", "create.table.path": "data/tables/bad.csv", "create.table.target": "y"}
+        turn(project, {**TINY, **own, **{key.replace("__", "."): value for key, value in changes.items()}})
+        create.main()
+
+    return act
+
+
+def frame(labels: list[str], seed: int = 0) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    return pd.DataFrame({"x": random.normal(size=len(labels)), "z": random.normal(size=len(labels)), "y": labels})
+
+
+def refused(main) -> tuple[int, str]:
+    with pytest.raises(Fault) as caught:
+        main()
+    assert "\n" not in str(caught.value)
+    return caught.value.status, str(caught.value)
+
+
+def test_d06_a_class_with_one_row_is_named_with_its_count(table):
+    table(frame(["cat"] * 50 + ["dog"] * 49 + ["yak"]))
+    status, line = refused(split.main)
+    assert status == BAD_DATA
+    assert "class 'yak' of y has 1 distinct row" in line
+    assert "needs 2 of each class; bring more rows of it, or leave it out" in line
+    assert not split.TRAIN.exists()
+
+
+def test_d07_a_test_side_smaller_than_the_classes_names_the_key(table):
+    table(frame([f"k{index % 10}" for index in range(100)]), split__test_size=0.05)
+    status, line = refused(split.main)
+    assert status == BAD_PARAMS
+    assert "split.test_size must suit the 100 distinct rows to divide" in line
+    assert "number of classes = 10" in line
+    assert line.endswith("got 0.05")
+
+
+def test_d08_missing_numbers_are_the_median_of_the_training_rows_and_say_so(table, monkeypatch):
+    rows = frame(["cat", "dog"] * 100)
+    rows.loc[::7, "x"] = np.nan
+    table(rows)
+    split.main()
+    train.main()
+    number = next(each for each in load(train.MODELS).description.preprocessing.numbers if each.column == "x")
+    seen = read_table(split.TRAIN).column("x").to_pandas()
+    assert number.indicator
+    assert number.fill == seen.median()
+    # A gap where no training row had one is that column's median, too.
+    gap = rows.head(20).assign(z=[np.nan, *rows["z"][1:20]]).drop(columns="y")
+    middle = read_table(split.TRAIN).column("z").to_pandas().median()
+    said = []
+    for given in (gap, gap.fillna({"z": middle})):
+        given.to_csv("new.csv", index=False)
+        monkeypatch.setattr(sys, "argv", ["predict", "new.csv", "out.csv"])
+        predict.main()
+        said.append(Path("out.csv").read_bytes())
+    assert said[0] == said[1]
+
+
+def test_d33_a_label_that_training_never_saw_is_named(table, monkeypatch):
+    table(frame(["cat", "dog"] * 100))
+    split.main()
+    train.main()
+    frame(["cat"] * 20 + ["yak"]).to_csv("new.csv", index=False)
+    monkeypatch.setattr(sys, "argv", ["predict", "new.csv", "out.csv"])
+    status, line = refused(predict.main)
+    assert status == BAD_DATA
+    assert line.startswith("new.csv: row 21: the label 'yak' is none of the model's (cat, dog)")
+
+
+def test_d34_a_majority_of_96_percent_does_not_pass_the_gate(table):
+    """The features say nothing: whoever always names the larger class has an accuracy of 0.96."""
+    table(frame(["usual"] * 9600 + ["rare"] * 400), gate__min_accuracy=0.95)
+    for stage in ("split", "baseline", "train", "evaluate"):
+        importlib.import_module(f"stages.{stage}").main()
+    metrics = json.loads(Path("reports/metrics.json").read_text())
+    assert metrics["accuracy"]["low"] > 0.95  # above the bar
+    status, line = refused(gate.main)
+    assert status == GATE_FAILED
+    assert "it must beat the majority class 0.9600 by gate.margin 0.01 surely" in line
