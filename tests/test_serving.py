@@ -185,6 +185,27 @@ def test_it_is_served_over_http(project, elsewhere):
         server.communicate()
 
 
+def test_mlflow_predicts_a_file_with_it(project, elsewhere):
+    rows = raw_rows(20)
+    rows[["größe", "x 1"]].to_csv("rows.csv", index=False)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mlflow", "models", "predict", "--model-uri", "models:/retrace@champion"),
+            *("--env-manager", "local", "--input-path", "rows.csv", "--content-type", "csv"),
+            *("--output-path", "out.json"),
+        ],
+        env=elsewhere,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    labels, probabilities = expected(project, rows)
+    answer = json.loads(Path("out.json").read_text())["predictions"]
+    assert [row["label"] for row in answer] == labels
+    np.testing.assert_allclose([[row[name] for name in PROBABILITIES] for row in answer], probabilities, rtol=1e-6)
+
+
 def ask(port: int, page: str, body: dict | None = None) -> tuple[int, dict]:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/{page}",
