@@ -230,10 +230,8 @@ def _texts(column: pa.Array, missing: list[str], typed: bool) -> pa.StringArray:
 def _floats(column: pa.Array) -> NDArray[np.float64]:
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary_decode()
-    values: NDArray[np.float64] = (
-        pc.cast(column, pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
-    )
-    return values
+    values: NDArray[np.float64] = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return values  # a null becomes NaN
 
 
 def _judge(found: Found, given: dict[str, str]) -> None:

@@ -23,8 +23,9 @@ from stages.network.network import Network, from_torch_layout, to_torch_layout
 from stages.preprocessing.apply import Preprocessing, Unusable, encode
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
 
-# Rows go through the network in pieces, so that memory stays bounded however many there are.
-ROWS_AT_ONCE = 65_536
+# Rows are encoded, and go through the network, in pieces, so that memory stays bounded however many there are; through
+# the network in smaller ones, whose sums stay in the processor's cache: twice as fast.
+ENCODED_AT_ONCE, ROWS_AT_ONCE = 65_536, 8_192
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,9 @@ class Model:
     def probabilities(self, rows: pa.Table) -> NDArray[np.float64]:
         """Raw rows, a column a feature in any order -> [replicas, rows, classes]. Raises Unusable for a bad value."""
         pieces = []
-        for start in range(0, max(rows.num_rows, 1), ROWS_AT_ONCE):  # of no rows none, but in the right shape
+        for start in range(0, max(rows.num_rows, 1), ENCODED_AT_ONCE):  # of no rows none, but in the right shape
             try:
-                x = encode(self.description.preprocessing, rows.slice(start, ROWS_AT_ONCE))
+                x = encode(self.description.preprocessing, rows.slice(start, ENCODED_AT_ONCE))
             except Unusable as error:
                 raise Unusable(error.column, start + error.row, error.value, error.rule) from None
             pieces.append(self.of_inputs(x))

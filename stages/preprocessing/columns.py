@@ -44,5 +44,5 @@ def numbers(column: pa.Array, part: str | None) -> Floats:
 
 
 def _floats(column: pa.Array) -> Floats:
-    values: Floats = pc.cast(column, pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
+    values: Floats = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)  # a null becomes NaN
     return values
