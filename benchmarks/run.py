@@ -36,8 +36,8 @@ def of_tables(own: tables.Results) -> list[list[str]]:
     """Rows a second, ours against theirs; then what has no contestant."""
     lines = []
     for name, ours, other, theirs, bar in (
-        ("an epoch, 1 replica", own.epoch["1 replicas"], "MLPClassifier", own.epoch["scikit-learn"], 3),
-        ("an epoch, 1 replica", own.epoch["1 replicas"], "a loop with DataLoader", own.epoch["DataLoader"], 5),
+        ("an epoch, 1 replica", own.epoch["1 replica"], "MLPClassifier", own.epoch["scikit-learn"], 3),
+        ("an epoch, 1 replica", own.epoch["1 replica"], "a loop with DataLoader", own.epoch["DataLoader"], 5),
         ("an epoch, 8 replicas, each", own.epoch["8 replicas"], "MLPClassifier", own.epoch["scikit-learn"], 3),
         ("an epoch, 8 replicas, each", own.epoch["8 replicas"], "a loop with DataLoader", own.epoch["DataLoader"], 5),
         ("`predict`", own.predict["predict"], "reading and a bare forward pass", own.predict["bare"], 0.5),
