@@ -19,6 +19,16 @@ VALUES = YAML(typ="safe").load(PARAMS)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--campaign", action="store_true", help="as many cases as `make faults` runs, not a sample")
+
+
+@pytest.fixture(scope="session")
+def cases(request):
+    """`cases(sample, campaign)`: how many cases a test in tests/faults runs, in `make test` and in `make faults`."""
+    return lambda sample, campaign: campaign if request.config.getoption("--campaign") else sample
+
+
 @pytest.fixture(autouse=True)
 def own_tracking_uri(monkeypatch) -> None:
     """mlflow.set_tracking_uri also sets this variable, which the processes of later tests would inherit."""
