@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 
+from stages.process.alive import running
+
 # What a spreadsheet takes for a formula (CWE-1236), but for a plain negative number; full-width signs are signs to it.
 FORMULA = re.compile(r"'*([=+@\t\r\n\uff1d\uff0b\uff0d\uff20]|-(?!\d+(\.\d+)?(e[-+]?\d+)?\Z))")
 
@@ -16,6 +18,7 @@ FORMULA = re.compile(r"'*([=+@\t\r\n\uff1d\uff0b\uff0d\uff20]|-(?!\d+(\.\d+)?(e[
 def write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
     """Let `fill` write into a temporary file beside `path`, then rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _clear(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -25,6 +28,14 @@ def write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _clear(path: Path) -> None:
+    """Remove what processes that were killed left beside it; a number that is in use may be that of a writer."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.tmp")
+    for beside in path.parent.iterdir():
+        if (found := name.fullmatch(beside.name)) and not running(int(found[1])):
+            beside.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -13,9 +13,20 @@ def born(pid: int) -> str:
     """When a process started, in the system's own count, or "" where none of this id runs: ids are used again."""
     fields = _fields(pid)
     if fields is None:
-        return _there(pid)
+        return "running" if running(pid) else ""
     # A zombie has ended, and waits for its parent to ask how.
     return "" if not fields or fields[0] in "ZX" else fields[19]
+
+
+def running(pid: int) -> bool:
+    """Whether there is a process of this id, whichever it is."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def starter() -> int:
@@ -48,14 +59,3 @@ def _fields(pid: int) -> list[str] | None:
         return [] if Path("/proc/self/stat").exists() else None
     except ProcessLookupError:
         return []
-
-
-def _there(pid: int) -> str:
-    """Without /proc: whether there is such a process, and not since when."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        pass
-    return "running"

@@ -32,6 +32,7 @@ CODE = (
     Path("stages/network/network.py"),
     Path("stages/preprocessing/apply.py"),
     Path("stages/preprocessing/columns.py"),
+    Path("stages/process/alive.py"),
     Path("stages/process/faults.py"),
     Path("stages/serving/frame.py"),
 )

@@ -197,8 +197,10 @@ class Training:
         # Epoch and replica are whole numbers, and written as such.
         fit.history = [[int(row[0]), int(row[1]), *row[2:]] for row in tensors["history"].tolist()]
         fit.step_losses = [tensors["step_losses"]]
-        self.active = facts["active"]
-        fit.best_epoch, fit.best_loss, fit.epochs = facts["best_epoch"], facts["best_loss"], facts["epochs"]
+        self.active = list(facts["active"])
+        fit.best_epoch, fit.best_loss, fit.epochs = (
+            list(facts[name]) for name in ("best_epoch", "best_loss", "epochs")
+        )
         return int(facts["epoch"])
 
     @torch.no_grad()
