@@ -96,7 +96,7 @@ class Contents(NamedTuple):
 def contents(path: str, raw: bytes) -> Contents:
     match Path(path).suffix:
         case ".parquet":
-            table = pq.read_table(io.BytesIO(raw))
+            table = pq.ParquetFile(io.BytesIO(raw), page_checksum_verification=True).read()
             return Contents(np.concatenate([c.to_numpy().astype(np.float64) for c in table]), table.column_names)
         case ".safetensors":
             tensors = sorted(load_tensors(raw).items())
