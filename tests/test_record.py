@@ -302,7 +302,7 @@ def test_a_file_that_dvc_lock_does_not_describe_is_not_recorded(tmp_path, monkey
         record.main()
     assert not (tmp_path / "mlflow.db").exists()
     (tmp_path / "dvc.lock").write_text("stages:\n<<<<<<< HEAD\n  a: 1\n")
-    with pytest.raises(Fault, match=r"dvc\.lock cannot be read .* git checkout dvc\.lock"):
+    with pytest.raises(Fault, match=r"dvc\.lock cannot be read .* git checkout HEAD dvc\.lock"):
         record.main()
 
 
