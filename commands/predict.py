@@ -101,8 +101,10 @@ def main() -> None:
         writer = None
         for table, hits in pieces:
             if writer is None:
-                kind = pq.ParquetWriter if given.output.suffix == ".parquet" else pa_csv.CSVWriter
-                writer = kind(file, table.schema)
+                if given.output.suffix == ".parquet":
+                    writer = pq.ParquetWriter(file, table.schema, write_page_checksum=True)
+                else:
+                    writer = pa_csv.CSVWriter(file, table.schema)
             writer.write_table(table)
             rows += table.num_rows
             right += hits

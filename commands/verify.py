@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from safetensors.numpy import load as load_tensors
 
-from stages.process.faults import MACHINE_FAULT, Fault
+from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
 from stages.process.run import run
 
 # Sum of absolute differences over sum of absolute values, all numbers of a file taken together. Rows and splits come
@@ -61,10 +62,14 @@ def verify(root: Path) -> list[Verdict]:
 def outputs(folder: Path) -> dict[str, str]:
     """Path and MD5 of every output in dvc.lock."""
     try:
-        lock = YAML(typ="safe").load((folder / "dvc.lock").read_text())
+        stages = YAML(typ="safe").load((folder / "dvc.lock").read_bytes())["stages"]
+        return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ())}
     except FileNotFoundError:
         raise Fault(MACHINE_FAULT, "dvc.lock is not in the last commit; commit it after: dvc repro") from None
-    return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage.get("outs", ())}
+    except (YAMLError, ValueError, TypeError, KeyError, AttributeError):
+        raise Fault(
+            BAD_DATA, "dvc.lock of the last commit cannot be read; commit it after: rm -f dvc.lock && dvc repro"
+        ) from None
 
 
 def judge(path: str, committed: str, rerun: str | None, content: bytes, reference: bytes | None) -> Verdict:
@@ -96,7 +101,7 @@ class Contents(NamedTuple):
 def contents(path: str, raw: bytes) -> Contents:
     match Path(path).suffix:
         case ".parquet":
-            table = pq.read_table(io.BytesIO(raw))
+            table = pq.ParquetFile(io.BytesIO(raw), page_checksum_verification=True).read()
             return Contents(np.concatenate([c.to_numpy().astype(np.float64) for c in table]), table.column_names)
         case ".safetensors":
             tensors = sorted(load_tensors(raw).items())

@@ -25,6 +25,7 @@ from scipy.stats import binomtest
 
 from commands import ui
 from stages import record
+from stages.files.tables import write_table
 from stages.files.text import escape
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
 from stages.process.ran import PATH as RAN
@@ -301,7 +302,7 @@ def test_a_file_that_dvc_lock_does_not_describe_is_not_recorded(tmp_path, monkey
         record.main()
     assert not (tmp_path / "mlflow.db").exists()
     (tmp_path / "dvc.lock").write_text("stages:\n<<<<<<< HEAD\n  a: 1\n")
-    with pytest.raises(Fault, match=r"dvc\.lock cannot be read .* git checkout dvc\.lock"):
+    with pytest.raises(Fault, match=r"dvc\.lock cannot be read .* git checkout HEAD dvc\.lock"):
         record.main()
 
 
@@ -447,11 +448,29 @@ def test_other_test_rows_cannot_be_compared_and_that_is_said(here, request, scor
 def test_a_champion_whose_predictions_are_gone_stays(here, request, scores):
     name = request.node.name
     scores([True] * 70 + [False] * 30)
-    (run_id,) = runs(here, name)
-    (here / "mlartifacts" / store.safe_key(name) / run_id / "artifacts/tables/predictions.parquet").unlink()
+    champions_predictions(here, name).unlink()
     scores([True] * 100)
     assert aliases(here, name) == {"champion": 1, "challenger": 2}
     assert "champion 1's predictions are gone" in described(here, name)[1]
+
+
+def test_a_champion_whose_predictions_are_damaged_stays(here, request, scores):
+    name = request.node.name
+    scores([True] * 70 + [False] * 30)
+    path = champions_predictions(here, name)
+    write_table(path, pq.read_table(path))
+    page = pq.read_metadata(path).row_group(0).column(0)
+    content = bytearray(path.read_bytes())
+    content[page.dictionary_page_offset + page.total_compressed_size - 1] ^= 1
+    path.write_bytes(content)
+    scores([True] * 100)
+    assert aliases(here, name) == {"champion": 1, "challenger": 2}
+    assert "champion 1's predictions are gone" in described(here, name)[1]
+
+
+def champions_predictions(root: Path, experiment: str) -> Path:
+    (run_id,) = runs(root, experiment)
+    return root / "mlartifacts" / store.safe_key(experiment) / run_id / "artifacts/tables/predictions.parquet"
 
 
 def test_mcnemar_is_the_binomial_test():

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commands.verify import judge, original
+from commands.verify import judge, original, outputs
+from stages.process.faults import Fault
 
 
 def parquet(numbers) -> bytes:
@@ -83,3 +84,12 @@ def test_the_original_is_whatever_copy_has_its_hash(tmp_path):
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"workspace")
     assert original(tmp_path, "a", digest) == b"workspace"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\t{", b"\xff", b"- 1\n", b"<<<<<<< HEAD\n", b"stages:\n  a:\n    outs:\n    - pa"]
+)
+def test_m31_a_committed_lock_that_is_damaged_is_one_line(tmp_path, content):
+    (tmp_path / "dvc.lock").write_bytes(content)
+    with pytest.raises(Fault, match=r"^dvc\.lock of the last commit cannot be read; .* dvc repro$"):
+        outputs(tmp_path)

@@ -34,7 +34,7 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     """A Parquet file, its page checksums verified; all columns, or the named ones."""
     with _parquet(path, columns) as file:
         # pq.read_table does the same, but imports pandas and pyarrow.dataset for it, for 0.3 s.
-        return file.read(columns=columns)
+        return _complete(file.read(columns=columns), file.metadata.num_rows)
 
 
 def read_first(path: Path, rows: int, columns: list[str]) -> pa.Table:
@@ -45,7 +45,7 @@ def read_first(path: Path, rows: int, columns: list[str]) -> pa.Table:
         while found < rows and len(groups) < file.num_row_groups:
             found += file.metadata.row_group(len(groups)).num_rows
             groups.append(len(groups))
-        return file.read_row_groups(groups, columns=columns).slice(0, rows)
+        return _complete(file.read_row_groups(groups, columns=columns), found).slice(0, rows)
 
 
 def read_pieces(path: Path, column: str) -> Iterator[pa.Array]:
@@ -55,8 +55,15 @@ def read_pieces(path: Path, column: str) -> Iterator[pa.Array]:
     """
     with _parquet(path, [column]) as file:
         for group in range(file.num_row_groups):
-            for batch in file.read_row_group(group, columns=[column]).to_batches(max_chunksize=65_536):
+            table = _complete(file.read_row_group(group, columns=[column]), file.metadata.row_group(group).num_rows)
+            for batch in table.to_batches(max_chunksize=65_536):
                 yield batch.column(0)
+
+
+def read_types(path: Path) -> pa.Schema:
+    """Names and types of the columns."""
+    with _parquet(path) as file:
+        return file.schema_arrow
 
 
 def count_rows(path: Path) -> int:
@@ -86,6 +93,13 @@ def _parquet(path: Path, columns: list[str] | None = None) -> Iterator[pq.Parque
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise Fault(BAD_DATA, f"{path} is damaged ({reason}); {RESTORE}") from None
+
+
+def _complete(table: pa.Table, rows: int) -> pa.Table:
+    """A page's checksum is not of its header, which may say that the page has fewer values: Arrow believes it."""
+    if table.num_rows != rows:
+        raise pa.ArrowInvalid(f"{table.num_rows:,} rows where it should have {rows:,}")
+    return table
 
 
 def read_csv(path: Path, text: Sequence[str] = ()) -> pa.Table:

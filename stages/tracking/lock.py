@@ -111,7 +111,8 @@ def parse(text: str) -> Lock:
         return Lock({name: entry for name, entry in stages.items() if name not in WITHOUT_RESULT and entry.items()})
     except (YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = " ".join(str(getattr(error, "problem", None) or error).split())[:100]
-        raise Fault(BAD_DATA, f"{PATH} cannot be read ({reason}); restore it with: git checkout {PATH}") from None
+        # Without HEAD git would refuse a file that is in conflict.
+        raise Fault(BAD_DATA, f"{PATH} cannot be read ({reason}); restore it with: git checkout HEAD {PATH}") from None
 
 
 def compare(old: Lock, new: Lock) -> Changes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -118,8 +119,8 @@ def decide(client: "MlflowClient", champion: "ModelVersion | None", candidate: C
 
 
 def hits(predictions: bytes) -> NDArray[np.bool_]:
-    """Which rows of reports/predictions.parquet are right [rows]."""
-    table = pq.ParquetFile(io.BytesIO(predictions)).read(["actual", "predicted"])
+    """Which rows of reports/predictions.parquet are right [rows]; an error of Arrow where it is damaged."""
+    table = pq.ParquetFile(io.BytesIO(predictions), page_checksum_verification=True).read(["actual", "predicted"])
     right: NDArray[np.bool_] = table["actual"].to_numpy() == table["predicted"].to_numpy()
     return right
 
@@ -143,5 +144,5 @@ def _hits(client: "MlflowClient", version: "ModelVersion") -> NDArray[np.bool_] 
     content = read_artifact(client, version.run_id, PREDICTIONS)
     try:
         return hits(content) if content else None
-    except ValueError:
+    except (pa.ArrowException, OSError, ValueError, KeyError):
         return None
