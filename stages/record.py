@@ -18,8 +18,9 @@ import io
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,13 +28,13 @@ import pyarrow.parquet as pq
 
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_text
-from stages.files.tables import read_bytes, read_table
+from stages.files.tables import RESTORE, read_bytes, read_table
 from stages.files.text import escape, one_line
 from stages.params.gate import Gate
 from stages.params.reader import PATH as PARAMS
 from stages.params.reader import read
 from stages.params.record import Record
-from stages.process.faults import Fault
+from stages.process.faults import BAD_DATA, Fault
 from stages.process.ran import forget, stages_that_ran
 from stages.process.run import run
 from stages.scoring.gate import gate
@@ -94,6 +95,7 @@ TABLES = (
 FIGURES = Path("reports/figures")
 MARKER = Path(".retrace/recorded")
 EXAMPLES = 5
+T = TypeVar("T")
 LONGEST_TAG = 500
 
 
@@ -232,7 +234,7 @@ def _facts(state: State) -> list[str]:
 def read_state(now: int) -> State:
     """Read and check the files; raises Fault when one is not what dvc.lock describes."""
     lock = read_lock()
-    training = json.loads(lock.check(TRAINING))
+    training = _parsed(TRAINING, lock.check(TRAINING), json.loads)
     rows = list(csv.reader(io.StringIO(lock.check(HISTORY).decode())))
     lock.check(STEPS)
     lock.check(SCHEMA)
@@ -242,15 +244,15 @@ def read_state(now: int) -> State:
     for path in (*TABLES, *figures, ENTRY, *CODE):
         # What serves is this stage's own, and not in the lock until it is done.
         (read_bytes if path.parent == ENTRY.parent else lock.check)(path)
-    weights, metrics = lock.check(WEIGHTS), json.loads(lock.check(METRICS))
-    description = json.loads(lock.check(MODEL))
+    weights, metrics = lock.check(WEIGHTS), _parsed(METRICS, lock.check(METRICS), json.loads)
+    description = _parsed(MODEL, lock.check(MODEL), json.loads)
     return State(
         lock=lock,
         schema=schema,
         training=training,
         metrics=metrics,
-        findings=json.loads(lock.check(FINDINGS))["findings"],
-        hits=hits(lock.check(PREDICTIONS)),
+        findings=_parsed(FINDINGS, lock.check(FINDINGS), json.loads)["findings"],
+        hits=_parsed(PREDICTIONS, lock.check(PREDICTIONS), hits),
         served=Served(description, (MODEL, WEIGHTS), _first_rows(TEST, description["features"]), metrics["threshold"]),
         header=rows[0],
         history=np.array([[float(cell or "nan") for cell in row] for row in rows[1:]]).reshape(-1, len(rows[0])),
@@ -267,9 +269,18 @@ def read_state(now: int) -> State:
     )
 
 
+def _parsed(path: Path, content: T, parse: Callable[[T], Any]) -> Any:
+    """The lock may tell the truth of a file that this code did not write."""
+    try:
+        return parse(content)
+    except ValueError as error:
+        reason = str(error).split("\n")[0]
+        raise Fault(BAD_DATA, f"{path} is not what this code writes ({reason}); {RESTORE}") from None
+
+
 def _dataset(path: Path, context: Any, schema: Schema, lock: Lock) -> DataSet:
     with open(path, "rb") as file:
-        metadata = pq.read_metadata(file)
+        metadata = _parsed(path, file, pq.read_metadata)
     fields = metadata.schema.to_arrow_schema()
     columns = {field.name: _column_type(field.type) for field in fields}
     digest = lock.outs[path.as_posix()]
@@ -288,7 +299,7 @@ def _column_type(kind: pa.DataType) -> str:
 def _first_rows(path: Path, columns: list[str]) -> pa.Table:
     """Some real rows, as an example of what the model takes."""
     with open(path, "rb") as file:
-        return pq.ParquetFile(file).read_row_group(0, columns).slice(0, EXAMPLES).combine_chunks()
+        return _parsed(path, file, pq.ParquetFile).read_row_group(0, columns).slice(0, EXAMPLES).combine_chunks()
 
 
 def main() -> None:
