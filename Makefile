@@ -43,8 +43,9 @@ export: setup  ## the trained model as models/model.onnx, raw rows in
 gate: setup  ## fail (5) unless the test result is surely good enough (section gate)
 	@python -m commands.gate
 
-ui: setup  ## open the recorded runs: MLflow on 127.0.0.1
-	@python -m commands.ui
+ui: override export ADDRESS := $(value ADDRESS)
+ui: setup  ## open the recorded runs: MLflow on 127.0.0.1; ADDRESS=... OPEN_TO_NETWORK=1 lets others in
+	@python -m commands.ui $(if $(OPEN_TO_NETWORK),--open-to-network) $(if $(value ADDRESS),--address "$$ADDRESS")
 
 follow: setup  ## show a training that is under way in MLflow, as it goes on
 	@python -m stages.record --follow

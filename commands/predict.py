@@ -3,10 +3,12 @@
 INPUT is a CSV file (.csv, .tsv, .txt, also .gz), a Parquet file or a folder of Parquet parts; OUTPUT ends with .csv or
 .parquet and gets the label and the probability of each class, and with --keep the columns of INPUT before them. Rows go
 through in pieces, so that memory does not grow with the file. If INPUT has the target, the last line says how many are
-right.
+right. In a CSV file a text that a spreadsheet would take for a formula gets a `'` before it, as in all of this project;
+Parquet has each text as it is.
 """
 
 import argparse
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,8 @@ import pyarrow.parquet as pq
 
 from stages.datasets.reading import Source, open_table
 from stages.datasets.table import converted, label_texts
-from stages.files.atomic import write
+from stages.files.atomic import FORMULA, write
+from stages.files.text import shown
 from stages.network.model import Model, decide, load
 from stages.params.create import Create, Reading
 from stages.params.evaluate import Evaluate
@@ -28,6 +31,7 @@ from stages.process.faults import BAD_DATA, Fault
 from stages.process.run import run
 
 MODELS = Path("models")
+NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
 
 
 def predict(
@@ -80,6 +84,32 @@ def _right(source: Source, column: pa.Array, classes: list[str], labels: pa.Arra
     return int(pc.sum(pc.equal(actual, labels)).as_py())
 
 
+def harmless(table: pa.Table, path: Path) -> pa.Table:
+    """The same for a CSV file, in which no text is a formula (see `atomic.write_csv`); path: of the input."""
+
+    def marked(text: str | None, number: bool = False) -> str | None:
+        formula = text is not None and FORMULA.match(text) and not (number and NUMBER.fullmatch(text))
+        return f"'{text}" if formula else text
+
+    columns = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = column.type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+            column = column.cast(pa.string())
+            unlike = pc.unique(column)
+            texts = unlike.to_pylist()
+            # A kept number may have any sign.
+            plain = [marked(text, name != "label") for text in texts]
+            if plain != texts:
+                column = pa.array(plain, pa.string()).take(pc.index_in(column, unlike))
+        elif not (pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
+            raise Fault(BAD_DATA, f"{path}: column {name} holds {kind}, which CSV cannot; let OUTPUT end with .parquet")
+        columns.append(column)
+    return pa.table(columns, [marked(name) for name in table.column_names])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser("commands.predict", description="Predict each row of a table with models/.")
     parser.add_argument("input", type=Path, help="a CSV or Parquet file, or a folder of Parquet parts")
@@ -100,6 +130,8 @@ def main() -> None:
         nonlocal rows, right
         writer = None
         for table, hits in pieces:
+            if given.output.suffix == ".csv":
+                table = harmless(table, given.input)
             if writer is None:
                 if given.output.suffix == ".parquet":
                     writer = pq.ParquetWriter(file, table.schema, write_page_checksum=True)
@@ -114,7 +146,7 @@ def main() -> None:
 
     write(given.output, fill)
     judged = f"; {right:,} of them right ({right / rows:.4f})" if known else ""
-    print(f"predict: {rows:,} rows of {given.input} to {given.output}{judged}")
+    print(shown(f"predict: {rows:,} rows of {given.input} to {given.output}{judged}"))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from stages.datasets.kinds import CARRIED, FEATURES
 from stages.datasets.reading import DELIMITERS, Source, open_own, open_source
 from stages.datasets.table import Found, look
 from stages.files.atomic import write, write_bytes
+from stages.files.text import shown
 from stages.params.create import Columns, Create, TableSource
 from stages.params.reader import PATH, read, suggest
 from stages.process.faults import BAD_DATA, BAD_PARAMS, Fault
@@ -226,11 +227,6 @@ def _block(title: str, counts: dict[str, int], rows: int) -> Iterator[str]:
         yield f"    and {len(rest):,} more, of {rest[-1][1]:,} to {rest[0][1]:,} rows"
 
 
-def shown(text: str) -> str:
-    """On one line, and harmless to a terminal: a table may hold anything."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
 def cut(name: str) -> str:
     name = shown(name)
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..."
@@ -297,10 +293,7 @@ def main() -> None:
     file = Path(given.file).expanduser() if given.file.startswith("~/") else Path(given.file)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # letters that the terminal lacks
     section = read(Create)
-    try:
-        table(section, file, given.target, given.yes)
-    except Fault as fault:
-        raise Fault(fault.status, shown(str(fault))) from None  # it may hold what the table holds
+    table(section, file, given.target, given.yes)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,16 @@
 
 Starts MLflow lean: as it comes it runs fourteen processes in 2.6 GB. Prints one line with the link that lands on the
 runs, in a view with the columns that tell them apart; Ctrl-C ends the server and all its processes.
+
+MLflow asks nobody for a password. So the server listens on this machine's own address, answers only to the names that
+this address has, and takes none of its settings from the environment; `--address` lets others in, and asks to be told
+so by `--open-to-network`.
 """
 
+import argparse
 import contextlib
+import errno
+import ipaddress
 import json
 import os
 import signal
@@ -17,14 +24,18 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from stages.params.reader import read
 from stages.params.record import Record
-from stages.process.faults import MACHINE_FAULT, Fault
-from stages.process.run import run
+from stages.process.faults import BAD_PARAMS, MACHINE_FAULT, Fault
+from stages.process.run import REFUSE_PICKLES, run
 from stages.tracking.artifacts import PICTURES
 from stages.tracking.store import Store, exists, locate, match, mend
 
-HOST = "127.0.0.1"
+HOST, EVERY_HOST = "127.0.0.1", "0.0.0.0"
+# Of MLflow and of what it runs on: they would open the server, or send it to another store.
+SETTINGS = ("MLFLOW_", "_MLFLOW_", "UVICORN_", "GUNICORN_", "FLASK_", "FORWARDED_")
 FIRST_PORT = 5000
 PORTS = 100
 START_SECONDS = 60
@@ -47,24 +58,38 @@ _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser("commands.ui", description="Open the recorded runs in a browser.")
+    parser.add_argument(
+        "--address", default=HOST, help="IPv4 address of this machine that others may ask; 0.0.0.0: all"
+    )
+    parser.add_argument(
+        "--open-to-network", action="store_true", help="yes, others may read, change and delete all runs"
+    )
+    given = parser.parse_args()
+    check(given.address, given.open_to_network)
     store = locate(read(Record).experiment)
     if store.uri.startswith(("http://", "https://")):
         print(f"ui: the runs are on the server {store.shown}; open that in a browser")
         return
     experiment = find_experiment(store)
     mend(store)
-    port = free_port()
+    port = free_port(given.address)
     log = store.root / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as file:
         # A session of its own, so that the server's children can be ended with it.
         server = subprocess.Popen(
-            command(store, port), stdout=file, stderr=subprocess.STDOUT, env=environment(), start_new_session=True
+            command(store, given.address, port),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+            start_new_session=True,
         )
         try:
-            wait(server, port, store, log)
-            shared = experiment is not None and share_view(port, experiment)
-            print(f"ui: {link(port, experiment, shared)} (Ctrl-C ends it)", flush=True)
+            base = f"http://{HOST if given.address == EVERY_HOST else given.address}:{port}"
+            wait(server, base, store, log)
+            shared = experiment is not None and share_view(base, experiment)
+            print(f"ui: {link(base, experiment, shared)} (Ctrl-C ends it)", flush=True)
             server.wait()
         except KeyboardInterrupt:
             print("\nui: ended")
@@ -72,6 +97,23 @@ def main() -> None:
         finally:
             end(server)
     raise Fault(MACHINE_FAULT, f"ui: the server ended by itself with status {server.returncode}; {log} says why")
+
+
+def check(address: str, opened: bool) -> None:
+    """Raise Fault where the address is none, or lets others in and nobody said that they may."""
+    try:
+        local = ipaddress.IPv4Address(address).is_loopback
+    except ValueError:
+        raise Fault(
+            BAD_PARAMS, f"ui: {address!r} must be an IPv4 address of this machine; without one it is {HOST}"
+        ) from None
+    if not local and not opened:
+        raise Fault(
+            BAD_PARAMS,
+            f"ui: at {address} everybody who reaches this machine could read, change and delete all runs and their"
+            f" files, for MLflow asks for no password; if that is wanted: make ui ADDRESS={address} OPEN_TO_NETWORK=1;"
+            f" else keep to {HOST}, and come from elsewhere with: ssh -L {FIRST_PORT}:{HOST}:{FIRST_PORT} THIS_MACHINE",
+        )
 
 
 def find_experiment(store: Store) -> str | None:
@@ -97,39 +139,53 @@ def find_experiment(store: Store) -> str | None:
     return str(row[0])
 
 
-def free_port() -> int:
+def free_port(address: str) -> int:
     for port in range(FIRST_PORT, FIRST_PORT + PORTS):
         with socket.socket() as probe:
             # As the server will bind it: a connection that closed a moment ago does not count as in use.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind((HOST, port))
+            try:
+                probe.bind((address, port))
                 return port
+            except OSError as error:
+                if error.errno == errno.EADDRNOTAVAIL:
+                    raise Fault(BAD_PARAMS, f"ui: this machine has no address {address}") from None
     raise Fault(
         MACHINE_FAULT, f"ui: no free port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1}; end another server first"
     )
 
 
-def command(store: Store, port: int) -> list[str]:
-    # The names under which a page may ask: without them any site could, through a name that resolves to this machine.
-    names = f"{HOST}:{port},localhost:{port}"
+def names(address: str) -> list[str]:
+    """By which a page may ask. MLflow's own list has patterns, such as 10.*, which 10.example.com fits as well."""
+    if ipaddress.IPv4Address(address).is_loopback:
+        return [address, "localhost"]
+    if address != EVERY_HOST:
+        return [address, socket.gethostname()]
+    found = [each.address for some in psutil.net_if_addrs().values() for each in some if each.family == socket.AF_INET]
+    return [*dict.fromkeys([HOST, "localhost", *found, socket.gethostname()])]
+
+
+def command(store: Store, address: str, port: int) -> list[str]:
+    # Without them any site could ask, through a name that resolves to this machine.
+    hosts = [f"{name}:{port}" for name in names(address)]
     place = ["--default-artifact-root", store.artifacts.as_uri()] if store.artifacts else []
     return [
         *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri, *place),
-        *("--host", HOST, "--port", str(port), "--workers", "1", "--allowed-hosts", names),
+        *("--host", address, "--port", str(port), "--workers", "1", "--allowed-hosts", ",".join(hosts)),
+        *("--cors-allowed-origins", ",".join(f"http://{host}" for host in hosts)),
     ]
 
 
 def environment() -> dict[str, str]:
     lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    # The server is the store's own; a variable that names another one would send it there.
-    return {**{name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}, **lean}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+    return {**kept, **REFUSE_PICKLES, **lean}
 
 
-def wait(server: "subprocess.Popen[bytes]", port: int, store: Store, log: Path) -> None:
+def wait(server: "subprocess.Popen[bytes]", base: str, store: Store, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(OSError), _open(f"http://{HOST}:{port}/health", timeout=2):
+        with contextlib.suppress(OSError), _open(f"{base}/health", timeout=2):
             return
         time.sleep(0.2)
     if store.database:
@@ -137,19 +193,19 @@ def wait(server: "subprocess.Popen[bytes]", port: int, store: Store, log: Path) 
     raise Fault(MACHINE_FAULT, f"ui: the server did not start; {log} says why")
 
 
-def share_view(port: int, experiment: str) -> bool:
+def share_view(base: str, experiment: str) -> bool:
     """Keep the view where MLflow's own saved views are, a tag of the experiment; False when it cannot be kept.
 
     A view that a person saved under another name, or has in the browser, stays as it is.
     """
     try:
         asked = {"experiment_ids": [experiment], "max_results": PAGE, "order_by": ["attributes.start_time DESC"]}
-        runs = _post(port, "runs/search", asked).get("runs", [])
+        runs = _post(base, "runs/search", asked).get("runs", [])
         params = [{param["key"]: param["value"] for param in run["data"].get("params", [])} for run in runs]
         now = time.time_ns() // 1_000_000
         saved = {"name": VIEW_NAME, "createdAt": now, "updatedAt": now, "state": json.dumps(view(params))}
         tag = {"key": f"mlflow.sharedViewState.{VIEW}", "value": json.dumps(saved)}
-        _post(port, "experiments/set-experiment-tag", {"experiment_id": experiment, **tag})
+        _post(base, "experiments/set-experiment-tag", {"experiment_id": experiment, **tag})
     except Exception:
         # A store that is read-only, a server that is too slow, another MLflow: the plain table is better than none.
         return False
@@ -184,18 +240,18 @@ def picture_chart(name: str) -> dict[str, Any]:
     return {**place, **shown, "isGenerated": False}
 
 
-def _post(port: int, path: str, content: dict[str, Any]) -> dict[str, Any]:
-    url, body = f"http://{HOST}:{port}/api/2.0/mlflow/{path}", json.dumps(content).encode()
+def _post(base: str, path: str, content: dict[str, Any]) -> dict[str, Any]:
+    url, body = f"{base}/api/2.0/mlflow/{path}", json.dumps(content).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     with _open(request, timeout=VIEW_SECONDS) as response:
         answer: dict[str, Any] = json.load(response)
         return answer
 
 
-def link(port: int, experiment: str | None, shared: bool) -> str:
+def link(base: str, experiment: str | None, shared: bool) -> str:
     """Without the type of workflow a newcomer lands on an empty page about traces of language models."""
     page = f"#/experiments/{experiment}/runs?workflowType=machine_learning" if experiment else ""
-    return f"http://{HOST}:{port}/{page}{f'&viewStateShareKey={VIEW}' if shared else ''}"
+    return f"{base}/{page}{f'&viewStateShareKey={VIEW}' if shared else ''}"
 
 
 def end(server: "subprocess.Popen[bytes]") -> None:

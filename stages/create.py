@@ -17,6 +17,7 @@ from stages.datasets.reading import open_source
 from stages.datasets.schema import Schema, write_schema
 from stages.datasets.table import convert, look
 from stages.files.tables import write_pieces
+from stages.files.text import shown
 from stages.params.create import Create
 from stages.params.reader import read
 from stages.process.run import run
@@ -59,7 +60,7 @@ def main() -> None:
     if len(kinds) > 1 or "numeric" not in kinds:
         listed += f" ({', '.join(f'{count} {kind}' for kind, count in kinds.most_common())})"
     classes = ", ".join(f"{name} {count:,}" for name, count in zip(schema.classes, schema.counts, strict=True))
-    print(f"create: {name}, {sum(schema.counts):,} rows, {listed}; {schema.target}: {classes}")
+    print(shown(f"create: {name}, {sum(schema.counts):,} rows, {listed}; {schema.target}: {classes}"))
 
 
 if __name__ == "__main__":

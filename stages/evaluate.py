@@ -28,6 +28,7 @@ from stages.datasets.densities import bayes_predictions
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_csv, write_json, write_text
 from stages.files.tables import count_rows, read_first, read_json, read_table, write_table
+from stages.files.text import shown
 from stages.network.model import Model, decide, load
 from stages.params.evaluate import Evaluate
 from stages.params.reader import fault, read, suggest
@@ -61,6 +62,7 @@ PROJECTION = Path("reports/projection.parquet")
 PLANE = Path("reports/plane.json")
 
 DIGITS = 6
+LESS_THAN = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
 # Training rows that are drawn, at most, and that the principal components are those of.
 MOST_DRAWN = 100_000
 
@@ -234,7 +236,8 @@ def write_curves(verdict: Verdict, schema: Schema, section: Evaluate) -> None:
     indices = list(range(len(schema.classes)))
     matrix = confusion_matrix(verdict.actual, verdict.predicted, labels=indices)
     write_csv(CONFUSION, ["actual", *schema.classes], ([schema.classes[i], *map(int, matrix[i])] for i in indices))
-    names = np.array(schema.classes)
+    # `dvc plots show` writes these into the script of its page as they stand, where `</script>` would end it.
+    names = np.array([shown(name).replace("<", LESS_THAN) for name in schema.classes])
     write_csv(CLASSES, ["actual", "predicted"], zip(names[verdict.actual], names[verdict.predicted], strict=True))
     roc, precision_recall = [], []
     # With two classes the second one's curves say all; with more, each class stands against the rest.
@@ -253,7 +256,12 @@ def write_curves(verdict: Verdict, schema: Schema, section: Evaluate) -> None:
     write_text(
         REPORT,
         classification_report(
-            verdict.actual, verdict.predicted, labels=indices, target_names=schema.classes, digits=4, zero_division=0
+            verdict.actual,
+            verdict.predicted,
+            labels=indices,
+            target_names=[shown(name) for name in schema.classes],
+            digits=4,
+            zero_division=0,
         ),
     )
 

@@ -18,21 +18,22 @@ import io
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_text
-from stages.files.tables import count_rows, read_bytes, read_first, read_table, read_types
+from stages.files.tables import RESTORE, count_rows, read_bytes, read_first, read_table, read_types
 from stages.files.text import escape, one_line
 from stages.params.gate import Gate
 from stages.params.reader import PATH as PARAMS
 from stages.params.reader import read
 from stages.params.record import Record
-from stages.process.faults import Fault
+from stages.process.faults import BAD_DATA, Fault
 from stages.process.ran import forget, stages_that_ran
 from stages.process.run import run
 from stages.scoring.gate import gate
@@ -93,6 +94,7 @@ TABLES = (
 FIGURES = Path("reports/figures")
 MARKER = Path(".retrace/recorded")
 EXAMPLES = 5
+T = TypeVar("T")
 LONGEST_TAG = 500
 
 
@@ -231,7 +233,7 @@ def _facts(state: State) -> list[str]:
 def read_state(now: int) -> State:
     """Read and check the files; raises Fault when one is not what dvc.lock describes."""
     lock = read_lock()
-    training = json.loads(lock.check(TRAINING))
+    training = _parsed(TRAINING, lock.check(TRAINING), json.loads)
     rows = list(csv.reader(io.StringIO(lock.check(HISTORY).decode())))
     lock.check(STEPS)
     lock.check(SCHEMA)
@@ -241,8 +243,8 @@ def read_state(now: int) -> State:
     for path in (*TABLES, *figures, ENTRY, *CODE):
         # What serves is this stage's own, and not in the lock until it is done.
         (read_bytes if path.parent == ENTRY.parent else lock.check)(path)
-    weights, metrics = lock.check(WEIGHTS), json.loads(lock.check(METRICS))
-    description = json.loads(lock.check(MODEL))
+    weights, metrics = lock.check(WEIGHTS), _parsed(METRICS, lock.check(METRICS), json.loads)
+    description = _parsed(MODEL, lock.check(MODEL), json.loads)
     # Some real rows of what the model takes.
     example = read_first(TEST, EXAMPLES, description["features"]).combine_chunks()
     return State(
@@ -250,8 +252,8 @@ def read_state(now: int) -> State:
         schema=schema,
         training=training,
         metrics=metrics,
-        findings=json.loads(lock.check(FINDINGS))["findings"],
-        hits=hits(lock.check(PREDICTIONS)),
+        findings=_parsed(FINDINGS, lock.check(FINDINGS), json.loads)["findings"],
+        hits=_parsed(PREDICTIONS, lock.check(PREDICTIONS), hits),
         served=Served(description, (MODEL, WEIGHTS), example, metrics["threshold"]),
         header=rows[0],
         history=np.array([[float(cell or "nan") for cell in row] for row in rows[1:]]).reshape(-1, len(rows[0])),
@@ -266,6 +268,15 @@ def read_state(now: int) -> State:
         git=read_git(lock),
         ran=stages_that_ran(),
     )
+
+
+def _parsed(path: Path, content: T, parse: Callable[[T], Any]) -> Any:
+    """The lock may tell the truth of a file that this code did not write."""
+    try:
+        return parse(content)
+    except ValueError as error:
+        reason = str(error).split("\n")[0]
+        raise Fault(BAD_DATA, f"{path} is not what this code writes ({reason}); {RESTORE}") from None
 
 
 def _dataset(path: Path, context: Any, schema: Schema, lock: Lock) -> DataSet:

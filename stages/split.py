@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from stages.datasets.schema import Schema, read_schema
 from stages.datasets.units import Sides, row_hashes, shuffled_hash, together, values
 from stages.files.tables import count_rows, read_table, write_pieces
+from stages.files.text import shown
 from stages.leaks.examine import examine
 from stages.leaks.report import FINDINGS, write_report
 from stages.params.reader import fault, read
@@ -221,7 +222,7 @@ def main() -> None:
     if len(told.found) > MOST_WARNINGS:
         more = len(told.found) - MOST_WARNINGS
         print(f"split: warning: {more:,} more are in {FINDINGS}", file=sys.stderr)
-    print("split: " + "; ".join(counts))
+    print(shown("split: " + "; ".join(counts)))
 
 
 if __name__ == "__main__":

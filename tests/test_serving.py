@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from commands.ui import free_port
+from commands.ui import HOST, free_port
 from stages import record
 from stages.network.model import decide, load
 from stages.serving.frame import rows_of
@@ -140,12 +140,12 @@ def test_it_runs_on_the_code_recorded_with_it_also_where_other_code_lies_about(p
     )
     assert done.returncode == 0, done.stderr
     files = done.stdout.splitlines()
-    assert len(files) == 8  # all but the one that only a prediction needs
+    assert len(files) == 9  # all but the one that only a prediction needs
     assert all(file.startswith(f"{project}/mlartifacts/retrace/models/") for file in files)
 
 
 def test_it_is_served_over_http(project, elsewhere):
-    port = free_port()
+    port = free_port(HOST)
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/retrace@champion"),

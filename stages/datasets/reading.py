@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv as pc
@@ -22,12 +22,15 @@ from stages.datasets.schema import Finding
 from stages.params.create import Create, Reading
 from stages.params.reader import suggest
 from stages.process.faults import BAD_DATA, Fault
+from stages.process.memory import need
 
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
 TEXT_ENDINGS = (".csv", ".tsv", ".txt")
 SAMPLE = 1 << 20  # bytes from which delimiter, encoding and decimal sign are found
 BLOCK = 1 << 24  # bytes of text at a time
 MOST_COLUMNS = 10_000
+# Of any list in the footer of a Parquet file: more columns than that would take gigabytes before they could be counted.
+LONGEST_LIST = 10 * MOST_COLUMNS
 ROWS_AT_ONCE = 65_536
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -80,15 +83,22 @@ class Source:
 def open_source(section: Create) -> Source:
     """The table that `create.table.path` names; raises Fault where it is none or lacks the target."""
     path = Path(section.table.path)
-    if not path.resolve().is_relative_to(Path("data/tables").resolve()):
-        raise Fault(BAD_DATA, f"{path} leads out of data/tables through a link; put the file itself there")
+    _stays_inside(path)
     if not path.exists():
         hint = suggest(path.name, [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else [])
         raise Fault(
             BAD_DATA,
             f"{path} (create.table.path) not found{hint}; put the file there, or, where DVC has it, run: dvc pull",
         )
-    return open_own(path, section)
+    source = open_own(path, section)
+    for part in source.parts:
+        _stays_inside(part)
+    return source
+
+
+def _stays_inside(path: Path) -> None:
+    if not path.resolve().is_relative_to(Path("data/tables").resolve()):
+        raise Fault(BAD_DATA, f"{path} leads out of data/tables through a link; put the file itself there")
 
 
 def open_own(path: Path, section: Create) -> Source:
@@ -129,7 +139,8 @@ def _open_parquet(path: Path) -> Source:
     first: pa.Schema | None = None
     for part in parts:
         try:
-            schema = pq.read_schema(part)
+            with open(part, "rb") as file:
+                schema = _parquet(file).schema_arrow
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(part, error) from None
         first = first or schema
@@ -141,10 +152,23 @@ def _open_parquet(path: Path) -> Source:
 
 def _parquet_blocks(part: Path) -> Iterator[pa.RecordBatch]:
     with open(part, "rb") as file:
-        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        parquet = _parquet(file)
         # ParquetFile.iter_batches was seen to hold on to what it had read.
         for group in range(parquet.num_row_groups):
+            _fits(part, parquet, group)
             yield from parquet.read_row_group(group).to_batches(max_chunksize=ROWS_AT_ONCE)
+
+
+def _parquet(file: BinaryIO) -> pq.ParquetFile:
+    return pq.ParquetFile(file, page_checksum_verification=True, thrift_container_size_limit=LONGEST_LIST)
+
+
+def _fits(part: Path, parquet: pq.ParquetFile, group: int) -> None:
+    """Raise Fault where the rows of a group would not fit into memory: of equal ones a kilobyte holds a billion."""
+    metadata = parquet.metadata.row_group(group)
+    fixed = sum(kind.bit_width // 8 if pa.types.is_primitive(kind) else 4 for kind in parquet.schema_arrow.types)
+    size = max(metadata.total_byte_size, metadata.num_rows * fixed)
+    need(size, f"{part}: a row group of {metadata.num_rows:,} rows", "write the file anew with smaller row groups")
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------
@@ -177,8 +201,11 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
             " create.reading.encoding, or save the file anew as UTF-8",
         )
     wanted = reading.delimiter
-    delimiter = DELIMITERS[wanted] if wanted != "auto" else _delimiter(text, column)
-    header = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), [])
+    try:
+        delimiter = DELIMITERS[wanted] if wanted != "auto" else _delimiter(text, column)
+        header = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), [])
+    except csv.Error as error:
+        raise Fault(BAD_DATA, f"{path}: line 1 is no header with the names of the columns ({error})") from None
     decimal = reading.decimal
     sign = {"point": ".", "comma": ","}.get(decimal) or _decimal(text, delimiter)
     if not _ends_with_a_line(path):
@@ -253,6 +280,8 @@ def _unreadable(path: Path, error: Exception, dialect: Any = None) -> Fault:
             f"{path}: {place} has {found[3]} cells where the header has {found[2]}; mend the line, quote texts that"
             " hold the delimiter, or set create.reading.delimiter",
         )
+    if "Exceeded size limit" in reason:
+        reason = f"its footer is larger than that of a table with {MOST_COLUMNS:,} columns"
     restore = "" if dialect else "; bring the file anew: dvc pull, or a new copy"
     return Fault(BAD_DATA, f"{path} cannot be read ({reason}){restore}")
 

@@ -1,6 +1,11 @@
-"""Names and texts that come from people and tables, made fit for one line and for Markdown."""
+"""Names and texts that come from people and tables, made fit for a terminal, for one line and for Markdown."""
 
 import re
+
+
+def shown(text: str) -> str:
+    """On one line, and harmless to a terminal: what is not printable stands there as its escape, `\\x1b`."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def one_line(text: str, length: int = 300) -> str:

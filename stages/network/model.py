@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -40,6 +41,11 @@ class Description:
     activation: str
     embedding_width: int
     preprocessing: Preprocessing
+
+    def __post_init__(self) -> None:
+        texts = [self.target, *self.features, *self.classes, *self.kinds, *self.kinds.values()]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("names must be texts")
 
     @property
     def widths(self) -> list[int]:
@@ -137,16 +143,21 @@ def load(folder: Path, name: str = "model") -> Model:
     content = read_json(folder / "model.json")
     path = folder / f"{name}.safetensors"
     weights = read_bytes(path)
-    if hashlib.sha256(weights).hexdigest() != content.pop("sha256", {}).get(path.name):
+    digests = content.pop("sha256", None) if isinstance(content, dict) else None
+    if not isinstance(digests, dict) or hashlib.sha256(weights).hexdigest() != digests.get(path.name):
         raise Fault(BAD_DATA, f"{path} is not the file that {folder / 'model.json'} describes (SHA-256); {RESTORE}")
-    state = load_tensors(weights)
+    try:
+        state = load_tensors(weights)
+    except SafetensorError as error:
+        raise Fault(BAD_DATA, f"{path} holds no weights as safetensors ({error}); {RESTORE}") from None
     if name == "model":
         state = {key: tensor.unsqueeze(0) for key, tensor in state.items()}
-    if not all(torch.isfinite(tensor).all() for tensor in state.values()):
-        raise Fault(BAD_DATA, f"{path} holds a weight that is not finite; {RESTORE}")
     try:
         content["preprocessing"] = Preprocessing.of(content["preprocessing"])
-        return Model(Description(**content), state)
-    except (KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        model = Model(Description(**content), state)
+    except Exception as error:  # of whatever another program may have written
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise Fault(BAD_DATA, f"{folder / 'model.json'} is not what this code writes ({reason}); {RESTORE}") from None
+    if not all(torch.isfinite(tensor).all() for tensor in state.values()):
+        raise Fault(BAD_DATA, f"{path} holds a weight that is not finite; {RESTORE}")
+    return model

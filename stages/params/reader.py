@@ -30,6 +30,13 @@ _KINDS = {"map", "seq", "str", "int", "float", "bool", "null", "timestamp"}
 _PLAIN_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _ODD_INTEGER = re.compile(r"[-+]?(0x[0-9a-fA-F_]+|0[ob][0-7_]+|[0-9][0-9_]*((:[0-5]?[0-9])*|(:[0-5]?[0-9])+\.[0-9_]*))")
 _TRUTHS = {"true": True, "false": False}
+# Of the name of a key; and what access keys look like, wherever they stand, and an address with a password in it.
+_SECRET_NAME = re.compile(r"(?i)passw(or)?d|passphrase|secret|token|credential|(api|access|private|auth)[_-]?key")
+_SECRET = re.compile(
+    rb"(AKIA|ASIA)[0-9A-Z]{16}|gh[opsur]_\w{30}|github_pat_\w{30}|glpat-[\w-]{20}|xox[abeoprs]-[\w-]{10}|AIza[\w-]{35}"
+    rb"|\bsk-[\w-]{20}|\bhf_\w{30}|-----BEGIN [A-Z ]*PRIVATE KEY|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.|://[^/\s:@'\"]*:[^/\s@'\"]+@"
+)
+_PUBLIC = "what stands in this file reaches git, DVC and MLflow: delete it here, and change it where it opens something"
 _DIRECTIVE = re.compile(rb"^%.*", re.MULTILINE)
 _CONFLICT = re.compile(rb"^(<<<<<<<|=======|>>>>>>>)( |$)", re.MULTILINE)
 
@@ -60,7 +67,7 @@ def check(sections: Iterable[type[Section]]) -> int:
     for name in document.values:
         if name not in known:
             hint = suggest(name, list(known)) or "; delete it"
-            faults[(name,)] = f"{_place((name,), document.lines)} is not a section{hint}"
+            faults.setdefault((name,), f"{_place((name,), document.lines)} is not a section{hint}")
     for name, section in known.items():
         if name in document.values:
             _validate(section, document, faults)
@@ -114,6 +121,9 @@ def _parse(path: Path) -> _Document:
     if conflict := _CONFLICT.search(raw):
         line = raw.count(b"\n", 0, conflict.start()) + 1
         raise Fault(BAD_PARAMS, f"{path}:{line}: has merge-conflict markers; keep one side and delete the markers")
+    if secret := _SECRET.search(raw):
+        line = raw.count(b"\n", 0, secret.start()) + 1
+        raise Fault(BAD_PARAMS, f"{path}:{line}: must hold no key or password, and here seems to be one; {_PUBLIC}")
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -174,6 +184,10 @@ def _build(node: Node, key: Key, lines: dict[Key, int], faults: dict[Key, str], 
             if name in values:
                 faults[child] = f"{PATH}:{name_line}: {_dotted(child)} stands twice; delete one of the two lines"
             lines[child] = name_line
+            if _SECRET_NAME.search(name):
+                faults[child] = f"{_place(child, lines)} must not be here, since it is called like a secret; {_PUBLIC}"
+                values[name] = None  # no line shows it
+                continue
             values[name] = _build(value_node, child, lines, faults, seen)
         return values
     if isinstance(node, SequenceNode):

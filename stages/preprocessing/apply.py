@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.preprocessing.columns import Floats, label, numbers
+from stages.preprocessing.columns import PARTS, Floats, label, numbers
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,13 @@ class Number:
     quantiles: list[float] | None = None
     center: float = 0.0
     spread: float = 1.0
+
+    def __post_init__(self) -> None:
+        numbers = [self.center, self.spread, *(self.quantiles or ()), *([] if self.fill is None else [self.fill])]
+        if not all(isinstance(number, int | float) and np.isfinite(number) for number in numbers):
+            raise TypeError(f"a number of column {self.column!r} is none")
+        if not isinstance(self.column, str) or self.part not in (None, *PARTS):
+            raise TypeError(f"{self.column!r} is no column with a part {self.part!r}")
 
     @property
     def name(self) -> str:
@@ -54,6 +61,10 @@ class Category:
     missing: str
     other: bool
     embedded: bool = False
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(text, str) for text in (self.column, *self.values)):
+            raise TypeError(f"column {self.column!r} or a value of it is no text")
 
     @property
     def codes(self) -> int:

@@ -10,11 +10,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from stages.files.text import shown
 from stages.process.alive import born, lives, orphaned, starter
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.process.ran import note_stage
 
 LOOK_SECONDS = 0.5
+# Nothing here is pickled, and no loader of MLflow or torch is called. If one ever is, it must not unpickle, whatever
+# arguments and environment say (torch.export unpickles some constants even so). Child processes inherit them.
+REFUSE_PICKLES = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
 
 
 class Terminated(BaseException):
@@ -26,6 +30,9 @@ def run(main: Callable[[], None]) -> None:
 
     An interrupted stage must never exit 0: DVC would take its outputs for finished ones.
     """
+    os.environ.update(REFUSE_PICKLES)
+    # Both at once are an error to torch.
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
 
     def terminate(signum: int, frame: object) -> None:
         raise Terminated
@@ -51,7 +58,7 @@ def run(main: Callable[[], None]) -> None:
         status = MACHINE_FAULT
     except OSError as error:
         # The files that people write are checked where they are read; what is left is the machine's own.
-        print(f"{name}: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        print(shown(f"{name}: {error.filename or 'a file'}: {error.strerror or error}"), file=sys.stderr)
         status = MACHINE_FAULT
     except KeyboardInterrupt:
         print(f"{name}: interrupted; nothing half-written was left behind", file=sys.stderr)

@@ -27,6 +27,7 @@ ENTRY = Path("stages/serving/pyfunc.py")
 CODE = (
     Path("stages/files/atomic.py"),
     Path("stages/files/tables.py"),
+    Path("stages/files/text.py"),
     Path("stages/network/activations.py"),
     Path("stages/network/model.py"),
     Path("stages/network/network.py"),

@@ -1,0 +1,180 @@
+"""`make ui` answers this machine alone, and params.yaml keeps no secret: real servers, real requests, real messages."""
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from commands import ui
+from stages.params.reader import check
+from stages.process.faults import BAD_PARAMS, Fault
+from stages.validate import SECTIONS
+from tests.conftest import PARAMS, ROOT
+from tests.state import make_state
+
+# What would open the server, or send it elsewhere, if it listened to it.
+OPENING = {
+    **{"MLFLOW_HOST": "0.0.0.0", "MLFLOW_SERVER_ALLOWED_HOSTS": "*", "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": "*"},
+    **{"MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true", "MLFLOW_SERVER_X_FRAME_OPTIONS": "NONE"},
+    **{"MLFLOW_UVICORN_OPTS": "--host 0.0.0.0", "UVICORN_HOST": "0.0.0.0", "UVICORN_UDS": "open.socket"},
+    **{"GUNICORN_CMD_ARGS": "--bind 0.0.0.0:5999", "FORWARDED_ALLOW_IPS": "*", "FLASK_DEBUG": "1"},
+}
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory) -> Iterator[int]:
+    """Of `commands.ui` over a real store, started where everything asks it to open."""
+    root = tmp_path_factory.mktemp("ui")
+    make_state(root)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-m", "stages.record"], cwd=root, env=environment, capture_output=True, check=True)
+    code = "from commands import ui; ui.FIRST_PORT = 5400; ui.run(ui.main)"
+    command, opening = [sys.executable, "-c", code], {**environment, **OPENING}
+    process = subprocess.Popen(command, cwd=root, env=opening, text=True, stdout=subprocess.PIPE)
+    try:
+        line = process.stdout.readline()
+        yield int(re.match(r"ui: http://127\.0\.0\.1:(\d+)/", line)[1])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+
+SEARCH = "/api/2.0/mlflow/experiments/search"
+
+
+def asked(port: int, method: str, path: str, **headers: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, b'{"max_results": 5}' if method == "POST" else None, given)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_s14_it_listens_on_this_machine_alone(port):
+    listening = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            _, address, _, state, *_ = line.split()
+            if state == "0A" and int(address.rpartition(":")[2], 16) in (port, 5999):
+                listening.add(address)
+    assert listening == {f"0100007F:{port:04X}"}
+
+
+def test_s15_a_name_that_begins_like_an_address_of_a_home_is_refused(port):
+    assert asked(port, "GET", "/", Host=f"127.0.0.1:{port}") == 200
+    assert asked(port, "GET", "/", Host=f"localhost:{port}") == 200
+    others = ("10.evil.com", "127.0.0.1.evil.com", "192.168.evil.com", "localhost.evil.com", "evil.com", "127.0.0.1:1")
+    for host in (*others, f"10.evil.com:{port}", f"127.0.0.1.evil.com:{port}", f"localhost:{port}.evil.com", "*"):
+        for path in ("/", SEARCH, "/get-artifact?path=x&run_uuid=y", "/static-files/index.html"):
+            assert asked(port, "GET", path, Host=host) == 403, (host, path)
+
+
+def test_s16_a_page_of_another_site_changes_nothing(port):
+    own = {"Host": f"127.0.0.1:{port}", "Content_Type": "application/json"}
+    assert asked(port, "POST", SEARCH, **own) == 200
+    assert asked(port, "POST", SEARCH, **own, Origin=f"http://127.0.0.1:{port}") == 200
+    for origin in ("http://evil.com", "https://127.0.0.1.evil.com", f"http://10.evil.com:{port}", "null", "file://"):
+        for method in ("POST", "PUT", "DELETE", "PATCH"):
+            assert asked(port, method, SEARCH, **own, Origin=origin) == 403, (method, origin)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.168.1.5", "8.8.8.8"])
+def test_s14_another_address_is_refused_until_it_is_said_what_it_opens(address):
+    with pytest.raises(Fault, match="everybody who reaches this machine could read, change and delete") as caught:
+        ui.check(address, False)
+    assert caught.value.status == BAD_PARAMS
+    assert "OPEN_TO_NETWORK=1" in str(caught.value)
+    ui.check(address, True)
+
+
+@pytest.mark.parametrize(
+    "address", ["", "::", "localhost", "1.2.3", "$(touch canary)", "127.0.0.1 --workers 9", "\x1b[2J"]
+)
+def test_what_is_no_address_is_refused_in_one_line(address):
+    with pytest.raises(Fault, match="must be an IPv4 address of this machine") as caught:
+        ui.check(address, True)
+    assert str(caught.value).isprintable()
+
+
+def test_the_names_that_it_answers_to_are_a_list(tmp_path):
+    assert ui.names("127.0.0.1") == ["127.0.0.1", "localhost"]
+    assert ui.names("192.168.1.5") == ["192.168.1.5", socket.gethostname()]
+    every = ui.names("0.0.0.0")
+    assert {"127.0.0.1", "localhost", socket.gethostname()} <= set(every)
+    assert not any("*" in name or name == "0.0.0.0" for name in every)
+
+
+def test_make_hands_the_address_over_as_it_is():
+    for given in ("0.0.0.0", "$(touch canary)", '"; touch canary; "'):
+        command = ["make", "--dry-run", "ui", f"ADDRESS={given}"]
+        shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert '--address "$ADDRESS"' in shown
+        assert "canary" not in shown
+
+
+# --- params.yaml ----------------------------------------------------------------------------------------------------
+
+SECRET = "hunter2-canary"
+
+
+def lines(old: str, new: str) -> list[str]:
+    assert PARAMS.count(old) >= 1
+    Path("params.yaml").write_text(PARAMS.replace(old, new, 1))
+    with pytest.raises(Fault) as caught:
+        check(SECTIONS)
+    assert caught.value.status == BAD_PARAMS
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    "key", ["password", "API_KEY", "aws_secret_access_key", "hf_token", "db_passwd", "private-key"]
+)
+@pytest.mark.parametrize("value", ["{}", "0x1F", "2026-01-01", "!!python/name:x {}", "[{}]", "{{a: {}}}", "010"])
+def test_a_key_that_is_called_like_a_secret_is_refused_and_its_value_not_shown(project, key, value):
+    value = value.format(SECRET)
+    (line,) = lines("  seed: 26 ", f"  {key}: {value}\n  seed: 26 ")
+    assert re.match(rf"params\.yaml:\d+: create\.{key} must not be here, since it is called like a secret; ", line)
+    assert SECRET not in line
+    assert "0x1F" not in line
+    assert "2026" not in line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            f"sqlite://me:{SECRET}@host/x",
+            f"https://me:{SECRET}@host",
+            "AKIA" + "ABCDEFGH12345678",
+            "ghp_" + "a1B2" * 9,
+        ),
+        *(
+            "github_pat_" + "a1B2" * 9,
+            "glpat-" + "a1B2" * 6,
+            "xoxb-" + "1234567890-a",
+            "-----BEGIN RSA " + "PRIVATE KEY-----",
+        ),
+        *("sk-" + "a1B2" * 8, "hf_" + "a1B2" * 9, "AIza" + "a1B2c" * 7, "eyJhbGciOiJI" + "." + "eyJzdWIiOiIx" + ".x"),
+    ],
+)
+@pytest.mark.parametrize("place", ["experiment: retrace", "# MLflow", "target: class"])
+def test_a_secret_anywhere_in_the_file_is_refused_and_not_shown(project, text, place):
+    name = place.partition(" ")[0]
+    (line,) = lines(place, f"{name} '{text}'")
+    assert re.match(r"params\.yaml:\d+: must hold no key or password, and here seems to be one; ", line)
+    assert text not in line
+    assert SECRET not in line
+
+
+@pytest.mark.parametrize("text", ["task-force-of-twenty-letters-more", "a://b", "monkey", "password", "secret sauce"])
+def test_a_text_that_is_no_secret_is_none(project, text):
+    Path("params.yaml").write_text(PARAMS.replace("target: class ", f"target: '{text}' ", 1))
+    check(SECTIONS)
