@@ -8,7 +8,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import pipeline, rows, tables, training
+from benchmarks import checkpoints, pipeline, rows, tables, training
 from stages.files.atomic import write_text
 from stages.process.run import run
 
@@ -68,6 +68,7 @@ def main() -> None:
         name = f"one step per replica, {replicas} side by side, against {other}"
         lines.append(judged(name, ours, steps[other], ratio, f"at least {bar:g} x:", "us", ratio >= bar))
     with tempfile.TemporaryDirectory(prefix="retrace bench ") as folder:
+        costs = checkpoints.main(Path(folder))
         runs, imports = pipeline.main(root, Path(folder))
         growth, libraries = rows.main(root, Path(folder))
         own = tables.main(root, Path(folder))
@@ -84,6 +85,17 @@ def main() -> None:
     ):
         good = "yes" if runs[whole] <= RECORD_SECONDS else "**no**"
         lines.append([name, f"{runs[whole]:,.1f} s", "", "", f"at most {RECORD_SECONDS} s: {good}"])
+    for name, cost in costs.items():
+        share = cost.checkpoints / cost.rest
+        lines.append(
+            [
+                f"{cost.written} checkpoints of {cost.size / 1e6:.1f} MB, against the rest of the training, {name}",
+                f"{cost.checkpoints * 1e3:,.0f} ms",
+                f"{cost.rest:,.1f} s",
+                f"{share:.1%}",
+                f"at most 3 %: {'yes' if share <= 0.03 else '**no**'}",
+            ]
+        )
     # Below a million rows the tensors are smaller than what any training takes besides, and the share says nothing.
     million, largest = growth[-2:]
     per_row = [result.seconds / result.rows * 1e6 for result in (largest, million)]
