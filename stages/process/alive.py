@@ -30,15 +30,19 @@ def running(pid: int) -> bool:
 
 
 def starter() -> int:
-    """The process that started this one: its parent, or that one's where a shell stands between, as DVC's may."""
-    parent = os.getppid()
+    """The process that started this one: its parent, or whose shell that is; DVC's own shell may stand between."""
+    process = os.getppid()
+    while (fields := _fields(process)) and _is_shell(process):
+        process = int(fields[1])
+    return process
+
+
+def _is_shell(process: int) -> bool:
     try:
-        words = Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0")
+        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
     except OSError:
-        return parent
-    fields = _fields(parent)
-    shell = b"-c" in words and b" stages." in words[words.index(b"-c") + 1]
-    return int(fields[1]) if shell and fields else parent
+        return False
+    return b"-c" in words and b" stages." in words[words.index(b"-c") + 1]
 
 
 def orphaned() -> bool:

@@ -100,8 +100,9 @@ class Mirror:
         self.time = milliseconds(training.started)  # of what was read last, in milliseconds since 1970
         self.epoch, self.epoch_time = 0, self.time  # the last one that was logged
         self.run_id = ""
-        # What the run holds may be more than this process knows of: of an earlier one, or of a call that broke off.
-        self.known = False
+        # What the run held before: of an earlier process, or of a call that broke off; None where that must be asked.
+        # It may reach beyond what was read: a training that was cut off goes on from an epoch before.
+        self.logged: set[tuple[str, int]] | None = None
         # As texts, as `record` will log them.
         self.params = {safe_key(key): show(value) for key, value in training.params.items()}
 
@@ -197,8 +198,8 @@ class Mirror:
     def _log(self, client: "MlflowClient", run: "Run", whole: int) -> None:
         from mlflow.entities import Metric
 
-        logged = set() if self.known else logged_points(client, run)
-        self.known = False
+        logged = logged_points(client, run) if self.logged is None else self.logged
+        self.logged = None
         if whole:
             rows, training = np.array(self.rows[:whole]), self.training
             points = live_points(self.header, rows, training.replicas, training.epochs, self.epoch)
@@ -212,7 +213,7 @@ class Mirror:
                 client.log_batch(run.info.run_id, metrics=some, synchronous=True)
             self.epoch, self.epoch_time = int(rows[-1, 0]), self.time
             del self.rows[:whole]
-        self.known = True
+        self.logged = logged
 
 
 def state_of(training: Training) -> State:

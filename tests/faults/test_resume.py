@@ -8,12 +8,13 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import types
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -514,7 +515,7 @@ def test_m02_the_shell_between_may_stay(projects, tmp_path):
     stage = training_process(folder)
     dvc.kill()
     print(f"the stage ended after {wait_for(lambda: not running(stage), seconds=10):.2f} s")
-    dvc.communicate()
+    assert "the stage ends" in dvc.communicate()[0]
 
 
 def test_an_experiment_elsewhere_keeps_its_checkpoints_in_the_project(tmp_path):
@@ -765,3 +766,56 @@ def test_m09_a_full_disk_keeps_the_checkpoint_before(cut, trainer, small_disk):
     filler.unlink()
     assert trainer.train(cut) == 0
     assert "goes on after epoch 6" in "\n".join(trainer.said)
+
+
+def test_m27_the_mirror_of_a_training_that_was_killed_is_completed_when_it_went_on(projects):
+    """`make follow` looked on: its run is closed as killed, then is the run of the state, with each point once."""
+    _, begun = projects
+    folder = begun()
+    database = folder / "mlflow.db"
+    database.unlink()
+    shutil.rmtree(folder / "mlartifacts")
+    follow = [sys.executable, "-m", "stages.record", "--follow"]
+    first = subprocess.Popen(follow, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    dvc = start_dvc(folder)
+    wait_for(lambda: database.exists() and points(database), dvc)
+    wait_for(lambda: list(folder.glob(f".checkpoints/train/*/{LAST}")), dvc)
+    os.kill(training_process(folder), signal.SIGKILL)
+    dvc.communicate()
+    assert b"the training was cut off" in first.communicate(timeout=60)[1]
+    assert [status for _, status in runs(database)] == ["KILLED"]
+    second = subprocess.Popen(follow, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert "train" in repro(folder)
+    assert b"the training has ended" in second.communicate(timeout=60)[0]
+    ((_, status),) = runs(database)
+    assert status == "FINISHED"
+    found = points(database)
+    assert len(found) == len({(key, step) for key, step, _ in found}), "each point once"
+    # As a state that was recorded without all that has it.
+    database.rename(folder / "followed.db")
+    shutil.rmtree(folder / "mlartifacts")
+    assert (
+        subprocess.run(
+            [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "record"], cwd=folder, env=environment()
+        ).returncode
+        == 0
+    )
+    plain = points(database)
+    keys = {key for key, _, _ in plain}
+    assert [point for point in found if point[0] in keys] == plain
+
+
+def query(database: Path, text: str) -> list[tuple]:
+    with closing(sqlite3.connect(database, timeout=20)) as connection:
+        return connection.execute(text).fetchall()
+
+
+def runs(database: Path) -> list[tuple]:
+    return query(database, "SELECT run_uuid, status FROM runs WHERE lifecycle_stage = 'active'")
+
+
+def points(database: Path) -> list[tuple]:
+    try:
+        return sorted(query(database, "SELECT key, step, value FROM metrics"))
+    except sqlite3.Error:
+        return []
