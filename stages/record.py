@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_text
-from stages.files.tables import read_bytes, read_table
+from stages.files.tables import native, read_bytes, read_table
 from stages.files.text import escape, one_line
 from stages.params.gate import Gate
 from stages.params.reader import PATH as PARAMS
@@ -268,7 +268,7 @@ def read_state(now: int) -> State:
 
 
 def _dataset(path: Path, context: Any, schema: Schema, lock: Lock) -> DataSet:
-    with open(path, "rb") as file:
+    with native(path) as file:
         metadata = pq.read_metadata(file)
     fields = metadata.schema.to_arrow_schema()
     columns = {field.name: _column_type(field.type) for field in fields}
@@ -287,7 +287,7 @@ def _column_type(kind: pa.DataType) -> str:
 
 def _first_rows(path: Path, columns: list[str]) -> pa.Table:
     """Some real rows, as an example of what the model takes."""
-    with open(path, "rb") as file:
+    with native(path) as file:
         return pq.ParquetFile(file).read_row_group(0, columns).slice(0, EXAMPLES).combine_chunks()
 
 

@@ -19,6 +19,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from stages.datasets.schema import Finding
+from stages.files.tables import native
 from stages.params.create import Create, Reading
 from stages.params.reader import suggest
 from stages.process.faults import BAD_DATA, Fault
@@ -140,7 +141,7 @@ def _open_parquet(path: Path) -> Source:
 
 
 def _parquet_blocks(part: Path) -> Iterator[pa.RecordBatch]:
-    with open(part, "rb") as file:
+    with native(part) as file:
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
         # ParquetFile.iter_batches was seen to hold on to what it had read.
         for group in range(parquet.num_row_groups):
