@@ -10,12 +10,15 @@ Writes  models/model.safetensors     weights of the replica that ships, as torch
         reports/steps.parquet        training loss of every step, a column a replica
         .retrace/train.json          when and how long; DVC does not know it, since a clock is not a result
         .retrace/live.json, live.csv what is under way, for `make follow`; DVC does not know them either
+        .checkpoints/train           what a training that is cut off goes on from; gone when it has come to its end
 """
 
 import hashlib
 import os
 import platform
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,17 +27,21 @@ import torch
 
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_csv, write_json
-from stages.files.live import Live, Training, born
+from stages.files.live import Live, Training
 from stages.files.tables import count_rows, write_table
 from stages.network.model import Description, save
 from stages.params.reader import fault, read_verbatim
 from stages.params.train import Train
 from stages.preprocessing.apply import Preprocessing
+from stages.process.alive import born
+from stages.process.alone import alone
+from stages.process.interrupts import Postponed
 from stages.process.memory import need
 from stages.process.run import run
+from stages.training.checkpoint import Checkpoints, Snapshot, fingerprint
 from stages.training.device import choose, make_deterministic
 from stages.training.rows import Rows, fit_preprocessing, read_rows
-from stages.training.trainer import Fit, Watch, fit
+from stages.training.trainer import Fit, Keep, Watch, fit
 
 TRAIN = Path("data/train.parquet")
 VALIDATION = Path("data/validation.parquet")
@@ -44,6 +51,7 @@ HISTORY = Path("reports/history.csv")
 LOSS = Path("reports/loss.csv")
 STEPS = Path("reports/steps.parquet")
 CLOCK = Path(".retrace/train.json")
+BUSY = Path(".retrace/train.lock")
 
 
 def train(
@@ -53,8 +61,10 @@ def train(
     section: Train,
     device: torch.device,
     watch: Watch | None = None,
+    keep: Keep | None = None,
+    begun: Snapshot | None = None,
 ) -> Fit:
-    """Fit the network to the training rows, judged on the validation rows after each epoch."""
+    """Fit the network to the training rows, judged on the validation rows after each epoch; or go on with that."""
     if section.batch_size > len(training.x):
         raise fault(Train, "batch_size", f"must be at most the number of training rows ({len(training.x):,})")
     if isinstance(section.class_weights, list) and len(section.class_weights) != len(description.classes):
@@ -62,7 +72,7 @@ def train(
         raise fault(
             Train, "class_weights", f"must hold a weight for each of the {len(description.classes)} classes ({classes})"
         )
-    return fit(description.network(section.replicas), training, validation, section, device, watch)
+    return fit(description.network(section.replicas), training, validation, section, device, watch, keep, begun)
 
 
 def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> Description:
@@ -78,7 +88,23 @@ def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> De
     )
 
 
+def keeper(checkpoints: Checkpoints, asked: Postponed) -> Keep:
+    """After each epoch: a checkpoint where one is due, or where the end was asked for, which comes then."""
+
+    def keep(epoch: int, snapshot: Callable[[], Snapshot]) -> None:
+        checkpoints.offer(epoch, snapshot, now=asked.asked is not None)
+        asked.obey()
+
+    return keep
+
+
 def main() -> None:
+    # Two would write the same files, and the slower one would win.
+    with alone(BUSY, "train: another training is under way in this folder; wait for it, or end it first"):
+        _main()
+
+
+def _main() -> None:
     started, clock = datetime.now(UTC), time.monotonic()
     section, params = read_verbatim(Train)
     schema = read_schema()
@@ -98,10 +124,14 @@ def main() -> None:
     validation = read_rows(VALIDATION, schema, preprocessing)
     widths = " - ".join(map(str, description.widths))
     print(f"train: on {device} ({reason}); {section.replicas} replicas of {widths}; {len(training.x):,} rows")
+    shaping = fingerprint(params, asdict(description), (TRAIN, VALIDATION), device)
+    checkpoints = Checkpoints(shaping, started, clock)
     pid = os.getpid()
-    facts = Training(started.isoformat(), pid, born(pid), params, schema.dataset, f"{device} ({reason})")
-    with Live(facts) as live:
-        result = train(training, validation, description, section, device, live)
+    facts = Training(checkpoints.started, pid, born(pid), params, schema.dataset, f"{device} ({reason})")
+    line = "train: ends after this epoch, which is saved; again, and it ends at once"
+    with Live(facts) as live, Postponed(line) as asked:
+        keep = keeper(checkpoints, asked)
+        result = train(training, validation, description, section, device, live, keep, checkpoints.snapshot)
 
     shipped = result.shipped
     save(MODELS, description, result.state, shipped)
@@ -127,15 +157,16 @@ def main() -> None:
     write_json(
         CLOCK,
         {
-            "started": started.isoformat(),
-            "seconds": round(time.monotonic() - clock, 3),
+            "started": checkpoints.started,
+            "seconds": round(checkpoints.seconds, 3),
             "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
             # Ties these times to the model they belong to: the run cache can bring back another one.
             "model": hashlib.sha256((MODELS / "model.safetensors").read_bytes()).hexdigest(),
         },
     )
+    checkpoints.remove()
     print(
-        f"train: {len(result.step_losses)} epochs of {result.steps_per_epoch} steps; replica {shipped} ships, best"
+        f"train: {max(result.epochs)} epochs of {result.steps_per_epoch} steps; replica {shipped} ships, best"
         f" epoch {result.best_epoch[shipped]}, validation loss {result.best_loss[shipped]:.4f}"
     )
 

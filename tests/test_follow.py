@@ -26,7 +26,9 @@ import numpy as np
 import pytest
 
 from stages import record, train
-from stages.files.live import FACTS, HISTORY, Live, Training, born, lives, read_training
+from stages.files.live import FACTS, HISTORY, Live, Training, read_training
+from stages.process.alive import born, lives
+from stages.process.alone import alone
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.tracking import follow, points
 from stages.tracking.circumstances import CLOCK, last_finished
@@ -419,10 +421,11 @@ def test_what_nobody_saw_end_is_closed_by_the_next(story, recorded):
 def test_only_one_follows(tmp_path, monkeypatch):
     """Two would log each point twice."""
     monkeypatch.chdir(tmp_path)
-    with follow._alone(), pytest.raises(Fault, match="another one follows this project already"), follow._alone():
-        pass
-    with follow._alone():
-        pass
+    with (
+        alone(follow.FOLLOWING, "the first one"),
+        pytest.raises(Fault, match="another one follows this project already"),
+    ):
+        follow.follow(locate("any"))
 
 
 def test_a_store_that_cannot_be_used_is_told_once_and_tried_again(here, tmp_path, monkeypatch, capfd):

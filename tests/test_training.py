@@ -364,7 +364,7 @@ def test_an_optimizer_is_that_of_torch_step_for_step(changes):
     section = train_section(**changes).optimizer
     ours = [torch.randn(2, 4, 3, generator=Generator().manual_seed(0)), torch.ones(2, 1, 3)]
     theirs = [nn.Parameter(parameter.clone()) for parameter in ours]
-    step = OPTIMIZERS[section.name](ours, section)
+    step, _ = OPTIMIZERS[section.name](ours, section)
     optimizer = TORCH_OPTIMIZERS[section.name](theirs, section)
     for index in range(12):
         rate = 0.1 / (1 + index)

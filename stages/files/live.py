@@ -112,33 +112,3 @@ def read_training() -> Training | None:
             return Training(**json.load(file))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def lives(pid: int, since: str) -> bool:
-    """Whether this very process still runs; `since` is what `born` said of it."""
-    return since != "" and born(pid) == since
-
-
-def born(pid: int) -> str:
-    """When a process started, in the system's own count, or "" where none of this id runs: ids are used again."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # The second field is the program's name, which may hold anything.
-            state, *fields = file.read().rpartition(")")[2].split()
-    except FileNotFoundError:
-        return "" if Path("/proc/self/stat").exists() else _there(pid)
-    except ProcessLookupError:
-        return ""
-    # A zombie has ended, and waits for its parent to ask how.
-    return "" if state in "ZX" else fields[18]
-
-
-def _there(pid: int) -> str:
-    """Without /proc: whether there is such a process, and not since when."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        pass
-    return "running"

@@ -1,13 +1,20 @@
 """How every stage and command runs: faults as one line each, an exit status that tells what happened."""
 
 import gc
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from stages.process.alive import born, lives, orphaned, starter
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.process.ran import note_stage
+
+LOOK_SECONDS = 0.5
 
 
 class Terminated(BaseException):
@@ -27,6 +34,8 @@ def run(main: Callable[[], None]) -> None:
     # A terminal that is closed; nohup asks to ignore that.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, terminate)
+    if "DVC_STAGE" in os.environ:
+        threading.Thread(target=_watch_starter, daemon=True).start()
     name = getattr(main, "__module__", "")
     if name == "__main__":
         name = Path(sys.argv[0]).stem
@@ -53,3 +62,15 @@ def run(main: Callable[[], None]) -> None:
     # Walking every object of torch or mlflow at exit costs up to a second and frees nothing that matters.
     gc.freeze()
     sys.exit(status)
+
+
+def _watch_starter() -> None:
+    """End this process, as SIGTERM does, when DVC is gone: it would train on, and the next `dvc repro` beside it."""
+    process = starter()
+    since = born(process)
+    if not orphaned():
+        while lives(process, since):
+            time.sleep(LOOK_SECONDS)
+    with suppress(OSError):  # whoever read this may be gone, too
+        os.write(2, b"dvc, which started this stage, is gone; the stage ends\n")
+    os.kill(os.getpid(), signal.SIGTERM)

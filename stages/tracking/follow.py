@@ -4,22 +4,21 @@ The training writes its history into a side file (stages/files/live.py) and know
 and logs what is true whatever comes: which replica ships is known at the end only.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import re
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from stages.files.live import HISTORY, Training, lives, read_training
+from stages.files.live import HISTORY, Training, read_training
 from stages.files.text import escape
+from stages.process.alive import lives
+from stages.process.alone import alone
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.tracking import describe
 from stages.tracking.circumstances import committed_lock, last_finished, milliseconds
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 
 # Where the process of a training is to be found, so that another one can tell whether it still lives.
 PROCESS = "retrace.training_process"
+FOLLOWING = Path(".retrace/follow.lock")
 
 SECONDS = 2.0
 WAITING_SECONDS = 0.5
@@ -57,7 +57,8 @@ def follow(store: Store) -> None:
     # A store that is deleted meanwhile is made anew: no connection to the old file must be kept.
     os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     try:
-        with _alone():
+        # Two would log each point twice.
+        with alone(FOLLOWING, "follow: another one follows this project already; end that one first"):
             _follow(store, _wait(store))
     except KeyboardInterrupt:
         raise Fault(INTERRUPTED, "follow: ended; the next one, or the stage record, takes the run up again") from None
@@ -278,19 +279,6 @@ def _wait(store: Store) -> Training:
         if training and training != first:
             return training
         time.sleep(WAITING_SECONDS)
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Two would log each point twice."""
-    path = Path(".retrace/follow.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Fault(MACHINE_FAULT, "follow: another one follows this project already; end that one first") from None
-        yield
 
 
 def _machine() -> str:

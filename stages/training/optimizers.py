@@ -2,11 +2,12 @@
 
 Building an optimizer object imports torch._dynamo, 1 to 2 seconds that no network here needs; the functions below are
 the ones those objects call. All are element-wise, so that stacked replicas are optimized each as if it were alone.
-To add one: a function that returns its step, registered in OPTIMIZERS, its name in `stages/params/train.py` and in
-params.yaml.
+To add one: a function that returns its step and state, registered in OPTIMIZERS, its name in `stages/params/train.py`
+and in params.yaml.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,8 +18,13 @@ from torch.optim.sgd import sgd as torch_sgd
 
 from stages.params.train import Optimizer
 
-# gradients, learning rate -> the parameters are changed in place
-Step = Callable[[list[Tensor], float], None]
+
+class Optimization(NamedTuple):
+    """step: gradients, learning rate -> the parameters are changed in place. state: all that it remembers, by name."""
+
+    step: Callable[[list[Tensor], float], None]
+    state: dict[str, list[Tensor]]
+
 
 # What the papers and torch use and nobody turns (Kingma and Ba 2015; Hinton 2012).
 ADAM_BETAS = (0.9, 0.999)
@@ -26,8 +32,10 @@ RMSPROP_ALPHA = 0.99
 EPSILON = 1e-8
 
 
-def sgd(parameters: list[Tensor], section: Optimizer) -> Step:
-    buffers: list[Tensor | None] = [None] * len(parameters)
+def sgd(parameters: list[Tensor], section: Optimizer) -> Optimization:
+    # Zeros give the first step that torch's missing buffers give.
+    remembered = [torch.zeros_like(parameter) for parameter in parameters] if section.momentum else []
+    buffers: list[Tensor | None] = [*remembered] if remembered else [None] * len(parameters)
 
     def step(gradients: list[Tensor], learning_rate: float) -> None:
         torch_sgd(
@@ -45,13 +53,13 @@ def sgd(parameters: list[Tensor], section: Optimizer) -> Step:
             maximize=False,
         )
 
-    return step
+    return Optimization(step, {"buffers": remembered})
 
 
-def _adaptive(function: Callable[..., None]) -> Callable[[list[Tensor], Optimizer], Step]:
+def _adaptive(function: Callable[..., None]) -> Callable[[list[Tensor], Optimizer], Optimization]:
     """adam and adamw differ in how they apply weight decay and in nothing else."""
 
-    def build(parameters: list[Tensor], section: Optimizer) -> Step:
+    def build(parameters: list[Tensor], section: Optimizer) -> Optimization:
         first = [torch.zeros_like(parameter) for parameter in parameters]
         second = [torch.zeros_like(parameter) for parameter in parameters]
         steps = [torch.zeros((), device=parameter.device) for parameter in parameters]
@@ -75,12 +83,12 @@ def _adaptive(function: Callable[..., None]) -> Callable[[list[Tensor], Optimize
                 maximize=False,
             )
 
-        return step
+        return Optimization(step, {"first": first, "second": second, "steps": steps})
 
     return build
 
 
-def rmsprop(parameters: list[Tensor], section: Optimizer) -> Step:
+def rmsprop(parameters: list[Tensor], section: Optimizer) -> Optimization:
     averages = [torch.zeros_like(parameter) for parameter in parameters]
     buffers = [torch.zeros_like(parameter) for parameter in parameters] if section.momentum else []
     steps = [torch.zeros(()) for _ in parameters]
@@ -102,10 +110,10 @@ def rmsprop(parameters: list[Tensor], section: Optimizer) -> Step:
             centered=False,
         )
 
-    return step
+    return Optimization(step, {"averages": averages, "buffers": buffers, "steps": steps})
 
 
-OPTIMIZERS: dict[str, Callable[[list[Tensor], Optimizer], Step]] = {
+OPTIMIZERS: dict[str, Callable[[list[Tensor], Optimizer], Optimization]] = {
     "sgd": sgd,
     "adam": _adaptive(torch_adam),
     "adamw": _adaptive(torch_adamw),

@@ -17,6 +17,7 @@ from stages.network.network import Network
 from stages.params.train import Train
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.training.backpropagation import Dropout, backward, forward
+from stages.training.checkpoint import Snapshot
 from stages.training.losses import LOSSES, class_weights, shares, targets
 from stages.training.optimizers import OPTIMIZERS
 from stages.training.rows import Rows
@@ -38,6 +39,8 @@ ORDER, DROPOUT = 0, 1  # what a generator draws
 
 # What looks on: called after each epoch with the header and all rows of the history so far.
 Watch = Callable[[list[str], list[list[float | int]]], None]
+# What keeps the training: called after each epoch with its number and what can take a snapshot.
+Keep = Callable[[int, Callable[[], Snapshot]], None]
 
 
 @dataclass
@@ -74,13 +77,23 @@ def generator(
 
 
 def fit(
-    network: Network, train: Rows, validation: Rows, section: Train, device: torch.device, watch: Watch | None = None
+    network: Network,
+    train: Rows,
+    validation: Rows,
+    section: Train,
+    device: torch.device,
+    watch: Watch | None = None,
+    keep: Keep | None = None,
+    begun: Snapshot | None = None,
 ) -> Fit:
-    """Initialize and train the network; raises Fault (status 4) in the step in which a loss is no longer finite."""
+    """Initialize and train the network; raises Fault (status 4) in the step in which a loss is no longer finite.
+
+    begun: of the same training, which goes on from there.
+    """
     generators = [generator(section.seed, replica, INITIAL) for replica in range(section.replicas)]
     initialize(network, section.init, section.init_scale, section.activation, generators)
     network.to(device)
-    return Training(network, train, validation, section, device).run(watch)
+    return Training(network, train, validation, section, device).run(watch, keep, begun)
 
 
 class Training:
@@ -98,7 +111,7 @@ class Training:
         self.weights = None if weights is None else weights.to(device)
         every = torch.ones(classes, device=device) if self.weights is None else self.weights
         self.validation_shares = shares(every, self.validation_y)
-        self.optimize = OPTIMIZERS[section.optimizer.name](self.parameters, section.optimizer)
+        self.optimize, self.memory = OPTIMIZERS[section.optimizer.name](self.parameters, section.optimizer)
         self.steps = math.ceil(len(train.x) / section.batch_size)
         self.rate = learning_rates(section, self.steps)
         self.active = [True] * section.replicas
@@ -107,7 +120,7 @@ class Training:
         # A permutation of the rows for each replica, refilled at each epoch.
         self.order = torch.empty(section.replicas, len(train.x), dtype=torch.int32)
 
-    def run(self, watch: Watch | None = None) -> Fit:
+    def run(self, watch: Watch | None = None, keep: Keep | None = None, begun: Snapshot | None = None) -> Fit:
         section, replicas = self.section, range(self.section.replicas)
         health, _ = UNIT_HEALTH.get(section.activation, ("", None))
         layers = range(1, len(self.network.layers) + 1)
@@ -124,16 +137,24 @@ class Training:
             steps_per_epoch=self.steps,
         )
         initial = [parameter.detach().clone() for parameter in self.parameters]
-        with tqdm(total=section.epochs, desc="train", unit="epoch", disable=None, file=sys.stderr) as bar:
-            for epoch in range(1, section.epochs + 1):
+        done = 0
+        if begun:
+            try:
+                done = self._resume(fit, begun)
+            except (KeyError, TypeError, ValueError) as error:
+                raise begun.unfit(error) from None
+        with tqdm(total=section.epochs, initial=done, desc="train", unit="epoch", disable=None, file=sys.stderr) as bar:
+            for epoch in range(done + 1, section.epochs + 1):
+                if not any(self.active):
+                    break
                 losses, norms = self.train_epoch(epoch)
                 self._close_epoch(fit, epoch, losses, norms)
                 if watch:
                     watch(fit.header, fit.history)
                 bar.set_postfix_str(_postfix(fit.history[-1], section), refresh=False)
                 bar.update()
-                if not any(self.active):
-                    break
+                if keep:
+                    keep(epoch, lambda: self._snapshot(fit))
         if all(torch.equal(old, new) for old, new in zip(initial, self.parameters, strict=True)):
             raise Fault(
                 MACHINE_FAULT,
@@ -143,6 +164,42 @@ class Training:
         self._warn(fit)
         fit.state = {name: tensor.cpu() for name, tensor in fit.state.items()}
         return fit
+
+    def _snapshot(self, fit: Fit) -> Snapshot:
+        facts = {
+            "epoch": int(fit.history[-1][0]),
+            "active": self.active,
+            "best_epoch": fit.best_epoch,
+            "best_loss": fit.best_loss,
+            "epochs": fit.epochs,
+        }
+        grown = {
+            "history": torch.tensor(fit.history, dtype=torch.float64),
+            "step_losses": torch.cat(fit.step_losses),
+        }
+        return Snapshot(facts, {**self._tensors(fit), **grown})
+
+    def _tensors(self, fit: Fit) -> dict[str, Tensor]:
+        """What changes in place from epoch to epoch."""
+        return {
+            **{f"network.{name}": tensor for name, tensor in self.network.state_dict().items()},
+            **{f"best.{name}": tensor for name, tensor in fit.state.items()},
+            **{f"optimizer.{name}.{i}": each for name, some in self.memory.items() for i, each in enumerate(some)},
+        }
+
+    def _resume(self, fit: Fit, begun: Snapshot) -> int:
+        """Make `fit` and this what they were when the snapshot was taken, after the epoch that is returned."""
+        facts, tensors = begun.facts, begun.tensors
+        for name, tensor in self._tensors(fit).items():
+            if tensors[name].shape != tensor.shape:
+                raise ValueError(f"{name} has another shape")
+            tensor.copy_(tensors[name])
+        # Epoch and replica are whole numbers, and written as such.
+        fit.history = [[int(row[0]), int(row[1]), *row[2:]] for row in tensors["history"].tolist()]
+        fit.step_losses = [tensors["step_losses"]]
+        self.active = facts["active"]
+        fit.best_epoch, fit.best_loss, fit.epochs = facts["best_epoch"], facts["best_loss"], facts["epochs"]
+        return int(facts["epoch"])
 
     @torch.no_grad()
     def train_epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
