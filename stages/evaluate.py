@@ -15,6 +15,9 @@ Writes  reports/metrics.json              every number of the result: small, rou
 The model is read as a user would read it, from its files, and given raw rows: what is tested is what is served.
 """
 
+# First, so that a library that cannot be loaded is one line, too.
+from stages.process.run import run  # isort: split
+
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +35,8 @@ from stages.network.model import Model, decide, load
 from stages.params.evaluate import Evaluate
 from stages.params.reader import fault, read, suggest
 from stages.preprocessing.apply import encode
-from stages.process.run import run
+from stages.process.disk import prepare
+from stages.process.memory import need
 from stages.scoring.importance import importance
 from stages.scoring.intervals import wilson
 from stages.scoring.metrics import Verdict, calibration, class_scores, metrics, resamples
@@ -165,6 +169,13 @@ def rounded(content: Any) -> Any:
     return round(float(content), DIGITS) if isinstance(content, float) else content
 
 
+def written(schema: Schema, section: Evaluate, rows: int) -> int:
+    """Bytes of what this stage writes, about: predictions, curves in text, the surface of the picture."""
+    classes, longest = len(schema.classes), max(map(len, schema.classes))
+    curves = 1 if classes == 2 else classes
+    return rows * (32 + 4 * classes + 2 * (longest + 1) + 2 * curves * (longest + 26)) + 28 * section.grid**2
+
+
 def main() -> None:
     section = read(Evaluate)
     schema = read_schema()
@@ -172,6 +183,12 @@ def main() -> None:
     torch.set_num_threads(1)
     model, replicas = load(MODELS), load(MODELS, "replicas")
     training = read_json(TRAINING)
+    few = "use fewer test rows (split.test_size)"
+    count, width, classes = count_rows(TEST), model.description.preprocessing.width, len(schema.classes)
+    prepare([METRICS], written(schema, section, count), few)
+    # Inputs, and the probabilities of all replicas.
+    size = 4 * count * (width + classes * (1 + len(training["replicas"])))
+    need(size, f"evaluate: {count:,} test rows of {width:,} columns", few)
     test = read_table(TEST)
     columns = sliced(test, schema, section)
     actual = test.column(schema.target).to_numpy()
@@ -283,4 +300,4 @@ def write_predictions(verdict: Verdict, coordinates: NDArray[np.float64]) -> Non
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "use fewer test rows (split.test_size), or lower evaluate.resamples")

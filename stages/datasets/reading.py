@@ -62,6 +62,8 @@ class Source:
                 yield from _parquet_blocks(part) if self.typed else self._text_blocks(part)
             except UnicodeError as error:
                 raise _undecodable(part, self.dialect[1], error) from None
+            except MemoryError:  # Arrow's is an ArrowException, too
+                raise
             except (pa.ArrowException, OSError, EOFError) as error:
                 raise _unreadable(part, error, self.dialect) from None
 

@@ -94,6 +94,8 @@ def _parquet(path: Path, columns: list[str] | None = None) -> Iterator[pq.Parque
             yield parquet
     except FileNotFoundError:
         raise Fault(BAD_DATA, f"{path} not found; {RESTORE}") from None
+    except MemoryError:  # Arrow's is an ArrowException, too
+        raise
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise Fault(BAD_DATA, f"{path} is damaged ({reason}); {RESTORE}") from None
@@ -107,6 +109,8 @@ def read_csv(path: Path, text: Sequence[str] = ()) -> pa.Table:
             table = pc.read_csv(file, parse_options=pc.ParseOptions(newlines_in_values=True), convert_options=types)
     except FileNotFoundError:
         raise Fault(BAD_DATA, f"{path} not found; {RESTORE}") from None
+    except MemoryError:
+        raise
     except pa.ArrowException as error:
         reason = str(error).splitlines()[0]
         raise Fault(BAD_DATA, f"{path} is damaged ({reason}); {RESTORE}") from None
