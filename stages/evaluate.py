@@ -172,8 +172,9 @@ def rounded(content: Any) -> Any:
 def written(schema: Schema, section: Evaluate, rows: int) -> int:
     """Bytes of what this stage writes, about: predictions, curves in text, the surface of the picture."""
     classes, longest = len(schema.classes), max(map(len, schema.classes))
-    curves = 1 if classes == 2 else classes
-    return rows * (32 + 4 * classes + 2 * (longest + 1) + 2 * curves * (longest + 26)) + 28 * section.grid**2
+    # A curve has a point where the class changes: over all classes, of both curves, hardly more than two a row.
+    points = 2 * (longest + 26)
+    return rows * (32 + 4 * classes + 2 * (longest + 1) + points) + 28 * section.grid**2
 
 
 def main() -> None:

@@ -139,8 +139,6 @@ def _main() -> None:
     preprocessing = fit_preprocessing(TRAIN, schema, section.scaling, section.rare_below, section.embed_above)
     description = describe(schema, section, preprocessing)
     counts = [count_rows(path) for path in (TRAIN, VALIDATION)]
-    # Now, and not when hours have gone by.
-    prepare([TRAINING, HISTORY], written(description, section, counts[0]), "lower train.epochs or train.replicas")
     fewer = f"lower train.batch_size (now {section.batch_size:,}) or train.replicas (now {section.replicas:,})"
     need(
         taken(description, section, sum(counts), device),
@@ -148,6 +146,8 @@ def _main() -> None:
         f" {description.weights:,} weights",
         f"use fewer rows or columns, or {fewer}",
     )
+    # Now, and not when hours have gone by.
+    prepare([TRAINING, HISTORY], written(description, section, counts[0]), "lower train.epochs or train.replicas")
     training = read_rows(TRAIN, schema, preprocessing)
     validation = read_rows(VALIDATION, schema, preprocessing)
     widths = " - ".join(map(str, description.widths))

@@ -47,6 +47,7 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
         name = Path(sys.argv[0]).stem
     status = 0
     try:
+        start.check_again(name)
         main()
         _flush()
         note_stage()

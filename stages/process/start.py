@@ -4,17 +4,22 @@
 """
 
 import fcntl
+import math
 import os
 import resource
 import sys
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 
-from stages.process.faults import MACHINE_FAULT, memory_reason
+from stages.process.faults import MACHINE_FAULT, memory_reason, out_of_memory
 
 # Address space that torch and the like take before they do anything, and each core's threads of BLAS in two copies.
 # With less, some were seen to end with a line of their own and status 1, and some to try again for ever.
 LIBRARIES, PER_CORE = 5 << 28, 100 << 20
+# And what must be left when they are there: stacks of threads, for want of which Arrow aborts the process.
+BESIDE, STACK = 256 << 20, 16 << 20
+RAISE = "free some, or raise the limit"
 
 
 def _name() -> str:
@@ -28,7 +33,7 @@ def _say(name: str, kind: type[BaseException], error: BaseException, trace: Trac
     """In place of a traceback, which is left to what is an error of the program."""
     reason = memory_reason(error)
     if reason is not None:
-        line = f"out of memory ({reason}); free some, or raise the limit (ulimit -v)"
+        line = str(out_of_memory(name, reason, RAISE)).removeprefix(f"{name}: ")
     elif isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in ("stages", "commands"):
         line = f"{error}; the environment is not complete, or not active: run make setup, then use make or .venv/bin"
     elif isinstance(error, OSError):
@@ -65,12 +70,34 @@ def check() -> None:
     if not name:
         return
     sys.excepthook = partial(_say, name)
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    needed = LIBRARIES + PER_CORE * (os.cpu_count() or 1)
-    if limit != resource.RLIM_INFINITY and limit < needed:
-        print(
-            f"{name}: out of memory: ulimit -v allows {limit / 2**30:.1f} GiB, and its libraries alone may take"
-            f" {needed / 2**30:.1f}; raise the limit",
-            file=sys.stderr,
-        )
+    limit, needed = _limit(), LIBRARIES + PER_CORE * _cores()
+    if limit < needed:
+        reason = f"ulimit -v allows {limit / 2**30:.1f} GiB, its libraries alone may take {needed / 2**30:.1f}"
+        print(out_of_memory(name, reason, RAISE), file=sys.stderr)
         sys.exit(MACHINE_FAULT)
+
+
+def check_again(name: str) -> None:
+    """To be called when they are loaded."""
+    limit = _limit()
+    if limit == math.inf:
+        return
+    try:
+        taken = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
+    except OSError:
+        return
+    needed = BESIDE + STACK * _cores()
+    if limit - taken < needed:
+        reason = (
+            f"ulimit -v leaves {(limit - taken) / 2**20:.0f} MiB beside its libraries, and {needed >> 20} are needed"
+        )
+        raise out_of_memory(name, reason, RAISE)
+
+
+def _limit() -> float:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return math.inf if limit == resource.RLIM_INFINITY else limit
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
