@@ -24,8 +24,8 @@ RAISE = "free some, or raise the limit"
 
 def _name() -> str:
     """Of the stage or command that starts, "" in any other program."""
-    main = sys.modules["__main__"]
-    package, _, module = (main.__spec__.name if main.__spec__ else "").rpartition(".")
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    package, _, module = (spec.name if spec else "").rpartition(".")
     return module if package in ("stages", "commands") else ""
 
 
