@@ -20,6 +20,7 @@ from stages.process.ran import note_stage
 start.check()
 
 LOOK_SECONDS = 0.5
+STDOUT = "standard output"
 
 
 class Terminated(BaseException):
@@ -84,7 +85,7 @@ def _machine_fault(name: str, error: Exception, less: str) -> str | None:
         return None
     # The files that people write are checked where they are read; what is left is the machine's own.
     line = f"{name}: {error.filename or 'standard output or a file'}: {error.strerror or error}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename not in (None, STDOUT):
         free = shutil.disk_usage(Path(error.filename).parent).free
         line += f"; {free:,} bytes are free there; make room, and run it again"
     return line
@@ -99,7 +100,7 @@ def _flush() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         # Nobody listens any more, and the work is done.
         if not isinstance(error, BrokenPipeError):
-            raise OSError(error.errno, error.strerror, "standard output") from None
+            raise OSError(error.errno, error.strerror, STDOUT) from None
 
 
 def _watch_starter() -> None:
