@@ -8,6 +8,9 @@ Majority class, logistic regression and gradient boosting of scikit-learn, fitte
 ship a network that loses to a line.
 """
 
+# First, so that a library that cannot be loaded is one line, too.
+from stages.process.run import run  # isort: split
+
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,11 +30,11 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_json
-from stages.files.tables import read_table, write_table
+from stages.files.tables import count_rows, read_table, write_table
 from stages.params.baseline import Baseline
 from stages.params.reader import read
 from stages.preprocessing.frame import Spellings, expanded, spellings
-from stages.process.run import run
+from stages.process.memory import need
 
 TRAIN = Path("data/train.parquet")
 VALIDATION = Path("data/validation.parquet")
@@ -120,6 +123,9 @@ def report(result: Result, actual: NDArray[np.int64]) -> dict[str, float | int]:
 def main() -> None:
     section = read(Baseline)
     schema = read_schema()
+    count, width = sum(map(count_rows, (TRAIN, VALIDATION, TEST))), len(schema.features)
+    # As they are read, and as they are encoded.
+    need(16 * count * width, f"baseline: {count:,} rows of {width:,} columns", "use fewer rows or columns")
     known = spellings(read_table(TRAIN), schema)
     train, validation, test = (rows(read_table(path), schema, known) for path in (TRAIN, VALIDATION, TEST))
     results = baseline(train, validation, test, schema, section)
@@ -132,4 +138,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "use fewer rows or columns")

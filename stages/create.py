@@ -5,6 +5,9 @@ Writes  data/dataset.parquet, one row an example: the features, the class index 
         data/schema.json, names, kinds and counts (stages/datasets/schema.py)
 """
 
+# First, so that a library that cannot be loaded is one line, too.
+from stages.process.run import run  # isort: split
+
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,7 +23,8 @@ from stages.files.tables import write_pieces
 from stages.files.text import shown
 from stages.params.create import Create
 from stages.params.reader import read
-from stages.process.run import run
+from stages.process.disk import prepare
+from stages.process.memory import need
 
 DATASET = Path("data/dataset.parquet")
 
@@ -45,12 +49,19 @@ def create(section: Create) -> tuple[pa.Table, Schema]:
 def main() -> None:
     section = read(Create)
     if section.dataset == "table":
-        found = look(section, open_source(section))
+        source = open_source(section)
+        prepare([DATASET], sum(part.stat().st_size for part in source.parts), "leave rows or columns out of the table")
+        found = look(section, source)
         for finding in found.findings:
             print(f"create: warning: {finding.line}", file=sys.stderr)
         # Not all of it is in memory at any time.
         name, schema, pieces = section.table.path, found.schema, convert(found)
     else:
+        # Those that come with scikit-learn have no keys, and are small.
+        keys = getattr(section, section.dataset, None)
+        size = 8 * section.rows * (getattr(keys, "features", 2) + 1) if keys else 0
+        prepare([DATASET], size, f"lower create.rows (now {section.rows:,})")
+        need(2 * size, f"create: {section.rows:,} rows", f"lower create.rows (now {section.rows:,})")
         table, schema = create(section)
         name, pieces = schema.dataset, iter([table])
     write_pieces(DATASET, pieces)
@@ -64,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "use fewer rows (create.rows) or columns")

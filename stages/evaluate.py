@@ -15,6 +15,9 @@ Writes  reports/metrics.json              every number of the result: small, rou
 The model is read as a user would read it, from its files, and given raw rows: what is tested is what is served.
 """
 
+# First, so that a library that cannot be loaded is one line, too.
+from stages.process.run import run  # isort: split
+
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +36,8 @@ from stages.network.model import Model, decide, load
 from stages.params.evaluate import Evaluate
 from stages.params.reader import fault, read, suggest
 from stages.preprocessing.apply import encode
-from stages.process.run import run
+from stages.process.disk import prepare
+from stages.process.memory import need
 from stages.scoring.importance import importance
 from stages.scoring.intervals import wilson
 from stages.scoring.metrics import Verdict, calibration, class_scores, metrics, resamples
@@ -167,6 +171,14 @@ def rounded(content: Any) -> Any:
     return round(float(content), DIGITS) if isinstance(content, float) else content
 
 
+def written(schema: Schema, section: Evaluate, rows: int) -> int:
+    """Bytes of what this stage writes, about: predictions, curves in text, the surface of the picture."""
+    classes, longest = len(schema.classes), max(map(len, schema.classes))
+    # A curve has a point where the class changes: over all classes, of both curves, hardly more than two a row.
+    points = 2 * (longest + 26)
+    return rows * (32 + 4 * classes + 2 * (longest + 1) + points) + 28 * section.grid**2
+
+
 def main() -> None:
     section = read(Evaluate)
     schema = read_schema()
@@ -174,6 +186,12 @@ def main() -> None:
     torch.set_num_threads(1)
     model, replicas = load(MODELS), load(MODELS, "replicas")
     training = read_json(TRAINING)
+    few = "use fewer test rows (split.test_size)"
+    count, width, classes = count_rows(TEST), model.description.preprocessing.width, len(schema.classes)
+    prepare([METRICS], written(schema, section, count), few)
+    # Inputs, and the probabilities of all replicas.
+    size = 4 * count * (width + classes * (1 + len(training["replicas"])))
+    need(size, f"evaluate: {count:,} test rows of {width:,} columns", few)
     test = read_table(TEST)
     columns = sliced(test, schema, section)
     actual = test.column(schema.target).to_numpy()
@@ -291,4 +309,4 @@ def write_predictions(verdict: Verdict, coordinates: NDArray[np.float64]) -> Non
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "use fewer test rows (split.test_size), or lower evaluate.resamples")

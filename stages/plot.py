@@ -11,6 +11,9 @@ Reads   data/schema.json
 Writes  reports/figures/NAME.png for each name in stages/figures/registry.py
 """
 
+# First, so that a library that cannot be loaded is one line, too.
+from stages.process.run import run  # isort: split
+
 from io import BytesIO
 from pathlib import Path
 
@@ -25,7 +28,6 @@ from stages.files.atomic import write_bytes
 from stages.files.tables import read_csv, read_json, read_table
 from stages.params.plot import Plot
 from stages.params.reader import read
-from stages.process.run import run
 
 TRAINING = Path("models/training.json")
 HISTORY = Path("reports/history.csv")
@@ -93,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "lower plot.dpi")

@@ -12,6 +12,9 @@ again, a run that was cut off is completed, and a store that was deleted is fill
 `python -m stages.record --follow` mirrors a training that is under way into the run that this stage later completes.
 """
 
+# First, so that a library that cannot be loaded is one line, too.
+from stages.process.run import run  # isort: split
+
 import csv
 import gc
 import io
@@ -35,7 +38,6 @@ from stages.params.reader import read
 from stages.params.record import Record
 from stages.process.faults import BAD_DATA, Fault
 from stages.process.ran import forget, stages_that_ran
-from stages.process.run import run
 from stages.scoring.gate import gate
 from stages.tracking import describe
 from stages.tracking.artifacts import PICTURES

@@ -9,6 +9,9 @@ Rows with the same features are twins: they stand on one side, since a model tha
 for `time`, where a later twin is a later row.)
 """
 
+# First, so that a library that cannot be loaded is one line, too.
+from stages.process.run import run  # isort: split
+
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +28,9 @@ from stages.leaks.examine import examine
 from stages.leaks.report import FINDINGS, write_report
 from stages.params.reader import fault, read
 from stages.params.split import Split
+from stages.process.disk import prepare
 from stages.process.faults import BAD_DATA, Fault
 from stages.process.memory import need
-from stages.process.run import run
 
 DATASET = Path("data/dataset.parquet")
 TRAIN = Path("data/train.parquet")
@@ -204,6 +207,8 @@ def main() -> None:
     section = read(Split)
     schema = read_schema()
     count, width = count_rows(DATASET), sum(BYTES.get(schema.kind(name), 8) for name in schema.features)
+    # The sides hold the same rows as the data set.
+    prepare([TRAIN, FINDINGS], DATASET.stat().st_size, "leave rows or columns out of the table")
     need(count * (width + KEPT_BYTES), f"split: {DATASET}, {count:,} rows,", "leave rows or columns out of the table")
     table = read_table(DATASET).unify_dictionaries()
     sides = split(table, schema, section)
@@ -226,4 +231,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "leave rows or columns out of the table")

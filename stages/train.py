@@ -13,7 +13,11 @@ Writes  models/model.safetensors     weights of the replica that ships, as torch
         .checkpoints/train           what a training that is cut off goes on from; gone when it has come to its end
 """
 
+# First, so that a library that cannot be loaded is one line, too.
+from stages.process.run import run  # isort: split
+
 import hashlib
+import math
 import os
 import platform
 import time
@@ -35,9 +39,9 @@ from stages.params.train import Train
 from stages.preprocessing.apply import Preprocessing
 from stages.process.alive import born
 from stages.process.alone import alone
+from stages.process.disk import prepare
 from stages.process.interrupts import Postponed
-from stages.process.memory import need
-from stages.process.run import run
+from stages.process.memory import need, within
 from stages.training.checkpoint import Checkpoints, Snapshot, fingerprint
 from stages.training.device import choose, make_deterministic
 from stages.training.rows import Rows, fit_preprocessing, read_rows
@@ -88,6 +92,26 @@ def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> De
     )
 
 
+def written(description: Description, section: Train, rows: int) -> int:
+    """Bytes of what this stage writes, about: weights, histories, the loss of each step."""
+    # With patience nobody can know the end; it trains at least so long.
+    epochs = section.epochs if section.patience is None else min(section.epochs, section.patience + 1)
+    steps = math.ceil(rows / section.batch_size)
+    columns = 6 + 2 * len(description.widths)
+    # A number is 4 bytes, or a dozen in text.
+    return 4 * (section.replicas + 1) * description.weights + epochs * section.replicas * (4 * steps + 14 * columns)
+
+
+def taken(description: Description, section: Train, rows: int, device: torch.device) -> int:
+    """Bytes of main memory that it takes at least: the rows, and on the CPU weights, gradients and a step's outputs."""
+    numbers = rows * description.preprocessing.width
+    if device.type == "cpu":
+        # The weights at the beginning, now, and at their best, and their gradients.
+        batch = min(section.batch_size, rows)
+        numbers += section.replicas * (4 * description.weights + 2 * batch * sum(description.widths))
+    return 4 * numbers
+
+
 def keeper(checkpoints: Checkpoints, asked: Postponed) -> Keep:
     """After each epoch: a checkpoint where one is due, or where the end was asked for, which comes then."""
 
@@ -115,11 +139,15 @@ def _main() -> None:
     preprocessing = fit_preprocessing(TRAIN, schema, section.scaling, section.rare_below, section.embed_above)
     description = describe(schema, section, preprocessing)
     counts = [count_rows(path) for path in (TRAIN, VALIDATION)]
+    fewer = f"lower train.batch_size (now {section.batch_size:,}) or train.replicas (now {section.replicas:,})"
     need(
-        4 * sum(counts) * preprocessing.width,
-        f"train: {sum(counts):,} rows of {preprocessing.width:,} columns",
-        "use fewer rows or columns",
+        taken(description, section, sum(counts), device),
+        f"train: {sum(counts):,} rows of {preprocessing.width:,} columns and {section.replicas:,} networks of"
+        f" {description.weights:,} weights",
+        f"use fewer rows or columns, or {fewer}",
     )
+    # Now, and not when hours have gone by.
+    prepare([TRAINING, HISTORY], written(description, section, counts[0]), "lower train.epochs or train.replicas")
     training = read_rows(TRAIN, schema, preprocessing)
     validation = read_rows(VALIDATION, schema, preprocessing)
     widths = " - ".join(map(str, description.widths))
@@ -129,7 +157,7 @@ def _main() -> None:
     pid = os.getpid()
     facts = Training(checkpoints.started, pid, born(pid), params, schema.dataset, f"{device} ({reason})")
     line = "train: ends after this epoch, which is saved; again, and it ends at once"
-    with Live(facts) as live, Postponed(line) as asked:
+    with Live(facts) as live, Postponed(line) as asked, within("train", fewer):
         keep = keeper(checkpoints, asked)
         result = train(training, validation, description, section, device, live, keep, checkpoints.snapshot)
 
@@ -172,4 +200,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "use fewer rows or columns")

@@ -6,6 +6,9 @@ Writes  data/params.ok, a receipt whose content never changes
 Every other stage depends on the receipt, so that a bad key stops the run before DVC deletes any earlier result.
 """
 
+# First, so that a library that cannot be loaded is one line, too.
+from stages.process.run import run  # isort: split
+
 from pathlib import Path
 
 from stages.files.atomic import write_text
@@ -18,7 +21,6 @@ from stages.params.plot import Plot
 from stages.params.record import Record
 from stages.params.split import Split
 from stages.params.train import Train
-from stages.process.run import run
 
 SECTIONS = (Create, Split, Baseline, Train, Evaluate, Plot, Record, Gate)
 RECEIPT = Path("data/params.ok")

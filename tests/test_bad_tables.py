@@ -61,6 +61,14 @@ def test_d07_a_test_side_smaller_than_the_classes_names_the_key(table):
     assert line.endswith("got 0.05")
 
 
+def test_n12_a_test_side_without_rows_is_refused(table):
+    table(frame(["cat", "dog"] * 60), split__method="hash", split__test_size=0.0001)
+    status, line = refused(split.main)
+    assert status == BAD_DATA
+    assert "none of them is a test row; set split.method: stratified or bring more rows" in line
+    assert not split.TEST.exists()
+
+
 def test_d08_missing_numbers_are_the_median_of_the_training_rows_and_say_so(table, monkeypatch):
     rows = frame(["cat", "dog"] * 100)
     rows.loc[::7, "x"] = np.nan

@@ -1,6 +1,7 @@
 """Stage evaluate: its metrics are scikit-learn's, its intervals hold what they promise, its JSON is always valid."""
 
 import json
+import math
 
 import numpy as np
 import pyarrow as pa
@@ -136,6 +137,16 @@ def test_one_replica_has_no_spread_and_the_json_stays_valid(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "metrics.json", {"accuracy": float("nan")})
     assert json.loads((tmp_path / "metrics.json").read_text()) == content, "a refused file leaves the old one"
+
+
+def test_n05_a_number_that_json_does_not_have_is_not_written(tmp_path):
+    path = tmp_path / "metrics.json"
+    write_json(path, {"accuracy": 0.5})
+    for value in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            write_json(path, {"accuracy": value})
+    assert json.loads(path.read_text()) == {"accuracy": 0.5}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_threshold_decides_between_two_classes_only():

@@ -42,7 +42,7 @@ def test_a_good_result_passes():
     assert verdict(GOOD).startswith("gate: passed: 3,235 of 3,300")
 
 
-def test_the_edge_is_exact():
+def test_n11_the_edge_is_exact():
     """The bar at the lower end itself passes; a hair above it, or one row less, fails: nothing is rounded."""
     low, _ = wilson(3235, 3300, 0.95)
     assert "passed" in verdict(GOOD, low)
@@ -70,6 +70,12 @@ def test_it_must_beat_the_majority_class():
     assert "passed" in verdict(over(3150, 0.01))
 
 
+def test_n08_a_network_that_learned_nothing_sees_what_it_was_compared_with():
+    line = verdict({**GOOD, "correct": 1640})
+    assert "1,640 of 3,300 test rows right" in line
+    assert "majority class 0.4955" in line
+
+
 def test_the_rare_classes_count_by_the_lower_end_of_macro_f1():
     assert "passed" in verdict(GOOD, macro_f1=0.97)
     assert "gate.min_macro_f1 0.9701" in verdict(GOOD, macro_f1=0.9701)
@@ -89,7 +95,7 @@ def test_what_is_missing_closes_it(key):
         {"correct": "3235"},
         {"correct": True},
         {"correct": 4000},
-        {"rows": 0},
+        {"rows": 0},  # N12
         {"rows": None},
         {"confidence": None},
         {"accuracy": {"value": float("nan")}},
@@ -104,7 +110,7 @@ def test_what_is_missing_closes_it(key):
         {"baseline": {"majority": {"correct": None}}},
     ],
 )
-def test_what_is_not_a_number_closes_it(change):
+def test_n05_what_is_not_a_number_closes_it(change):
     assert "failed" in verdict({**GOOD, **change})
 
 

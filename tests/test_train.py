@@ -187,7 +187,7 @@ def test_a_value_no_float32_can_hold_is_named(data, value):
 
 
 @pytest.mark.parametrize("index", [-100, 2])
-def test_n09_a_class_that_does_not_exist_is_refused(data, index):
+def test_n09_m16_a_class_that_does_not_exist_is_refused(data, index):
     table = read_table(train.VALIDATION).to_pandas()
     table.loc[3, "kind"] = index
     write_table(train.VALIDATION, pa.Table.from_pandas(table, preserve_index=False))

@@ -576,7 +576,7 @@ def test_saturated_units_are_in_the_history():
         assert column(tame, "saturated_layer_1", 0) == [0.0] * 3
 
 
-def test_an_exploding_gradient_is_a_warning(capsys):
+def test_n07_an_exploding_gradient_is_a_warning(capsys):
     trained(Rows(1e5 * rows(150).x, rows(150).y), epochs=1, hidden=[], optimizer_learning_rate=1e-9)
     assert capsys.readouterr().err == "train: warning: gradient norms over 10000 in layer 1, replicas 0, 1, 2\n"
 
@@ -680,6 +680,15 @@ def test_a_training_that_diverges_stops_and_says_where(changes, scale, message):
         trained(train, train, **changes)
     assert caught.value.status == MACHINE_FAULT
     assert "\n" not in str(caught.value)
+
+
+def test_p15_a_last_batch_of_one_row_is_a_batch_like_any_other():
+    """Nothing here is normalized over a batch; the loss of the epoch counts the row once."""
+    result = trained(rows(65), rows(60, seed=1), batch_size=64, epochs=2, dropout=0.2)
+    assert result.steps_per_epoch == 2
+    losses = torch.cat(result.step_losses)
+    assert torch.isfinite(losses).all()
+    assert column(result, "train_loss", 0)[0] == pytest.approx(float(losses[0, 0] * 64 + losses[1, 0]) / 65, rel=1e-5)
 
 
 @pytest.mark.parametrize("changes", [{"hidden": [4]}, {"hidden": []}])

@@ -19,6 +19,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from stages.datasets.schema import Finding
+from stages.files.tables import native
 from stages.params.create import Create, Reading
 from stages.params.reader import suggest
 from stages.process.faults import BAD_DATA, Fault
@@ -64,6 +65,8 @@ class Source:
                 yield from _parquet_blocks(part) if self.typed else self._text_blocks(part)
             except UnicodeError as error:
                 raise _undecodable(part, self.dialect[1], error) from None
+            except MemoryError:  # Arrow's is an ArrowException, too
+                raise
             except (pa.ArrowException, OSError, EOFError) as error:
                 raise _unreadable(part, error, self.dialect) from None
 
@@ -151,7 +154,7 @@ def _open_parquet(path: Path) -> Source:
 
 
 def _parquet_blocks(part: Path) -> Iterator[pa.RecordBatch]:
-    with open(part, "rb") as file:
+    with native(part) as file:
         parquet = _parquet(file)
         # ParquetFile.iter_batches was seen to hold on to what it had read.
         for group in range(parquet.num_row_groups):

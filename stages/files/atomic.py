@@ -26,6 +26,9 @@ def write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # a write that fails names none
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

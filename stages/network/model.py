@@ -7,6 +7,7 @@ safetensors, laid out as torch.nn.Linear has them, so that any safetensors reade
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,12 @@ class Description:
         numbers = encoded.width - len(encoded.categories)
         inputs = numbers + sum(encoded.one_hot) + self.embedding_width * len(encoded.embedded)
         return [inputs, *self.hidden, 1 if len(self.classes) == 2 else len(self.classes)]
+
+    @property
+    def weights(self) -> int:
+        """How many numbers a replica learns."""
+        layers = sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.widths))
+        return layers + self.embedding_width * sum(self.preprocessing.embedded)
 
     def network(self, replicas: int) -> Network:
         """Not yet initialized."""
