@@ -35,6 +35,7 @@ from stages.tracking.model import ENTRY
 from tests.conftest import PARAMS, ROOT
 from tests.state import (
     EPOCHS,
+    FORKS,
     ODD_CLASS,
     PNG,
     STEPS_PER_EPOCH,
@@ -462,28 +463,6 @@ def test_mcnemar_is_the_binomial_test():
 
 
 # --- interrupted, together, elsewhere -------------------------------------------------------------------------------
-
-# What a process would import is there before it forks: a test is of what comes after, and takes a second less for it.
-FORKS = """
-import os, signal, sys
-from stages import record
-from stages.tracking import replay, store
-store.load()
-import mlflow.store.tracking.sqlalchemy_store
-from mlflow.tracking import MlflowClient
-def child(act):
-    if (pid := os.fork()) == 0:
-        try:
-            act()
-        except BaseException as error:
-            print(error, file=sys.stderr)
-            os._exit(1)
-        sys.stdout.flush()
-        os._exit(0)
-    return pid
-def ended(pid):
-    return os.waitpid(pid, 0)[1]
-"""
 
 # A child for each moment is killed there; a second one then records the same state again.
 KILLER = """
