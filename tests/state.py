@@ -212,7 +212,13 @@ def start(root: Path, *code: str, **changes: str) -> "subprocess.Popen[str]":
     """A process in the project: the stage, or the given Python."""
     command = [sys.executable, *(("-c", *code) if code else ("-m", "stages.record"))]
     return subprocess.Popen(
-        command, cwd=root, env=environment(**changes), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=root,
+        env=environment(**changes),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 

@@ -53,6 +53,7 @@ class Tracker:
 
 def content(name: str, uri: str = "") -> list[dict]:
     """All that a store, or the one in use, holds of an experiment: its runs, oldest first, but for ids and when."""
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     import mlflow
     from mlflow.tracking import MlflowClient
 
