@@ -123,4 +123,4 @@ def files(folder: Path) -> dict[str, str]:
 def assert_same(found: list[dict], expected: list[dict]) -> None:
     for one, other in zip(found, expected, strict=True):
         for key in other:
-            assert (key, one[key]) == (key, other[key])
+            assert one[key] == other[key], f"{key}:\n{one[key]}\n{other[key]}"

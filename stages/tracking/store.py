@@ -240,8 +240,7 @@ def connect(store: Store) -> "MlflowClient":
         _lose_patience_with_locks()
     else:
         _lose_patience()
-    with within(REQUEST_SECONDS):
-        return MlflowClient(store.uri)
+    return MlflowClient(store.uri)
 
 
 def mend(store: Store) -> None:
@@ -257,7 +256,7 @@ def mend(store: Store) -> None:
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError when it takes longer: MLflow tries for 100 s to open a database that is not there."""
+    """Raises TimeoutError when it takes longer."""
 
     def late(signum: int, frame: object) -> None:
         raise TimeoutError(f"does not answer within {seconds:.3g} s")
@@ -384,9 +383,14 @@ def match(store: Store, database: Path) -> None:
 
 
 def _lose_patience_with_locks() -> None:
-    """Let MLflow wait for a locked SQLite file no longer than BUSY_SECONDS; it asks for 20 s in each session."""
+    """Let MLflow wait for a locked SQLite file no longer than BUSY_SECONDS; it asks for 20 s in each session.
+
+    And open it once: it would try for 100 s. (An alarm after some seconds would also go off on a busy machine.)
+    """
+    from mlflow.store.db import utils
     from sqlalchemy import Engine, event
 
+    utils.MAX_RETRY_COUNT = 1
     for name, listener, options in (
         ("connect", _set_limit, {}),
         ("before_cursor_execute", _keep_limit, {"retval": True}),
