@@ -40,6 +40,8 @@ MARKER = Path(".retrace/recorded")
 # In a folder that git ignores: what it does not know would be told of as uncommitted changes.
 STORED = Path(".retrace/store/mlflow.db")
 SAFE = "all results are safe"
+# Said of a server that is late; on a busy machine the real one is late too, and what is recorded next goes on.
+LATE, TRIES = "timed out", 20
 # A mount that only this process and its children see, and that ends with them.
 PRIVATE = ("unshare", "--mount", *(() if os.geteuid() == 0 else ("--map-root-user",)))
 
@@ -248,8 +250,10 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in headers:
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        # Whoever asked may have lost patience.
+        with contextlib.suppress(OSError):
+            self.end_headers()
+            self.wfile.write(content)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
 
@@ -344,7 +348,10 @@ def fails_alone(root: Path, before: dict[str, str], words: str, *prefix: str, **
 
 def recovers(root: Path, before: dict[str, str], **variables: str) -> float:
     """The next `dvc repro` records, and changes no result either; its seconds."""
-    done = repro(root, **variables)
+    for _ in range(TRIES):
+        done = repro(root, **variables)
+        if LATE not in done.errors:
+            break
     assert done.status == 0, done.errors
     assert done.ran == ["record"]
     del before["dvc.lock"]
@@ -469,6 +476,13 @@ class Recorder:
         self.begin(experiment)
         return self.end()
 
+    def complete(self, experiment: str) -> None:
+        for _ in range(TRIES):
+            status, said = self.record(experiment)
+            if LATE not in said:
+                break
+        assert status == 0, said
+
 
 @pytest.fixture
 def state(tmp_path) -> Path:
@@ -481,7 +495,7 @@ def state(tmp_path) -> Path:
 def test_a_server_may_fail_at_any_request_and_gets_one_whole_run(state, tracker, proxy, cases):
     """m19: not answered, answered with an error, or done and the answer lost, for each request of a recording."""
     with Recorder(state, MLFLOW_TRACKING_URI=proxy.uri) as recorder:
-        assert recorder.record("whole")[0] == 0
+        recorder.complete("whole")
         count, whole = proxy.seen, content("whole", tracker.uri)
         hows = {"lose": 1, 503: 5, "drop": 5}
         chosen = [(how, number) for how, step in hows.items() for number in range(2, count + 1, step)]
@@ -496,8 +510,7 @@ def test_a_server_may_fail_at_any_request_and_gets_one_whole_run(state, tracker,
             # MLflow asks on where an answer is a matter of taste, such as whether there is an alias.
             if status:
                 assert (status, said.count("\n")) == (MACHINE_FAULT, 1), said
-                status, said = recorder.record(name)
-            assert status == 0, said
+                recorder.complete(name)
             assert_same(content(name, tracker.uri), whole)
         print(f"\n{len(chosen)} of {count} requests in {len(hows)} ways", end="")
 
