@@ -41,7 +41,7 @@ MARKER = Path(".retrace/recorded")
 STORED = Path(".retrace/store/mlflow.db")
 SAFE = "all results are safe"
 # Said of a server that is late; on a busy machine the real one is late too, and what is recorded next goes on.
-LATE, TRIES = "timed out", 20
+LATE, TRIES = re.compile("timed out|does not answer within"), 20
 # A mount that only this process and its children see, and that ends with them.
 PRIVATE = ("unshare", "--mount", *(() if os.geteuid() == 0 else ("--map-root-user",)))
 
@@ -350,7 +350,7 @@ def recovers(root: Path, before: dict[str, str], **variables: str) -> float:
     """The next `dvc repro` records, and changes no result either; its seconds."""
     for _ in range(TRIES):
         done = repro(root, **variables)
-        if LATE not in done.errors:
+        if not LATE.search(done.errors):
             break
     assert done.status == 0, done.errors
     assert done.ran == ["record"]
@@ -479,7 +479,7 @@ class Recorder:
     def complete(self, experiment: str) -> None:
         for _ in range(TRIES):
             status, said = self.record(experiment)
-            if LATE not in said:
+            if not LATE.search(said):
                 break
         assert status == 0, said
 
