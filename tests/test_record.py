@@ -36,6 +36,7 @@ from stages.tracking.model import ENTRY
 from tests.conftest import PARAMS, ROOT
 from tests.state import (
     EPOCHS,
+    FORKS,
     ODD_CLASS,
     PNG,
     STEPS_PER_EPOCH,
@@ -483,28 +484,6 @@ def test_mcnemar_is_the_binomial_test():
 
 # --- interrupted, together, elsewhere -------------------------------------------------------------------------------
 
-# What a process would import is there before it forks: a test is of what comes after, and takes a second less for it.
-FORKS = """
-import os, signal, sys
-from stages import record
-from stages.tracking import replay, store
-store.load()
-import mlflow.store.tracking.sqlalchemy_store
-from mlflow.tracking import MlflowClient
-def child(act):
-    if (pid := os.fork()) == 0:
-        try:
-            act()
-        except BaseException as error:
-            print(error, file=sys.stderr)
-            os._exit(1)
-        sys.stdout.flush()
-        os._exit(0)
-    return pid
-def ended(pid):
-    return os.waitpid(pid, 0)[1]
-"""
-
 # A child for each moment is killed there; a second one then records the same state again.
 KILLER = """
 replay.METRICS_AT_ONCE = 40
@@ -718,14 +697,6 @@ def test_the_stage_ends_with_status_4_when_the_server_is_down(here):
     assert (process.returncode, out) == (MACHINE_FAULT, "")
     assert errors.count("\n") == 1
     assert f"http://127.0.0.1:{port}: does not answer" in errors
-
-
-def test_a_busy_machine_is_not_taken_for_a_store_that_does_not_open(here):
-    """MLflow's own imports take longer than this limit."""
-    record.main()
-    code = "from stages import record; from stages.tracking import store; store.REQUEST_SECONDS = 0.5; record.main()"
-    process = start(here, code, MLFLOW_EXPERIMENT_NAME="busy")
-    assert "recorded run" in process.communicate()[0]
 
 
 def corrupt(database: Path) -> None:

@@ -1,18 +1,10 @@
 """Stage `record` against a real `mlflow server`: the same run as in a SQLite file, and a server that dies or hangs."""
 
-import contextlib
 import gc
-import hashlib
-import os
-import re
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,46 +14,10 @@ from stages import record
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.tracking import store
 from tests.state import make_state, write_lock, write_scores
+from tests.tracker import Tracker, assert_same, content
 
-START_SECONDS = 120
 # For a request that hangs, and those that MLflow makes in spite of it.
 HANG_SECONDS = 7
-
-
-class Tracker:
-    """An `mlflow server` with a store of its own in a folder."""
-
-    def __init__(self, folder: Path, *options: str):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.folder, self.uri = folder, f"http://127.0.0.1:{port}"
-        self.command = [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-            *(options or ("--backend-store-uri", f"sqlite:///{folder}/server.db")),
-            *("--artifacts-destination", str(folder / "artifacts")),
-        ]
-
-    def start(self) -> None:
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_TRACKING_URI": ""}
-        with open(self.folder / "log", "ab") as log:
-            # A session of its own, so that a signal reaches all its processes.
-            self.process = subprocess.Popen(
-                self.command, stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=2):
-                return
-            time.sleep(0.1)
-        raise AssertionError((self.folder / "log").read_text())
-
-    def send(self, number: int) -> None:
-        os.killpg(self.process.pid, number)
-
-    def kill(self) -> None:
-        self.send(signal.SIGKILL)
-        self.process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -99,71 +55,6 @@ def project(state, tracker, tmp_path, monkeypatch, request) -> Path:
         monkeypatch.setenv(name, "")
     yield root
     gc.enable()
-
-
-def content(name: str) -> list[dict]:
-    """All that the store in use holds of an experiment's runs, oldest first, but for ids and the time of recording."""
-    import mlflow
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient()
-    experiment = client.get_experiment_by_name(name).experiment_id
-    runs = client.search_runs([experiment], order_by=["tags.`retrace.recorded`"])
-    models = client.search_logged_models([experiment], order_by=[{"field_name": "creation_time"}])
-    ids = {run.info.run_id: f"run {index}" for index, run in enumerate(runs)}
-    ids |= {model.model_id: f"model {index}" for index, model in enumerate(models)}
-    # The registered model is named after the experiment.
-    ids |= {name: "NAME", f"#/experiments/{experiment}/": "#/experiments/ID/"}
-
-    def common(text: str) -> str:
-        for key, value in ids.items():
-            text = text.replace(key, value)
-        return text
-
-    found: list[dict] = []
-    for run in runs:
-        run_id = run.info.run_id
-        points = [point for key in run.data.metrics for point in client.get_metric_history(run_id, key)]
-        found.append(
-            {
-                "name": run.info.run_name,
-                "times": (run.info.status, run.info.start_time, run.info.end_time),
-                "params": run.data.params,
-                "points": sorted((point.key, point.step, point.value, point.timestamp) for point in points),
-                "tags": {key: common(value) for key, value in run.data.tags.items() if key != "retrace.recorded"},
-                "inputs": sorted(str(each.to_dictionary()) for each in run.inputs.dataset_inputs),
-                "outputs": [common(each.model_id) for each in run.outputs.model_outputs],
-                "files": {
-                    # A picture's name ends with an identity made of the run's id.
-                    re.sub(r"\+[0-9a-f-]{36}(?=[.+])", "+ID", path): digest
-                    for path, digest in files(Path(mlflow.artifacts.download_artifacts(run_id=run_id))).items()
-                },
-                "versions": [
-                    (str(each.version), common(each.source), each.tags, each.description, each.status)
-                    for each in client.search_model_versions(f"run_id = '{run_id}'")
-                ],
-            }
-        )
-    for model in models:
-        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}"))
-        found.append(
-            {
-                "status": model.status,
-                "tags": {key: common(value) for key, value in model.tags.items()},
-                "metrics": sorted((each.key, each.value, each.dataset_name) for each in model.metrics),
-                "model files": set(files(folder)),
-            }
-        )
-    aliases = client.get_registered_model(name).aliases
-    return [*found, {"aliases": {alias: str(version) for alias, version in aliases.items()}}]
-
-
-def files(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.md5(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 def on_request(patch: pytest.MonkeyPatch, words: str, count: int, act: Callable[[], None], when: str) -> None:
@@ -292,9 +183,3 @@ def test_what_another_run_lost_stops_no_recording(project, tracker, request):
     first, second, *_ = content(request.node.name)
     assert first["files"] == {}
     assert "champion 1's predictions are gone" in second["versions"][0][3]
-
-
-def assert_same(found: list[dict], expected: list[dict]) -> None:
-    for one, other in zip(found, expected, strict=True):
-        for key in other:
-            assert (key, one[key]) == (key, other[key])

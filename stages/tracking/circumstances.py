@@ -67,7 +67,7 @@ def read_times(model: bytes, now: int) -> Times:
         if clock["model"] == hashlib.sha256(model).hexdigest():
             started = clock["started"]
             return Times(milliseconds(started), max(round(1000 * float(clock["seconds"])), 0), started)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
         pass
     return Times(now, 0, "")
 

@@ -51,30 +51,47 @@ class Served:
 
 
 def log_model(
-    client: "MlflowClient", run: "Run", served: Served, tags: dict[str, str], params: dict[str, str]
+    client: "MlflowClient",
+    run: "Run",
+    served: Served,
+    tags: dict[str, str],
+    params: dict[str, str],
+    again: bool = False,
 ) -> "LoggedModel":
-    """The run's logged model: found where an interrupted recording left it, else made; ready, with its files."""
-    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+    """The run's logged model: found where an interrupted recording left it, else made; ready, with its files.
+
+    again: write its files anew, though they seem to be there.
+    """
+    from mlflow.entities import LoggedModelOutput
 
     run_id, experiment = run.info.run_id, run.info.experiment_id
-    models = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
-    model = models[0] if models else client.create_logged_model(experiment, NAME, run_id, tags, params, "classifier")
-    if model.status != LoggedModelStatus.READY or lacks_files(client, model.model_id, served):
+    model = find_model(client, run) or client.create_logged_model(experiment, NAME, run_id, tags, params, "classifier")
+    if again or lacks_model(client, model, served):
         with tempfile.TemporaryDirectory() as folder:
             write_model(Path(folder) / "model", served, run_id, model.model_id)
             client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
-        model = client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        model = client.finalize_logged_model(model.model_id, "READY")
     if not (run.outputs and run.outputs.model_outputs):
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
     return model
 
 
-def lacks_files(client: "MlflowClient", model_id: str, served: Served) -> bool:
+def find_model(client: "MlflowClient", run: "Run") -> "LoggedModel | None":
+    models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    return models[0] if models else None
+
+
+def lacks_model(client: "MlflowClient", model: "LoggedModel", served: Served) -> bool:
+    """Whether its files were never all there, or some are gone."""
+    from mlflow.entities import LoggedModelStatus
+
+    if model.status != LoggedModelStatus.READY:
+        return True
     wanted = {"MLmodel", "code", ENTRY.name, *(f"artifacts/model/{path.name}" for path in served.files)}
     there = {
         each.path
         for folder in (None, "artifacts/model")
-        for each in client.list_logged_model_artifacts(model_id, folder)
+        for each in client.list_logged_model_artifacts(model.model_id, folder)
     }
     return not wanted <= there
 

@@ -5,6 +5,9 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import unquote
 
+# So long another program may keep the file to itself; MLflow would wait for 20 s at each statement.
+BUSY_SECONDS = 3
+
 # Every column that names artifacts.
 COLUMNS = (
     ("experiments", "artifact_location"),
@@ -22,7 +25,7 @@ def mend(database: Path, artifacts: Path) -> Path | None:
     Only where that is surely right: what the store names is found here, or the folder it came from is gone. Artifacts
     that a person keeps elsewhere stay there. Raises sqlite3.Error.
     """
-    with contextlib.closing(sqlite3.connect(database, timeout=20, isolation_level=None)) as connection:
+    with contextlib.closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
         if _former(connection, artifacts) is None:
             return None
         # Asked again with the right to write: another process may have been faster.

@@ -17,7 +17,7 @@ from stages.tracking.circumstances import Times
 from stages.tracking.describe import Previous
 from stages.tracking.lock import PATH as LOCK
 from stages.tracking.lock import Changes, Lock, compare, parse
-from stages.tracking.model import Served, log_model
+from stages.tracking.model import Served, find_model, lacks_model, log_model
 from stages.tracking.points import Point
 from stages.tracking.registry import Candidate, Registered, register
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 FINGERPRINT = "retrace.fingerprint"
 COMPLETE = "retrace.complete"
 RECORDED = "retrace.recorded"
+# While files that were gone are brought back: those of the model, or of the run, may be half written.
+REFILLING = "retrace.refilling"
 MILLISECONDS = "retrace.milliseconds"
 STAGES = "retrace.stages"  # that ran for it
 EXPERIMENTS = "retrace.dvc_experiment"
@@ -165,10 +167,15 @@ def refill(client: "MlflowClient", run: "Run", entry: Entry) -> bool:
 
     They lie beside the database and may be deleted alone. What was decided in the registry stays as it is.
     """
-    log_model(client, run, entry.served, {FINGERPRINT: entry.lock.fingerprint}, {})
-    if not lacks_files(client, run.info.run_id, entry):
+    run_id = run.info.run_id
+    again = REFILLING in run.data.tags
+    model = find_model(client, run)
+    if not (again or lacks_files(client, run_id, entry) or model is None or lacks_model(client, model, entry.served)):
         return False
+    client.set_tag(run_id, REFILLING, "true")
+    log_model(client, run, entry.served, {FINGERPRINT: entry.lock.fingerprint}, {}, again=True)
     _log_files(client, run, entry)
+    client.delete_tag(run_id, REFILLING)
     return True
 
 

@@ -20,12 +20,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from traceback import walk_tb
+from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import unquote
+
+import psutil
 
 from stages.files.atomic import write
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.tracking import moved
+from stages.tracking.moved import BUSY_SECONDS
 from stages.tracking.points import safe_key
 
 if TYPE_CHECKING:
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
 # A server that is down, hangs or answers 500 costs at most the probe before and one such request within: 10 s in all.
 PROBE_SECONDS = 3
 REQUEST_SECONDS = 3
+# So long another recording may stand still: it waits for its server at most that long itself.
+STILL_SECONDS = 7
 # An answer within this time, and what was sent at this speed, is in time; what answers in a row are late adds up.
 ANSWER_SECONDS = 1
 BYTES_A_SECOND = 100_000
@@ -77,9 +83,7 @@ class Store:
         return Fault(MACHINE_FAULT, f"tracking store {self.shown}: {reason}; all results are safe in their files")
 
     def broken(self, error: sqlite3.Error) -> Fault:
-        return self.unusable(
-            f"{error}; mend or move the file, then run: make record (a store that is not there is made anew)"
-        )
+        return _fault(error, self)
 
 
 # DVC removes the folder of a queued or temporary experiment that failed; its run cache keeps what the stages made.
@@ -127,8 +131,24 @@ def probe(store: Store) -> None:
         _ask(store)
     elif store.database and store.database.is_dir():
         raise store.unusable("is a folder, not a SQLite file")
-    elif store.database and exists(store.database):
+    elif store.database and exists(store.database) and not _recording(store.database):
         _inspect(store, store.database)
+
+
+def _recording(database: Path) -> bool:
+    """Whether another process records into it: it may then be locked, and is looked at when it is this one's turn."""
+    try:
+        with open(_lock_file(database), "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _lock_file(database: Path) -> Path:
+    return database.with_name(f"{database.name}.lock")
 
 
 def exists(database: Path) -> bool:
@@ -143,11 +163,38 @@ def locked(store: Store) -> Iterator[None]:
     The lock is the SQLite file's, which several projects may share; at a server it is the project's own.
     """
     database = store.database
-    path = database.with_name(f"{database.name}.lock") if database else store.root / ".retrace" / "record.lock"
+    path = _lock_file(database) if database else store.root / ".retrace" / "record.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with open(path, "a+", encoding="ascii") as file:
+        _take_turn(file, store)
         yield
+
+
+def _take_turn(file: TextIO, store: Store) -> None:
+    """Wait as long as the one whose turn it is does something; it may have been stopped, and would be waited for ever.
+
+    It does something as long as its processor time grows. Raises Fault.
+    """
+    before, since = "", time.monotonic()
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            return
+        file.seek(0)
+        pid, spent = file.read(), 0.0
+        # No such process: it is in another container, or gone by now.
+        with contextlib.suppress(psutil.Error, ValueError):
+            times = psutil.Process(int(pid)).cpu_times()
+            spent = times.user + times.system
+        if (now := f"{pid} {spent}") != before:
+            before, since = now, time.monotonic()
+        elif time.monotonic() - since > STILL_SECONDS:
+            process = f"process {pid}" if spent else "a process that cannot be seen here"
+            raise store.unreachable(f"another recording ({process}) has begun and stands still; end it")
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -166,7 +213,13 @@ def faults(store: Store) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, RequestException, sqlite3.Error, OSError) as error:
-        raise store.unreachable(_reason(str(error), store)) from None
+        raise _fault(error, store) from None
+    except Exception as error:
+        # MLflow trips over an answer or a row that is not as it expects; all else is an error of this program.
+        modules = {str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)}
+        if not any(name.startswith("mlflow.") for name in modules):
+            raise
+        raise _fault(error, store) from None
 
 
 def connect(store: Store) -> "MlflowClient":
@@ -183,10 +236,11 @@ def connect(store: Store) -> "MlflowClient":
             _create(store.database, store.artifacts)
     # The registry asks by the global one, whatever the client was given.
     mlflow.set_tracking_uri(store.uri)
-    if not store.database:
+    if store.database:
+        _lose_patience_with_locks()
+    else:
         _lose_patience()
-    with within(REQUEST_SECONDS):
-        return MlflowClient(store.uri)
+    return MlflowClient(store.uri)
 
 
 def mend(store: Store) -> None:
@@ -202,7 +256,7 @@ def mend(store: Store) -> None:
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError when it takes longer: MLflow tries for 100 s to open a database that is not there."""
+    """Raises TimeoutError when it takes longer."""
 
     def late(signum: int, frame: object) -> None:
         raise TimeoutError(f"does not answer within {seconds:.3g} s")
@@ -243,6 +297,8 @@ def open_experiment(client: "MlflowClient", store: Store) -> str:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             found = client.get_experiment_by_name(store.experiment)
+    if not found.experiment_id:
+        raise store.unreachable(NO_SERVER)
     if found.lifecycle_stage == "deleted":
         raise store.unusable(
             f"experiment {store.experiment} is in the trash; bring it back with: mlflow experiments restore"
@@ -293,7 +349,7 @@ def _ask(store: Store) -> None:
 def _inspect(store: Store, database: Path) -> None:
     """Raises Fault when the file is no usable MLflow store; reads only."""
     try:
-        with contextlib.closing(sqlite3.connect(database, timeout=20, isolation_level=None)) as connection:
+        with contextlib.closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
             connection.execute("SELECT version_num FROM alembic_version").fetchone()
             # Asks for the right to write, and writes nothing; BEGIN IMMEDIATE is granted on a read-only file too.
             connection.execute("DELETE FROM alembic_version WHERE 0")
@@ -312,7 +368,7 @@ def match(store: Store, database: Path) -> None:
         if "revision" in found:
             before[found["revision"]] = found.get("down_revision")
     newest = set(before) - set(before.values())
-    with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
+    with contextlib.closing(sqlite3.connect(database, timeout=BUSY_SECONDS)) as connection:
         versions = {row[0] for row in connection.execute("SELECT version_num FROM alembic_version")}
     if versions == newest:
         return
@@ -324,6 +380,31 @@ def match(store: Store, database: Path) -> None:
         f"a newer MLflow than {mlflow.__version__} made it (schema {', '.join(sorted(versions)) or 'unknown'});"
         f" use that version, or move {database.name} away and run: make record"
     )
+
+
+def _lose_patience_with_locks() -> None:
+    """Let MLflow wait for a locked SQLite file no longer than BUSY_SECONDS; it asks for 20 s in each session.
+
+    And open it once: it would try for 100 s. (An alarm after some seconds would also go off on a busy machine.)
+    """
+    from mlflow.store.db import utils
+    from sqlalchemy import Engine, event
+
+    utils.MAX_RETRY_COUNT = 1
+    for name, listener, options in (
+        ("connect", _set_limit, {}),
+        ("before_cursor_execute", _keep_limit, {"retval": True}),
+    ):
+        if not event.contains(Engine, name, listener):
+            event.listen(Engine, name, listener, **options)
+
+
+def _set_limit(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {1000 * BUSY_SECONDS}").close()
+
+
+def _keep_limit(_: object, __: object, statement: str, parameters: Any, ___: object, ____: bool) -> tuple[str, Any]:
+    return re.sub(r"^(PRAGMA busy_timeout = )\d+", rf"\g<1>{1000 * BUSY_SECONDS}", statement), parameters
 
 
 def _lose_patience() -> None:
@@ -367,6 +448,24 @@ def _create(database: Path, artifacts: Path) -> None:
             write(database, lambda target: shutil.copyfileobj(source, target))
 
 
+def _fault(error: Exception, store: Store) -> Fault:
+    """What is wrong and what to do, in one line."""
+    # SQLAlchemy may say before it that this came out while it did something else.
+    inner = re.search(r"\(sqlite3\.\w+\) (.*)", str(error))
+    reason = _reason(inner[1] if inner else str(error), store)
+    if isinstance(error, OSError) and error.strerror:
+        # Of two files it names the one that it came from first.
+        reason = ": ".join(str(part) for part in (error.strerror, error.filename2 or error.filename) if part)
+    for pattern, fix in _FIXES.items():
+        if (store.database or isinstance(error, OSError)) and re.search(pattern, reason):
+            return store.unreachable(f"{reason}; {fix}")
+    if store.database and not isinstance(error, OSError):
+        return store.unusable(
+            f"{reason}; mend or move the file, then run: make record (a store that is not there is made anew)"
+        )
+    return store.unreachable(reason)
+
+
 def _reason(text: str, store: Store) -> str:
     """The first line of an error, without a password and at a length that a person reads."""
     line = " ".join((text.strip() or "unknown error").splitlines()[0].split())
@@ -380,6 +479,8 @@ def _reason(text: str, store: Store) -> str:
     return line if len(line) <= 200 else f"{line[:197]}..."
 
 
+NO_SERVER = "does not answer as an MLflow server does; check its address"
+
 # What the HTTP library says, in words.
 _WORDS = {
     r"timed out": "timed out: it did not answer in time",
@@ -387,6 +488,16 @@ _WORDS = {
     r"too many (\d+) error responses": "answers with HTTP status {0}",
     r"Connection refused": "does not answer (connection refused)",
     r"error code (401|403)": "answers with HTTP status {0}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    r"(PERMISSION_DENIED|UNAUTHENTICATED)": "answers {0}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    r"failed with error code (\d+)": "answers with HTTP status {0}, not as an MLflow server does; check its address",
+    r"not in a valid JSON format|Exceeded \d+ redirects": NO_SERVER,
+}
+
+# What mends it.
+_FIXES = {
+    "is locked": "end the other program that keeps it to itself",
+    "No space left|disk is full|quota exceeded": "make room there",
+    "Read-only file system|readonly database|ermission denied|not permitted|unable to open": "make it writable",
 }
 
 

@@ -1,0 +1,127 @@
+"""A real `mlflow server` for tests, and all that a store holds of an experiment."""
+
+import contextlib
+import hashlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+START_SECONDS = 600
+
+
+class Tracker:
+    """An `mlflow server` with a store of its own in a folder."""
+
+    def __init__(self, folder: Path, *options: str):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.folder, self.uri = folder, f"http://127.0.0.1:{port}"
+        self.command = [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+            *(options or ("--backend-store-uri", f"sqlite:///{folder}/server.db")),
+            *("--artifacts-destination", str(folder / "artifacts")),
+        ]
+
+    def start(self) -> None:
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_TRACKING_URI": ""}
+        with open(self.folder / "log", "ab") as log:
+            # A session of its own, so that a signal reaches all its processes.
+            self.process = subprocess.Popen(
+                self.command, stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=2):
+                return
+            time.sleep(0.1)
+        self.kill()
+        raise AssertionError((self.folder / "log").read_text())
+
+    def send(self, number: int) -> None:
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        self.process.wait()
+
+
+def content(name: str, uri: str = "") -> list[dict]:
+    """All that a store, or the one in use, holds of an experiment: its runs, oldest first, but for ids and when."""
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    if uri:
+        mlflow.set_tracking_uri(uri)
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name(name).experiment_id
+    runs = client.search_runs([experiment], order_by=["tags.`retrace.recorded`"])
+    models = client.search_logged_models([experiment], order_by=[{"field_name": "creation_time"}])
+    ids = {run.info.run_id: f"run {index}" for index, run in enumerate(runs)}
+    ids |= {model.model_id: f"model {index}" for index, model in enumerate(models)}
+    # The registered model is named after the experiment.
+    ids |= {name: "NAME", f"#/experiments/{experiment}/": "#/experiments/ID/"}
+
+    def common(text: str) -> str:
+        for key, value in ids.items():
+            text = text.replace(key, value)
+        return text
+
+    found: list[dict] = []
+    for run in runs:
+        run_id = run.info.run_id
+        points = [point for key in run.data.metrics for point in client.get_metric_history(run_id, key)]
+        found.append(
+            {
+                "name": run.info.run_name,
+                "times": (run.info.status, run.info.start_time, run.info.end_time),
+                "params": run.data.params,
+                "points": sorted((point.key, point.step, point.value, point.timestamp) for point in points),
+                "tags": {key: common(value) for key, value in run.data.tags.items() if key != "retrace.recorded"},
+                "inputs": sorted(str(each.to_dictionary()) for each in run.inputs.dataset_inputs),
+                "outputs": [common(each.model_id) for each in run.outputs.model_outputs],
+                "files": {
+                    # A picture's name ends with an identity made of the run's id.
+                    re.sub(r"\+[0-9a-f-]{36}(?=[.+])", "+ID", path): digest
+                    for path, digest in files(Path(mlflow.artifacts.download_artifacts(run_id=run_id))).items()
+                },
+                "versions": [
+                    (str(each.version), common(each.source), each.tags, each.description, each.status)
+                    for each in client.search_model_versions(f"run_id = '{run_id}'")
+                ],
+            }
+        )
+    for model in models:
+        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}"))
+        found.append(
+            {
+                "status": model.status,
+                "tags": {key: common(value) for key, value in model.tags.items()},
+                "metrics": sorted((each.key, each.value, each.dataset_name) for each in model.metrics),
+                # It names the ids.
+                "model files": {path: digest for path, digest in files(folder).items() if path != "MLmodel"},
+            }
+        )
+    aliases = client.get_registered_model(name).aliases
+    return [*found, {"aliases": {alias: str(version) for alias, version in aliases.items()}}]
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.md5(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def assert_same(found: list[dict], expected: list[dict]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        for key in other:
+            assert one[key] == other[key], f"{key}:\n{one[key]}\n{other[key]}"
