@@ -18,7 +18,7 @@ def write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "w+b") as file:
             fill(file)
             file.flush()
             os.fsync(file.fileno())

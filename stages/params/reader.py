@@ -31,6 +31,7 @@ _PLAIN_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _ODD_INTEGER = re.compile(r"[-+]?(0x[0-9a-fA-F_]+|0[ob][0-7_]+|[0-9][0-9_]*((:[0-5]?[0-9])*|(:[0-5]?[0-9])+\.[0-9_]*))")
 _TRUTHS = {"true": True, "false": False}
 _DIRECTIVE = re.compile(rb"^%.*", re.MULTILINE)
+_NESTED = re.compile(rb"([\[{]\s*){100}")  # of three thousand the parser thinks for half a minute
 _CONFLICT = re.compile(rb"^(<<<<<<<|=======|>>>>>>>)( |$)", re.MULTILINE)
 
 
@@ -126,6 +127,9 @@ def _parse(path: Path) -> _Document:
     if directive := _DIRECTIVE.search(raw):  # %YAML 1.1 would turn `no` into false
         line = raw.count(b"\n", 0, directive.start()) + 1
         raise Fault(BAD_PARAMS, f"{path}:{line}: must not begin with %, a YAML directive; delete the line")
+    if nested := _NESTED.search(raw):
+        line = raw.count(b"\n", 0, nested.start()) + 1
+        raise Fault(BAD_PARAMS, f"{path}:{line}: holds a hundred brackets in a row; {RESTORE}")
     try:
         root = YAML().compose(text)
     except MarkedYAMLError as error:

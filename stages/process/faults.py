@@ -5,6 +5,8 @@ BAD_DATA = 3
 MACHINE_FAULT = 4
 GATE_FAILED = 5
 
+RESTORE = "bring it back with: dvc checkout, or: dvc repro"
+
 
 class Fault(Exception):  # noqa: N818 - not an error of the program
     """A fault the user can mend: one line for each, and the exit status of the process.

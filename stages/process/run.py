@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.process.faults import MACHINE_FAULT, Fault
+from stages.process.damage import damaged, line
+from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
+from stages.process.inputs import READ
 from stages.process.ran import note_stage
 
 
@@ -36,6 +38,10 @@ def run(main: Callable[[], None]) -> None:
         note_stage()
     except Fault as fault:
         print(fault, file=sys.stderr)
+        # The file that it names may be right, and the one that it was compared with damaged.
+        for path in damaged(READ):
+            if str(path) not in str(fault):
+                print(line(path), file=sys.stderr)
         status = fault.status
     except MemoryError:
         print(f"{name}: out of memory; use fewer rows, fewer replicas or a smaller batch", file=sys.stderr)
@@ -50,6 +56,12 @@ def run(main: Callable[[], None]) -> None:
     except Terminated:
         print(f"{name}: terminated; nothing half-written was left behind", file=sys.stderr)
         status = 143
+    except Exception as error:
+        if not (paths := damaged(READ)):
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        print("\n".join(line(path, reason) for path in paths), file=sys.stderr)
+        status = BAD_DATA
     # Walking every object of torch or mlflow at exit costs up to a second and frees nothing that matters.
     gc.freeze()
     sys.exit(status)

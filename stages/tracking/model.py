@@ -33,6 +33,7 @@ CODE = (
     Path("stages/preprocessing/apply.py"),
     Path("stages/preprocessing/columns.py"),
     Path("stages/process/faults.py"),
+    Path("stages/process/inputs.py"),
     Path("stages/serving/frame.py"),
 )
 LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
