@@ -23,11 +23,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_text
-from stages.files.tables import read_bytes, read_table
+from stages.files.tables import count_rows, read_bytes, read_first, read_table, read_types
 from stages.files.text import escape, one_line
 from stages.params.gate import Gate
 from stages.params.reader import PATH as PARAMS
@@ -236,6 +235,8 @@ def read_state(now: int) -> State:
     rows = list(csv.reader(io.StringIO(lock.check(HISTORY).decode())))
     lock.check(STEPS)
     lock.check(SCHEMA)
+    for path in (TRAIN, VALIDATION, TEST):
+        lock.check_large(path)
     steps = read_table(STEPS, [f"replica_{training['shipped']}"]).column(0).to_numpy()
     schema = read_schema()
     figures = sorted(Path(path) for path in lock.outs if Path(path).parent == FIGURES)
@@ -244,6 +245,8 @@ def read_state(now: int) -> State:
         (read_bytes if path.parent == ENTRY.parent else lock.check)(path)
     weights, metrics = lock.check(WEIGHTS), json.loads(lock.check(METRICS))
     description = json.loads(lock.check(MODEL))
+    # Some real rows of what the model takes.
+    example = read_first(TEST, EXAMPLES, description["features"]).combine_chunks()
     return State(
         lock=lock,
         schema=schema,
@@ -251,7 +254,7 @@ def read_state(now: int) -> State:
         metrics=metrics,
         findings=json.loads(lock.check(FINDINGS))["findings"],
         hits=hits(lock.check(PREDICTIONS)),
-        served=Served(description, (MODEL, WEIGHTS), _first_rows(TEST, description["features"]), metrics["threshold"]),
+        served=Served(description, (MODEL, WEIGHTS), example, metrics["threshold"]),
         header=rows[0],
         history=np.array([[float(cell or "nan") for cell in row] for row in rows[1:]]).reshape(-1, len(rows[0])),
         steps=steps,
@@ -268,12 +271,9 @@ def read_state(now: int) -> State:
 
 
 def _dataset(path: Path, context: Any, schema: Schema, lock: Lock) -> DataSet:
-    with open(path, "rb") as file:
-        metadata = pq.read_metadata(file)
-    fields = metadata.schema.to_arrow_schema()
-    columns = {field.name: _column_type(field.type) for field in fields}
+    columns = {field.name: _column_type(field.type) for field in read_types(path)}
     digest = lock.outs[path.as_posix()]
-    return DataSet(f"{schema.dataset} {path.stem}", context, path, digest, metadata.num_rows, columns)
+    return DataSet(f"{schema.dataset} {path.stem}", context, path, digest, count_rows(path), columns)
 
 
 def _column_type(kind: pa.DataType) -> str:
@@ -283,12 +283,6 @@ def _column_type(kind: pa.DataType) -> str:
     if pa.types.is_boolean(kind):
         return "boolean"
     return "long" if pa.types.is_integer(kind) else "double" if pa.types.is_floating(kind) else "string"
-
-
-def _first_rows(path: Path, columns: list[str]) -> pa.Table:
-    """Some real rows, as an example of what the model takes."""
-    with open(path, "rb") as file:
-        return pq.ParquetFile(file).read_row_group(0, columns).slice(0, EXAMPLES).combine_chunks()
 
 
 def main() -> None:
