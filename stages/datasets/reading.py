@@ -8,6 +8,7 @@ import codecs
 import csv
 import gzip
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from stages.datasets.schema import Finding
+from stages.files.text import one_line
 from stages.params.create import Create, Reading
 from stages.params.reader import suggest
 from stages.process.faults import BAD_DATA, Fault
@@ -62,7 +64,7 @@ class Source:
             except UnicodeError as error:
                 raise _undecodable(part, self.dialect[1], error) from None
             except (pa.ArrowException, OSError, EOFError) as error:
-                raise _unreadable(part, error, self.dialect) from None
+                raise _unreadable(part, error, None if self.typed else self.dialect) from None
 
     def _text_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
         delimiter, encoding, _ = self.dialect
@@ -96,7 +98,7 @@ def open_own(path: Path, section: Create) -> Source:
     source = open_table(path, section.reading, section.table.target)
     if section.table.target not in source.names:
         hint = _only_one(source) or suggest(section.table.target, source.names)
-        shown = ", ".join(source.names[:12]) + (", ..." if len(source.names) > 12 else "")
+        shown = one_line(", ".join(source.names[:12]) + (", ..." if len(source.names) > 12 else ""))
         raise Fault(
             BAD_DATA, f"{path}: there is no column {section.table.target!r} (create.table.target); it has {shown}{hint}"
         )
@@ -192,7 +194,7 @@ def _sample(path: Path) -> bytes:
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
             return file.read(SAMPLE)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from None
 
 
@@ -253,8 +255,9 @@ def _unreadable(path: Path, error: Exception, dialect: Any = None) -> Fault:
             f"{path}: {place} has {found[3]} cells where the header has {found[2]}; mend the line, quote texts that"
             " hold the delimiter, or set create.reading.delimiter",
         )
-    restore = "" if dialect else "; bring the file anew: dvc pull, or a new copy"
-    return Fault(BAD_DATA, f"{path} cannot be read ({reason}){restore}")
+    return Fault(
+        BAD_DATA, f"{path} cannot be read ({reason}); mend it, or bring the file anew: dvc pull, or a new copy"
+    )
 
 
 def _reason(error: Exception) -> str:
