@@ -16,8 +16,9 @@ import os
 import random
 import re
 import shutil
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -333,12 +334,16 @@ def do(path: Path, damage: str, draw: random.Random) -> None:
 # --- a case ---------------------------------------------------------------------------------------------------------
 
 EARLIER = b"earlier\n"
+# By a command.
+WRITTEN = ("said.csv", "models/model.onnx")
 
 
 class Result(NamedTuple):
+    """files: content of the outs; said: stdout and stderr of a command, whose result it is."""
+
     status: int
-    out: str
-    files: dict[str, bytes | None]
+    files: dict[str, bytes]
+    said: str
 
 
 def copied(reader: Reader, folder: Path) -> None:
@@ -355,50 +360,13 @@ def copied(reader: Reader, folder: Path) -> None:
         (folder / name).write_bytes(EARLIER)
 
 
-def result(reader: Reader, folder: Path, done: Done) -> Result:
-    files = {name: (folder / name).read_bytes() for name in reader.outs}
-    if not reader.outs:
-        files = {
-            name: (folder / name).read_bytes() for name in ("said.csv", "models/model.onnx") if (folder / name).exists()
-        }
-    return Result(done.status, "" if reader.outs else done.out, files)
-
-
-def judge(case: Case, usual: Result, found: Result, done: Done, folder: Path) -> str:
-    """refused, harmless or taken; AssertionError where it is none of them."""
-    said = f"{case}\nstatus {done.status}\n{done.out}{done.err}"
-    left = [str(path.relative_to(folder)) for path in folder.rglob("*.tmp")]
-    assert not left, f"{said}\nleft behind: {left}"
-    assert "Traceback" not in done.err, said
-    if found == usual:
-        return "harmless"
-    if found.status == 0:
-        assert may_be_taken(case), said
-        return "taken"
-    assert found.status in REFUSALS, said
-    lines = [line for line in done.err.splitlines() if ": warning: " not in line]
-    assert any(case.file in line for line in lines), said
-    for line in lines:
-        assert re.search(r"dvc (checkout|repro|pull)|git checkout|; |must |at least", line), said
-        assert len(line) < 1000, said
-    assert all(content == EARLIER for content in found.files.values()) if case.reader.outs else not found.files, said
-    return "refused"
-
-
-def may_be_taken(case: Case) -> bool:
-    if case.file.startswith("data/tables/"):
-        return True
-    made = {name for stage in graph(case.reader.project).values() for name in outs(stage)}
-    text = not case.file.endswith((".parquet", ".safetensors", ".png"))
-    return case.reader.module.startswith("stages.") and text and (case.file in made or case.file == "dvc.lock")
-
-
 class Runner:
-    """Runs cases, each zygote one at a time; keeps what each reader does when nothing is damaged."""
+    """Runs cases, each zygote one at a time."""
 
     def __init__(self, zygotes: list[Zygote], folder: Path):
         self.free, self.folder = list(zygotes), folder
-        self.usual: dict[tuple[Path, str], Result] = {}
+        self.known: dict[tuple[Path, str], Result] = {}
+        self.lock = threading.Lock()
 
     def act(self, reader: Reader, name: str, harm: Callable[[Path], None]) -> tuple[Result, Done, Path]:
         folder = self.folder / name
@@ -410,27 +378,58 @@ class Runner:
             done = zygote.run(folder, reader.module, *reader.arguments)
         finally:
             self.free.append(zygote)
-        return result(reader, folder, done), done, folder
+        names = reader.outs or [name for name in WRITTEN if (folder / name).exists()]
+        files = {name: (folder / name).read_bytes() for name in names}
+        return Result(done.status, files, "" if reader.outs else done.out + done.err), done, folder
 
-    def reference(self, reader: Reader) -> None:
-        found, done, _ = self.act(reader, f"{reader.project.name}-{reader.name}", lambda folder: None)
-        assert done.status == 0 or (reader.name == "gate" and done.status == 5), done.err
-        self.usual[reader.project, reader.module] = found
+    def usual(self, reader: Reader) -> Result:
+        """What the reader does when nothing is damaged."""
+        with self.lock:
+            key = (reader.project, reader.module)
+            if key not in self.known:
+                name = f"{reader.project.name}-{reader.name}"
+                self.known[key], done, _ = self.act(reader, name, lambda folder: None)
+                assert done.status == 0 or (reader.name == "gate" and done.status == 5), done.err
+            return self.known[key]
 
     def end(self, case: Case) -> str:
+        """harmless, taken or refused; AssertionError where it is none of them."""
         draw = random.Random(f"{SEED} {case.number} damage")
+        reader = case.reader
         found, done, folder = self.act(
-            case.reader, str(case.number), lambda folder: do(folder / case.file, case.damage, draw)
+            reader, str(case.number), lambda folder: do(folder / case.file, case.damage, draw)
         )
-        end = judge(case, self.usual[case.reader.project, case.reader.module], found, done, folder)
+        told = f"{case}\nstatus {done.status}\n{done.out}{done.err}"
+        left = [str(path.relative_to(folder)) for path in folder.rglob("*.tmp")]
         shutil.rmtree(folder)
-        return end
+        assert not left, f"{told}\nleft behind: {left}"
+        assert "Traceback" not in done.err, told
+        if (found.status == 0 or not reader.outs) and found == self.usual(reader):
+            return "harmless"
+        if found.status == 0:
+            assert may_be_taken(case), told
+            return "taken"
+        assert found.status in REFUSALS, told
+        lines = [line for line in done.err.splitlines() if ": warning: " not in line]
+        assert any(case.file in line for line in lines), told
+        for line in lines:
+            assert re.search(r"dvc (checkout|repro|pull)|git checkout|; |must |at least", line), told
+            assert len(line) < 1000, told
+        assert found.files == dict.fromkeys(reader.outs, EARLIER), told
+        return "refused"
+
+
+def may_be_taken(case: Case) -> bool:
+    """Whether another result is right: of a text that DVC restores, of the lock itself, of another table."""
+    if case.file.startswith("data/tables/"):
+        return True
+    made = {name for stage in graph(case.reader.project).values() for name in outs(stage)}
+    text = not case.file.endswith((".parquet", ".safetensors", ".png"))
+    return case.reader.module.startswith("stages.") and text and (case.file in made or case.file == "dvc.lock")
 
 
 def test_a_damaged_file_is_refused_by_name_or_harmless(everyone, zygotes, cases, tmp_path):
     runner = Runner(zygotes, tmp_path)
-    chosen = [case(number, everyone) for number in range(cases(60, 10_000))]
-    needed = {(each.reader.project, each.reader.module): each.reader for each in chosen}
     faults: list[str] = []
     ends: Counter[tuple[str, str, str]] = Counter()
 
@@ -440,14 +439,15 @@ def test_a_damaged_file_is_refused_by_name_or_harmless(everyone, zygotes, cases,
         except AssertionError as error:
             faults.append(str(error))
 
+    chosen = [case(number, everyone) for number in range(cases(60, 10_000))]
     with ThreadPoolExecutor(len(zygotes)) as pool:
-        list(pool.map(runner.reference, needed.values()))
         list(pool.map(act, chosen))
     print()
     for (reader, file, end), count in sorted(ends.items()):
         print(f"{reader:<10} {file:<40} {end:<10} {count}")
     print(Counter(end for _, _, end in ends.elements()))
     assert not faults, f"{len(faults)} of {len(chosen)}:\n\n" + "\n\n".join(faults)
+    assert {end for _, _, end in ends} >= {"harmless", "refused"}
 
 
 # --- files that carry checksums, whole ------------------------------------------------------------------------------
@@ -539,35 +539,43 @@ def test_no_bit_of_a_model_changes_what_it_says(file, everyone, tmp_path, cases)
 def test_dvc_restores_a_damaged_file_before_a_stage_reads_it(zygotes, cases, tmp_path):
     """Every file that a stage hands on, damaged in the workspace: after `dvc repro` all are what they were.
 
-    Of each damage all files at once, and one alone; and one beside a changed parameter, for which a stage does run.
+    Of each damage all files at once; one alone; and one beside a changed parameter, for which the last stage does run.
+    (The sample of it, all files at once, is in tests/test_contracts.py, which has a project for it.)
     """
+    if not (count := cases(0, 3)):
+        pytest.skip("in the campaign only")
     folder = copy_project(tmp_path / "project", OWN)
     shutil.rmtree(folder / "data/tables")
     write_tables(folder / "data/tables")
     for stage in STAGES[:-1]:
         assert zygotes[0].run(folder, f"stages.{stage}").status == 0
-    done = run_process(folder, "-m", "dvc", "commit", "--force", *STAGES[:-1])
-    assert done.returncode == 0, done.stderr
+    dvc(folder, "commit", "--force", *STAGES[:-1])
+    drawn = outs(graph(folder)["plot"])
     made = sorted({name for stage in STAGES[:-1] for name in outs(graph(folder)[stage])})
-    lock, right = (folder / "dvc.lock").read_bytes(), {name: (folder / name).read_bytes() for name in made}
-    ran: Counter[str] = Counter()
-    for number in range(cases(2, 3 * len([*DAMAGES, *GONE]))):
+    right = contents(folder, made)
+    lock = (folder / "dvc.lock").read_bytes()
+    for number, damage in enumerate(count * [*DAMAGES, *GONE]):
         draw = random.Random(f"{SEED} restored {number}")
-        damage = [*DAMAGES, *GONE][number // 3] if cases(0, 1) else draw.choice([*DAMAGES, *GONE])
         harmed = made if number % 3 == 0 else [draw.choice(made)]
         for name in harmed:
             do(folder / name, damage, draw)
+        told = f"{number}: {damage} {harmed}"
         if number % 3 == 2:
-            turn(folder, {"plot.dpi": 50 + number})
-        repro = run_process(folder, "-m", "dvc", "repro", "plot")
-        told = f"{number}: {damage} {harmed}\n{repro.stdout}{repro.stderr}"
-        assert repro.returncode == 0, told
-        ran.update(re.findall(r"^Running stage '(\w+)'", repro.stdout, re.MULTILINE))
-        kept = [name for name in made if number % 3 < 2 or name not in outs(graph(folder)["plot"])]
-        assert {name: (folder / name).read_bytes() for name in kept} == {name: right[name] for name in kept}, told
-        if number % 3 == 2:
+            turn(folder, {"plot.dpi": 60 + number})
+            assert "Running stage 'plot'" in dvc(folder, "repro", "plot"), told
+            rest = [name for name in made if name not in drawn]
+            assert contents(folder, rest) == {name: right[name] for name in rest}, told
             turn(folder, {"plot.dpi": TINY["plot.dpi"]})
-            assert run_process(folder, "-m", "dvc", "repro", "plot").returncode == 0
-        assert {name: (folder / name).read_bytes() for name in made} == right, told
+        assert "Running stage" not in dvc(folder, "repro", "plot"), told
+        assert contents(folder, made) == right, told
         assert (folder / "dvc.lock").read_bytes() == lock, told
-    print(ran)
+
+
+def contents(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    done = run_process(folder, "-m", "dvc", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
