@@ -311,6 +311,11 @@ def test_d28_damaged_parquet():
     good = (TABLES / "good.parquet").read_bytes()
     for content in (good[:-10], b"", b"size,class\n1,a\n"):
         refused(content, "^data/tables/table.parquet cannot be read", name="table.parquet")
+    # A letter of a column's name, in the footer, that is none any more.
+    harmed = good.replace(b"size", b"s\xffze")
+    refused(
+        harmed, "^data/tables/table.parquet cannot be read .*; mend it, or bring the file anew", name="table.parquet"
+    )
 
 
 def test_d30_a_file_that_was_cut_says_so(capsys):

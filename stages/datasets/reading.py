@@ -61,9 +61,7 @@ class Source:
         for part in self.parts:
             try:
                 yield from _parquet_blocks(part) if self.typed else self._text_blocks(part)
-            except UnicodeError as error:
-                raise _undecodable(part, self.dialect[1], error) from None
-            except (pa.ArrowException, OSError, EOFError) as error:
+            except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
                 raise _unreadable(part, error, None if self.typed else self.dialect) from None
 
     def _text_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
@@ -132,10 +130,11 @@ def _open_parquet(path: Path) -> Source:
     for part in parts:
         try:
             schema = pq.read_schema(part)
-        except (pa.ArrowException, OSError) as error:
+            names = schema.names
+        except (pa.ArrowException, OSError, UnicodeError) as error:
             raise _unreadable(part, error) from None
         first = first or schema
-        if schema.names != first.names or schema.types != first.types:
+        if names != first.names or schema.types != first.types:
             raise Fault(BAD_DATA, f"{part} has other columns or types than {parts[0]}; the parts must be alike")
     assert first is not None
     return Source(path, parts, list(first.names), typed=True)
@@ -170,7 +169,7 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
         # The sample may end in the middle of a letter.
         text = codecs.getincrementaldecoder(encoding)().decode(sample).removeprefix("\ufeff")
     except UnicodeError as error:
-        raise _undecodable(path, encoding, error) from None
+        raise _undecodable(path, encoding, _reason(error)) from None
     if "\0" in text:
         row = text.count("\n", 0, text.index("\0")) + 1
         raise Fault(
@@ -236,18 +235,18 @@ def _ends_with_a_line(path: Path) -> bool:
         return file.read(1) in (b"\n", b"\r", b"\0")
 
 
-def _undecodable(path: Path, encoding: str, error: UnicodeError) -> Fault:
+def _undecodable(path: Path, encoding: str, reason: str) -> Fault:
     return Fault(
         BAD_DATA,
-        f"{path} is not {encoding} ({_reason(error)}); set create.reading.encoding to the encoding it was saved in,"
+        f"{path} is not {encoding} ({reason}); set create.reading.encoding to the encoding it was saved in,"
         " cp1252 for instance, or save it anew as UTF-8",
     )
 
 
 def _unreadable(path: Path, error: Exception, dialect: Any = None) -> Fault:
     reason = _reason(error)
-    if "UTF8" in reason or "utf-8" in reason:
-        return _undecodable(path, dialect[1] if dialect else "UTF-8", UnicodeError(reason))
+    if dialect and (isinstance(error, UnicodeError) or "UTF8" in reason or "utf-8" in reason):
+        return _undecodable(path, dialect[1], reason)
     if dialect and (found := re.search(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)", reason)):
         place = f"line {found[1]}" if found[1] else "a line"
         return Fault(

@@ -43,6 +43,8 @@ def check(path: Path) -> None:
 
 def _md5(path: Path) -> str:
     try:
-        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()  # DVC's own choice
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))  # DVC's own choice
+            return digest.hexdigest()
     except OSError:
         return ""

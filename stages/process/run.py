@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stages.process.damage import damaged, line
-from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
+from stages.process.faults import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
 from stages.process.inputs import READ
 from stages.process.ran import note_stage
 
@@ -39,7 +39,7 @@ def run(main: Callable[[], None]) -> None:
     except Fault as fault:
         print(fault, file=sys.stderr)
         # The file that it names may be right, and the one that it was compared with damaged.
-        for path in damaged(READ):
+        for path in damaged(READ) if fault.status in (BAD_PARAMS, BAD_DATA) else ():
             if str(path) not in str(fault):
                 print(line(path), file=sys.stderr)
         status = fault.status
