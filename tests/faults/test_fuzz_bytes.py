@@ -20,6 +20,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -178,9 +179,9 @@ def readers(folder: Path, changes: dict, zygote: Zygote) -> Iterator[Reader]:
 
 
 @pytest.fixture(scope="module")
-def zygotes() -> Iterator[list[Zygote]]:
-    with Zygote() as first, Zygote() as second:
-        yield [first, second]
+def zygotes(cases) -> Iterator[list[Zygote]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(Zygote()) for _ in range(cases(1, 4))]
 
 
 @pytest.fixture(scope="module")
