@@ -8,6 +8,7 @@ import json
 
 from stages.params.gate import Gate
 from stages.params.reader import read
+from stages.process.damage import damaged
 from stages.process.run import run
 from stages.scoring.gate import METRICS, failure, gate
 
@@ -18,8 +19,12 @@ def main() -> None:
         metrics = json.loads(METRICS.read_bytes())
     except FileNotFoundError:
         raise failure("not found; run: dvc repro") from None
-    except ValueError as error:
+    except OSError as error:
+        raise failure(f"cannot be read ({error.strerror}); run: dvc repro") from None
+    except (ValueError, RecursionError) as error:
         raise failure(f"is not valid JSON ({error}); run: dvc repro") from None
+    if damaged([METRICS]):
+        raise failure("is not the file that dvc.lock describes; run: dvc repro")
     print(gate(metrics, section))
 
 

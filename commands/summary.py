@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.files.tables import read_json
+from stages.process.damage import check
 from stages.process.run import run
 
 METRICS = Path("reports/metrics.json")
@@ -42,7 +43,9 @@ def summary(metrics: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    print("\n".join(summary(read_json(METRICS))))
+    metrics = read_json(METRICS)
+    check(METRICS)
+    print("\n".join(summary(metrics)))
 
 
 if __name__ == "__main__":

@@ -192,7 +192,8 @@ def main() -> None:
     # Inputs, and the probabilities of all replicas.
     size = 4 * count * (width + classes * (1 + len(training["replicas"])))
     need(size, f"evaluate: {count:,} test rows of {width:,} columns", few)
-    test = read_table(TEST)
+    test, baseline = read_table(TEST), read_json(BASELINE)
+    drawn, training_rows = read_first(TRAIN, MOST_DRAWN, [*schema.features, schema.target]), count_rows(TRAIN)
     columns = sliced(test, schema, section)
     actual = test.column(schema.target).to_numpy()
     # Once for all that look at the test rows.
@@ -204,7 +205,7 @@ def main() -> None:
         others["bayes"] = bayes_predictions(schema.density, rows)
     all_verdicts = verdicts(replicas, inputs, actual, section.threshold)
     content, spread = evaluate(verdict, all_verdicts, others, schema, section)
-    for name, item in read_json(BASELINE).items():
+    for name, item in baseline.items():
         content["baseline"][name]["log_loss"] = item["log_loss"]
     shipped = training["shipped"]
     chosen = training["replicas"][shipped]
@@ -214,27 +215,23 @@ def main() -> None:
         "best_epoch": chosen["best_epoch"],
         "best_validation_loss": chosen["best_validation_loss"],
     }
+    each_replica = [
+        [index, int(index == shipped), item["best_epoch"], item["best_validation_loss"], *map(float, values)]
+        for index, (item, *values) in enumerate(zip(training["replicas"], *spread.values(), strict=True))
+    ]
 
     write_curves(verdict, schema, section)
     by_value = slices(columns, verdict.predicted == verdict.actual, section.confidence)
     write_csv(SLICES, Slice._fields, by_value)
     write_importance(model, inputs, actual, section)
-    drawn = read_first(TRAIN, MOST_DRAWN, [*schema.features, schema.target])
     points, shown = space(model, drawn), space(model, test, inputs)
     surface = plane(points, model.description)
     write_boundary(model, surface, shown, section)
     write_predictions(verdict, surface.coordinates(shown))
     x, y = surface.coordinates(points).T
     write_table(PROJECTION, pa.table({"actual": drawn.column(schema.target), "x": x.copy(), "y": y.copy()}))
-    write_json(PLANE, {**surface.content(), "training_rows": count_rows(TRAIN)})
-    write_csv(
-        REPLICAS,
-        ["replica", "shipped", "best_epoch", "best_validation_loss", *spread],
-        (
-            [index, int(index == shipped), item["best_epoch"], item["best_validation_loss"], *map(float, values)]
-            for index, (item, *values) in enumerate(zip(training["replicas"], *spread.values(), strict=True))
-        ),
-    )
+    write_json(PLANE, {**surface.content(), "training_rows": training_rows})
+    write_csv(REPLICAS, ["replica", "shipped", "best_epoch", "best_validation_loss", *spread], each_replica)
     write_json(METRICS, rounded(content))
     accuracy = content["accuracy"]
     print(

@@ -30,13 +30,13 @@ import pyarrow as pa
 
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_text
-from stages.files.tables import RESTORE, count_rows, read_bytes, read_first, read_table, read_types
+from stages.files.tables import count_rows, read_bytes, read_first, read_table, read_types
 from stages.files.text import escape, one_line
 from stages.params.gate import Gate
 from stages.params.reader import PATH as PARAMS
 from stages.params.reader import read
 from stages.params.record import Record
-from stages.process.faults import BAD_DATA, Fault
+from stages.process.faults import BAD_DATA, RESTORE, Fault
 from stages.process.ran import forget, stages_that_ran
 from stages.scoring.gate import gate
 from stages.tracking import describe
@@ -239,6 +239,8 @@ def read_state(now: int) -> State:
     rows = list(csv.reader(io.StringIO(lock.check(HISTORY).decode())))
     lock.check(STEPS)
     lock.check(SCHEMA)
+    for path in (TRAIN, VALIDATION, TEST):
+        lock.check_large(path)
     steps = read_table(STEPS, [f"replica_{training['shipped']}"]).column(0).to_numpy()
     schema = read_schema()
     figures = sorted(Path(path) for path in lock.outs if Path(path).parent == FIGURES)

@@ -215,13 +215,13 @@ def main() -> None:
     target = table.column(schema.target).to_numpy()
     method = method_of(section, schema)
     told = examine(table, schema, sides, method, section.column)
+    write_report(schema, sides, target, method, told)
     counts = []
     for path, rows in zip((TRAIN, VALIDATION, TEST), sides, strict=True):
         write_pieces(path, _pieces(table, rows))
         per_class = np.bincount(target[rows], minlength=len(schema.classes))
         listed = ", ".join(f"{name} {count:,}" for name, count in zip(schema.classes, per_class, strict=True))
         counts.append(f"{path.stem} {len(rows):,} ({listed})")
-    write_report(schema, sides, target, method, told)
     for finding in told.found[:MOST_WARNINGS]:
         print(f"split: warning: {finding.line}", file=sys.stderr)
     if len(told.found) > MOST_WARNINGS:

@@ -99,6 +99,7 @@ def make_state(root: Path) -> None:
         "preprocessing": {"numbers": numbers, "categories": []},
     }
     names = {"features": ["x 1", "größe"], "kinds": {}, "target": "class", "classes": ["plain", ODD_CLASS]}
+    digests["model.json"] = hashlib.sha256(json.dumps({**names, **network}, sort_keys=True).encode()).hexdigest()
     write_json(root / "models/model.json", {**names, **network, "sha256": digests})
     for path in (ENTRY, *CODE):
         (root / path.parent).mkdir(parents=True, exist_ok=True)

@@ -463,6 +463,7 @@ def test_turning_the_gate_changes_its_verdict(finished, workbench):
     metrics["correct"], metrics["macro_f1"]["low"] = metrics["rows"], 0.9
     metrics["baseline"]["majority"]["difference_low"] = 0.4
     (workbench / "reports/metrics.json").write_text(json.dumps(metrics))
+    (workbench / "dvc.lock").unlink()  # which knows that it was turned
     open_gate = {"gate.min_accuracy": 0.01, "gate.min_macro_f1": 0.01, "gate.margin": 0.0}
     turn(workbench, open_gate)
     assert run(workbench, "-m", "commands.gate").returncode == 0
@@ -484,6 +485,17 @@ def test_git_stays_clean_but_for_the_lock_and_the_reports(finished):
     touched = {line[3:] for line in shown.stdout.splitlines()}
     kept = {path for stage in graph(ROOT).values() for path in outs(stage)}
     assert touched <= {"dvc.lock"} | kept
+
+
+def test_what_was_damaged_in_the_workspace_is_brought_back_before_a_stage_reads_it(finished):
+    """So that a reader meets a damaged file only where nobody asked DVC (tests/faults/test_fuzz_bytes.py)."""
+    made = [path for stage in STAGES[:-1] for path in outs(graph(finished)[stage])]
+    before, lock = {path: (finished / path).read_bytes() for path in made}, (finished / "dvc.lock").read_bytes()
+    for path, content in before.items():
+        (finished / path).write_bytes(content[: len(content) // 2])
+    assert repro(finished) == []
+    assert before == {path: (finished / path).read_bytes() for path in made}
+    assert (finished / "dvc.lock").read_bytes() == lock
 
 
 def test_a_change_and_back_reruns_what_it_should_and_then_only_record(restored):

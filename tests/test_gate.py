@@ -136,6 +136,19 @@ def test_the_command_says_one_line_and_exits_5(tmp_path):
     status, _, error = run()
     assert status == 5
     assert error.count("\n") == 1
+    (tmp_path / "reports/metrics.json").write_text("[" * 100_000)
+    status, _, error = run()
+    assert status == 5
+    assert error.count("\n") == 1
     (tmp_path / "reports/metrics.json").write_text(json.dumps(GOOD))
     status, out, error = run()
     assert (status, error, out.count("\n")) == (0, "", 1)
+    # One that somebody edited since it was made.
+    out = {"path": "reports/metrics.json", "hash": "md5", "md5": "0" * 32}
+    (tmp_path / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"evaluate": {"outs": [out]}}}))
+    line = "gate: failed: reports/metrics.json: is not the file that dvc.lock describes; run: dvc repro\n"
+    assert run() == (5, "", line)
+    (tmp_path / "reports/metrics.json").unlink()
+    (tmp_path / "reports/metrics.json").mkdir()
+    line = "gate: failed: reports/metrics.json: cannot be read (Is a directory); run: dvc repro\n"
+    assert run() == (5, "", line)

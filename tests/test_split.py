@@ -1,5 +1,6 @@
 """Stage split: the known test rows, sides that never share a row or its twin, faults that name what is too small."""
 
+import json
 import os
 import subprocess
 import sys
@@ -181,6 +182,29 @@ def test_missing_data_is_one_line_that_says_how_to_get_it_back(project):
 
 
 # --- by content, group and time -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"features": [{"name": "x1", "kind": 0.5}, {"name": "x2", "kind": "numeric"}]},
+        {"features": "x1"},
+        {"classes": [{"name": "outer", "rows": "200"}, {"name": "inner", "rows": 200}]},
+        {"classes": [{"name": None, "rows": 200}, {"name": "inner", "rows": 200}]},
+        {"target": None},
+        {"findings": [{"kind": "constant"}]},
+        [],
+    ],
+)
+def test_a_schema_that_this_code_did_not_write_is_refused(project, change):
+    write_schema(distinct(400)[1])
+    content = json.loads(Path("data/schema.json").read_text())
+    Path("data/schema.json").write_text(json.dumps({**content, **change} if change else change))
+    with pytest.raises(
+        Fault, match=r"^data/schema\.json is not what this code writes .*; bring it back with: dvc"
+    ) as caught:
+        stage.main()
+    assert caught.value.status == BAD_DATA
 
 
 def sides_of(table, schema, **changes) -> dict[tuple, str]:

@@ -311,6 +311,11 @@ def test_d28_damaged_parquet():
     good = (TABLES / "good.parquet").read_bytes()
     for content in (good[:-10], b"", b"size,class\n1,a\n"):
         refused(content, "^data/tables/table.parquet cannot be read", name="table.parquet")
+    # A letter of a column's name, in the footer, that is none any more.
+    harmed = good.replace(b"size", b"s\xffze")
+    refused(
+        harmed, "^data/tables/table.parquet cannot be read .*; mend it, or bring the file anew", name="table.parquet"
+    )
 
 
 def test_d30_a_file_that_was_cut_says_so(capsys):
@@ -321,7 +326,22 @@ def test_d30_a_file_that_was_cut_says_so(capsys):
 
 def test_a_gzip_file_that_was_cut():
     content = gzip.compress(frame().to_csv(index=False).encode() * 50)
-    refused(content[: len(content) // 2], "cannot be read", name="table.csv.gz")
+    refused(content[: len(content) // 2], "cannot be read", "bring the file anew", name="table.csv.gz")
+
+
+def test_a_gzip_file_with_a_flipped_bit():
+    """In the packed bytes, where zlib is the first to see it, and in a check sum of the text."""
+    content = gzip.compress(frame().to_csv(index=False).encode() * 50)
+    for place in (40, -6):
+        harmed = bytearray(content)
+        harmed[place] ^= 0xFF
+        refused(bytes(harmed), "^data/tables/table.csv.gz cannot be read", "bring the file anew", name="table.csv.gz")
+
+
+def test_a_line_that_is_no_header_is_not_quoted_whole():
+    with pytest.raises(Fault, match="there is no column 'class'") as caught:
+        made("[" * 100_000)
+    assert len(str(caught.value)) < 1000
 
 
 def test_columns_that_share_a_name_and_columns_without_one():

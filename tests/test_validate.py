@@ -306,6 +306,11 @@ ROWS_LINE = line_of("  rows:")
             id="P22 empty",
         ),
         pytest.param(
+            b"train:\n  epochs: " + b"[" * 100_000,
+            [f"params.yaml:2: holds a hundred brackets in a row; {RESTORE}"],
+            id="P25 brackets over which the parser thinks for minutes",
+        ),
+        pytest.param(
             b"# only\n# comments\n",
             [f"params.yaml:1: column 1: must hold sections (create, split, train, ...); got nothing; {RESTORE}"],
             id="P22 only comments",

@@ -8,6 +8,7 @@ import codecs
 import csv
 import gzip
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 from stages.datasets.schema import Finding
 from stages.files.tables import native
+from stages.files.text import one_line
 from stages.params.create import Create, Reading
 from stages.params.reader import suggest
 from stages.process.faults import BAD_DATA, Fault
@@ -63,12 +65,10 @@ class Source:
         for part in self.parts:
             try:
                 yield from _parquet_blocks(part) if self.typed else self._text_blocks(part)
-            except UnicodeError as error:
-                raise _undecodable(part, self.dialect[1], error) from None
             except MemoryError:  # Arrow's is an ArrowException, too
                 raise
-            except (pa.ArrowException, OSError, EOFError) as error:
-                raise _unreadable(part, error, self.dialect) from None
+            except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
+                raise _unreadable(part, error, None if self.typed else self.dialect) from None
 
     def _text_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
         delimiter, encoding, _ = self.dialect
@@ -109,7 +109,7 @@ def open_own(path: Path, section: Create) -> Source:
     source = open_table(path, section.reading, section.table.target)
     if section.table.target not in source.names:
         hint = _only_one(source) or suggest(section.table.target, source.names)
-        shown = ", ".join(source.names[:12]) + (", ..." if len(source.names) > 12 else "")
+        shown = one_line(", ".join(source.names[:12]) + (", ..." if len(source.names) > 12 else ""))
         raise Fault(
             BAD_DATA, f"{path}: there is no column {section.table.target!r} (create.table.target); it has {shown}{hint}"
         )
@@ -142,12 +142,15 @@ def _open_parquet(path: Path) -> Source:
     first: pa.Schema | None = None
     for part in parts:
         try:
-            with open(part, "rb") as file:
+            with native(part) as file:
                 schema = _parquet(file).schema_arrow
-        except (pa.ArrowException, OSError) as error:
+            names = schema.names
+        except MemoryError:
+            raise
+        except (pa.ArrowException, OSError, UnicodeError) as error:
             raise _unreadable(part, error) from None
         first = first or schema
-        if schema.names != first.names or schema.types != first.types:
+        if names != first.names or schema.types != first.types:
             raise Fault(BAD_DATA, f"{part} has other columns or types than {parts[0]}; the parts must be alike")
     assert first is not None
     return Source(path, parts, list(first.names), typed=True)
@@ -195,7 +198,7 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
         # The sample may end in the middle of a letter.
         text = codecs.getincrementaldecoder(encoding)().decode(sample).removeprefix("\ufeff")
     except UnicodeError as error:
-        raise _undecodable(path, encoding, error) from None
+        raise _undecodable(path, encoding, _reason(error)) from None
     if "\0" in text:
         row = text.count("\n", 0, text.index("\0")) + 1
         raise Fault(
@@ -222,7 +225,7 @@ def _sample(path: Path) -> bytes:
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
             return file.read(SAMPLE)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from None
 
 
@@ -264,18 +267,18 @@ def _ends_with_a_line(path: Path) -> bool:
         return file.read(1) in (b"\n", b"\r", b"\0")
 
 
-def _undecodable(path: Path, encoding: str, error: UnicodeError) -> Fault:
+def _undecodable(path: Path, encoding: str, reason: str) -> Fault:
     return Fault(
         BAD_DATA,
-        f"{path} is not {encoding} ({_reason(error)}); set create.reading.encoding to the encoding it was saved in,"
+        f"{path} is not {encoding} ({reason}); set create.reading.encoding to the encoding it was saved in,"
         " cp1252 for instance, or save it anew as UTF-8",
     )
 
 
 def _unreadable(path: Path, error: Exception, dialect: Any = None) -> Fault:
     reason = _reason(error)
-    if "UTF8" in reason or "utf-8" in reason:
-        return _undecodable(path, dialect[1] if dialect else "UTF-8", UnicodeError(reason))
+    if dialect and (isinstance(error, UnicodeError) or "UTF8" in reason or "utf-8" in reason):
+        return _undecodable(path, dialect[1], reason)
     if dialect and (found := re.search(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)", reason)):
         place = f"line {found[1]}" if found[1] else "a line"
         return Fault(
@@ -285,8 +288,9 @@ def _unreadable(path: Path, error: Exception, dialect: Any = None) -> Fault:
         )
     if "Exceeded size limit" in reason:
         reason = f"its footer is larger than that of a table with {MOST_COLUMNS:,} columns"
-    restore = "" if dialect else "; bring the file anew: dvc pull, or a new copy"
-    return Fault(BAD_DATA, f"{path} cannot be read ({reason}){restore}")
+    return Fault(
+        BAD_DATA, f"{path} cannot be read ({reason}); mend it, or bring the file anew: dvc pull, or a new copy"
+    )
 
 
 def _reason(error: Exception) -> str:

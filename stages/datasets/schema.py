@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.files.atomic import write_json
-from stages.files.tables import RESTORE, read_json
+from stages.files.tables import read_json
 from stages.files.text import one_line
-from stages.process.faults import BAD_DATA, Fault
+from stages.process.faults import BAD_DATA, RESTORE, Fault
 
 PATH = Path("data/schema.json")
 
@@ -82,7 +82,7 @@ def write_schema(schema: Schema) -> None:
 def read_schema() -> Schema:
     content = read_json(PATH)
     try:
-        return Schema(
+        schema = Schema(
             dataset=content["dataset"],
             features=[feature["name"] for feature in content["features"]],
             target=content["target"]["name"],
@@ -94,5 +94,13 @@ def read_schema() -> Schema:
             own=content["own"],
             findings=[Finding(**each) for each in content["findings"]],
         )
+        texts = [schema.dataset, schema.target, *schema.features, *schema.classes, *schema.carried]
+        texts += [text for finding in schema.findings for text in asdict(finding).values()]
+        if not all(isinstance(text, str) for text in (*texts, *schema.kinds.values())):
+            raise TypeError("a name is no text")
+        if not all(isinstance(count, int) for count in schema.counts):
+            raise TypeError("a count of rows is no whole number")
     except (KeyError, TypeError) as error:
-        raise Fault(BAD_DATA, f"{PATH} lacks {error}; {RESTORE}") from None
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise Fault(BAD_DATA, f"{PATH} is not what this code writes ({reason}); {RESTORE}") from None
+    return schema

@@ -21,7 +21,7 @@ def write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
     _clear(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "w+b") as file:
             fill(file)
             file.flush()
             os.fsync(file.fileno())

@@ -1,8 +1,8 @@
 """Parquet and JSON as the stages exchange them, with faults that name the file and the stage that writes it."""
 
+import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,36 +13,52 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from stages.files.atomic import FORMULA, write
-from stages.process.faults import BAD_DATA, Fault
+from stages.process.faults import BAD_DATA, RESTORE, Fault
+from stages.process.inputs import READ
 
-RESTORE = "bring it back with: dvc checkout, or: dvc repro"
+# Parquet has checksums for its pages and none for its footer, which says what types the columns have, how many rows and
+# missing values there are and where they lie. Ours has one before it, where other readers look at nothing.
+SEAL = b"SHA-256 of the footer: "
 
 
 def native(path: Path) -> pa.NativeFile:
     """A file for Arrow to read. Of one that Python opened it hands pieces to threads of its own, which give them back
     when Python may be on its way out, and then abort the process: of stages that ended early 1 in 5 did so.
     """
-    # What Python opens is told to whoever watches (a test does); Arrow opens without a word.
-    sys.audit("open", str(path), "rb", os.O_RDONLY)
     return pa.OSFile(str(path))
 
 
 def read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise Fault(BAD_DATA, f"{path} not found; {RESTORE}") from None
+    with opened(path) as file:
+        content: bytes = file.read()
+        return content
 
 
 def read_json(path: Path) -> Any:
     try:
         return json.loads(read_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Fault(BAD_DATA, f"{path} is not valid JSON ({error}); {RESTORE}") from None
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[pa.NativeFile]:
+    """The file; raises Fault where there is none."""
+    READ.append(path)
+    try:
+        # Of what cannot be opened Python says more than Arrow.
+        with open(path, "rb"):
+            file = native(path)
+    except FileNotFoundError:
+        raise Fault(BAD_DATA, f"{path} not found; {RESTORE}") from None
+    except IsADirectoryError:
+        raise Fault(BAD_DATA, f"{path} is a folder and must be a file; delete it, then {RESTORE}") from None
+    with file:
+        yield file
+
+
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """A Parquet file, its page checksums verified; all columns, or the named ones."""
+    """A Parquet file, its checksums verified; all columns, or the named ones."""
     with _parquet(path, columns) as file:
         # pq.read_table does the same, but imports pandas and pyarrow.dataset for it, for 0.3 s.
         return _complete(file.read(columns=columns), file.metadata.num_rows)
@@ -83,7 +99,7 @@ def count_rows(path: Path) -> int:
 
 
 def count_missing(path: Path, column: str) -> int:
-    """Null values of a column, from the file's own statistics: nothing else is read."""
+    """Null values of a column, from the statistics in the footer: nothing else is read."""
     with _parquet(path, [column]) as file:
         metadata, index = file.metadata, file.schema_arrow.names.index(column)
         groups = range(metadata.num_row_groups)
@@ -93,19 +109,41 @@ def count_missing(path: Path, column: str) -> int:
 @contextmanager
 def _parquet(path: Path, columns: list[str] | None = None) -> Iterator[pq.ParquetFile]:
     try:
-        with native(path) as file:
+        with opened(path) as file:
+            _check_footer(file)
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
             missing = [name for name in columns or () if name not in parquet.schema_arrow.names]
             if missing:
                 raise Fault(BAD_DATA, f"{path}: column {missing[0]} is missing; {RESTORE}")
             yield parquet
-    except FileNotFoundError:
-        raise Fault(BAD_DATA, f"{path} not found; {RESTORE}") from None
     except MemoryError:  # Arrow's is an ArrowException, too
         raise
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise Fault(BAD_DATA, f"{path} is damaged ({reason}); {RESTORE}") from None
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise _damage(path, error) from None
+
+
+def _check_footer(file: pa.NativeFile) -> None:
+    """Raise ArrowInvalid where it is not the one that was written; a file that another program wrote has no seal."""
+    seal, footer = _footer(file)
+    digest = seal.removeprefix(SEAL)
+    if digest != seal and digest != hashlib.sha256(footer).digest():
+        raise pa.ArrowInvalid("the checksum of its footer does not match")
+    file.seek(0)
+
+
+def _footer(file: BinaryIO | pa.NativeFile) -> tuple[bytes, bytes]:
+    """What stands where its seal does, and the footer to the end of the file, with its length and the magic bytes."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(end - 8, 0))
+    start = end - 8 - int.from_bytes(file.read(4), "little")
+    file.seek(max(start - len(SEAL) - hashlib.sha256().digest_size, 0))
+    content = file.read()
+    return content[: start - end], content[start - end :]
+
+
+def _damage(path: Path, error: Exception) -> Fault:
+    reason = " ".join(str(error).split("\n", 1)[0].split())
+    return Fault(BAD_DATA, f"{path} is damaged ({reason}); {RESTORE}")
 
 
 def _complete(table: pa.Table, rows: int) -> pa.Table:
@@ -119,25 +157,25 @@ def read_csv(path: Path, text: Sequence[str] = ()) -> pa.Table:
     """A CSV file as `atomic.write_csv` writes it: numbers, but for the columns `text` (a class may be called `NA`)."""
     types = pc.ConvertOptions(column_types=dict.fromkeys(text, pa.string()), null_values=[])
     try:
-        with native(path) as file:
+        with opened(path) as file:
             table = pc.read_csv(file, parse_options=pc.ParseOptions(newlines_in_values=True), convert_options=types)
-    except FileNotFoundError:
-        raise Fault(BAD_DATA, f"{path} not found; {RESTORE}") from None
+        names = table.column_names
     except MemoryError:
         raise
-    except pa.ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise Fault(BAD_DATA, f"{path} is damaged ({reason}); {RESTORE}") from None
+    except (pa.ArrowException, UnicodeError) as error:
+        raise _damage(path, error) from None
     for name in text:
+        if name not in names:
+            raise Fault(BAD_DATA, f"{path}: column {name} is missing; {RESTORE}")
         values = table.column(name).to_pylist()
         plain = [value[1:] if value.startswith("'") and FORMULA.match(value) else value for value in values]
         if plain != values:
-            table = table.set_column(table.column_names.index(name), name, pa.array(plain, pa.string()))
+            table = table.set_column(names.index(name), name, pa.array(plain, pa.string()))
     return table
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Parquet with page checksums; the same table gives the same bytes."""
+    """Parquet with checksums; the same table gives the same bytes."""
     write_pieces(path, [table])
 
 
@@ -151,5 +189,8 @@ def write_pieces(path: Path, pieces: Iterable[pa.Table]) -> None:
             writer.write_table(first)
             for piece in waiting:
                 writer.write_table(piece)
+        _, footer = _footer(file)
+        file.seek(-len(footer), os.SEEK_END)
+        file.write(SEAL + hashlib.sha256(footer).digest() + footer)
 
     write(path, fill)

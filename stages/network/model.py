@@ -1,14 +1,17 @@
 """The model as it is stored and used: raw rows in, class probabilities out.
 
-On disk it is plain data: models/model.json (names, widths, preprocessing, SHA-256 of the weights) and the weights as
-safetensors, laid out as torch.nn.Linear has them, so that any safetensors reader can use them. Nothing is pickled.
+On disk it is plain data: models/model.json (names, widths, preprocessing, SHA-256 of all that and of the weights) and
+the weights as safetensors, laid out as torch.nn.Linear has them, so that any safetensors reader can use them. Nothing
+is pickled.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +23,10 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from stages.files.atomic import write_bytes, write_json
-from stages.files.tables import RESTORE, read_bytes, read_json
+from stages.files.tables import read_bytes, read_json
 from stages.network.network import Network, from_torch_layout, to_torch_layout
 from stages.preprocessing.apply import Preprocessing, Unusable, encode
-from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
+from stages.process.faults import BAD_DATA, MACHINE_FAULT, RESTORE, Fault
 
 # Rows are encoded, and go through the network, in pieces, so that memory stays bounded however many there are; through
 # the network in smaller ones, whose sums stay in the processor's cache: twice as fast.
@@ -137,22 +140,24 @@ def save(folder: Path, description: Description, replicas: dict[str, Tensor], sh
             " train.scaling: standard",
         )
     one = {name: tensor[shipped].contiguous() for name, tensor in stacked.items()}
-    digests = {}
+    content = asdict(description)
+    digests = {"model.json": _digest(content)}
     for name, tensors in (("model", one), ("replicas", stacked)):
-        content = save_tensors(tensors)
-        digests[f"{name}.safetensors"] = hashlib.sha256(content).hexdigest()
-        write_bytes(folder / f"{name}.safetensors", content)
-    write_json(folder / "model.json", {**asdict(description), "sha256": digests})
+        weights = save_tensors(tensors)
+        digests[f"{name}.safetensors"] = hashlib.sha256(weights).hexdigest()
+        write_bytes(folder / f"{name}.safetensors", weights)
+    write_json(folder / "model.json", {**content, "sha256": digests})
 
 
 def load(folder: Path, name: str = "model") -> Model:
     """The shipped model, or with name="replicas" all of them; checked against its SHA-256 before it is parsed."""
-    content = read_json(folder / "model.json")
-    path = folder / f"{name}.safetensors"
-    weights = read_bytes(path)
+    described, path = folder / "model.json", folder / f"{name}.safetensors"
+    content, weights = read_json(described), read_bytes(path)
     digests = content.pop("sha256", None) if isinstance(content, dict) else None
-    if not isinstance(digests, dict) or hashlib.sha256(weights).hexdigest() != digests.get(path.name):
-        raise Fault(BAD_DATA, f"{path} is not the file that {folder / 'model.json'} describes (SHA-256); {RESTORE}")
+    if not isinstance(digests, dict) or digests.get(described.name) != _digest(content):
+        raise Fault(BAD_DATA, f"{described} is not what this code writes (SHA-256); {RESTORE}")
+    if digests.get(path.name) != hashlib.sha256(weights).hexdigest():
+        raise Fault(BAD_DATA, f"{path} is not the file that {described} describes (SHA-256); {RESTORE}")
     try:
         state = load_tensors(weights)
     except SafetensorError as error:
@@ -164,7 +169,12 @@ def load(folder: Path, name: str = "model") -> Model:
         model = Model(Description(**content), state)
     except Exception as error:  # of whatever another program may have written
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise Fault(BAD_DATA, f"{folder / 'model.json'} is not what this code writes ({reason}); {RESTORE}") from None
+        raise Fault(BAD_DATA, f"{described} is not what this code writes ({reason}); {RESTORE}") from None
     if not all(torch.isfinite(tensor).all() for tensor in state.values()):
         raise Fault(BAD_DATA, f"{path} holds a weight that is not finite; {RESTORE}")
     return model
+
+
+def _digest(content: Any) -> str:
+    """Of what a file says, however it is laid out."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

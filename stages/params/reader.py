@@ -38,6 +38,7 @@ _SECRET = re.compile(
 )
 _PUBLIC = "what stands in this file reaches git, DVC and MLflow: delete it here, and change it where it opens something"
 _DIRECTIVE = re.compile(rb"^%.*", re.MULTILINE)
+_NESTED = re.compile(rb"([\[{]\s*){100}")  # of three thousand the parser thinks for half a minute
 _CONFLICT = re.compile(rb"^(<<<<<<<|=======|>>>>>>>)( |$)", re.MULTILINE)
 
 
@@ -136,6 +137,9 @@ def _parse(path: Path) -> _Document:
     if directive := _DIRECTIVE.search(raw):  # %YAML 1.1 would turn `no` into false
         line = raw.count(b"\n", 0, directive.start()) + 1
         raise Fault(BAD_PARAMS, f"{path}:{line}: must not begin with %, a YAML directive; delete the line")
+    if nested := _NESTED.search(raw):
+        line = raw.count(b"\n", 0, nested.start()) + 1
+        raise Fault(BAD_PARAMS, f"{path}:{line}: holds a hundred brackets in a row; {RESTORE}")
     try:
         root = YAML().compose(text)
     except MarkedYAMLError as error:

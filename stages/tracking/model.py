@@ -35,6 +35,7 @@ CODE = (
     Path("stages/preprocessing/columns.py"),
     Path("stages/process/alive.py"),
     Path("stages/process/faults.py"),
+    Path("stages/process/inputs.py"),
     Path("stages/serving/frame.py"),
 )
 LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
