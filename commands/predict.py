@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from stages.datasets.reading import Source, open_table
 from stages.datasets.table import converted, label_texts
 from stages.files.atomic import FORMULA, write
-from stages.files.text import shown
+from stages.files.text import listed, shown
 from stages.network.model import Model, decide, load
 from stages.params.create import Create, Reading
 from stages.params.evaluate import Evaluate
@@ -43,7 +43,13 @@ def predict(
         if name not in source.names:
             raise Fault(
                 BAD_DATA,
-                f"{source.path}: column {name} is missing; the model needs {', '.join(description.features)}",
+                f"{source.path}: column {name} is missing; the model needs {listed(description.features)}",
+            )
+    added = ["label", *(f"probability_{name}" for name in description.classes)]
+    for name in added if keep else ():
+        if name in source.names:
+            raise Fault(
+                BAD_DATA, f"{source.path}: column {name} would be lost: the output has one of its own; leave out --keep"
             )
     rows = 0
     for block in source.blocks():
@@ -61,9 +67,7 @@ def predict(
         chosen = decide(probabilities, threshold)
         labels = pa.array(description.classes, pa.string()).take(chosen)
         output = dict(zip(block.schema.names, block.columns, strict=True)) if keep else {}
-        output["label"] = labels
-        for name, column in zip(description.classes, probabilities.T, strict=True):
-            output[f"probability_{name}"] = np.ascontiguousarray(column)
+        output |= zip(added, [labels, *map(np.ascontiguousarray, probabilities.T)], strict=True)
         right = 0
         if description.target in source.names:
             right = _right(source, block.column(description.target), description.classes, labels, rows)
@@ -79,7 +83,7 @@ def _right(source: Source, column: pa.Array, classes: list[str], labels: pa.Arra
         raise Fault(
             BAD_DATA,
             f"{source.path}: row {rows + row + 1:,}: the label {actual[row].as_py()!r} is none of the"
-            f" model's ({', '.join(classes[:12])}); leave the column out, or the row",
+            f" model's ({listed(classes)}); leave the column out, or the row",
         )
     return int(pc.sum(pc.equal(actual, labels)).as_py())
 

@@ -63,6 +63,9 @@ class Result(NamedTuple):
 
 def baseline(train: Rows, validation: Rows, test: Rows, schema: Schema, section: Baseline) -> dict[str, Result]:
     """Each baseline's verdict on the test rows, by name."""
+    # Nothing can be learned of a column that no training row has a value of, and boosting cannot even take it.
+    empty = dict.fromkeys((name for name in train.x if train.x[name].isna().all()), 0.0)
+    train, validation, test = (Rows(each.x.assign(**empty), each.y) for each in (train, validation, test))
     x, y = train
     categories = [name for name in schema.features if schema.kind(name) == "categorical"]
     majority = DummyClassifier().fit(x, y)

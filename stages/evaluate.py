@@ -31,7 +31,7 @@ from stages.datasets.densities import bayes_predictions
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_csv, write_json, write_text
 from stages.files.tables import count_rows, read_first, read_json, read_table, write_table
-from stages.files.text import shown
+from stages.files.text import listed, shown
 from stages.network.model import Model, decide, load
 from stages.params.evaluate import Evaluate
 from stages.params.reader import fault, read, suggest
@@ -159,7 +159,7 @@ def sliced(test: pa.Table, schema: Schema, section: Evaluate) -> dict[str, pa.Ch
     there = [*schema.features, *schema.carried]
     for name in section.slices:
         if name not in there:
-            hint = suggest(name, there) or f" ({', '.join(there[:12])})"
+            hint = suggest(name, there) or f" ({listed(there)})"
             raise fault(Evaluate, "slices", f"must name columns of the data set; {name!r} is none{hint}")
     return {name: test.column(name) for name in section.slices}
 

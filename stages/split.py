@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from stages.datasets.schema import Schema, read_schema
 from stages.datasets.units import Sides, row_hashes, shuffled_hash, together, values
 from stages.files.tables import count_rows, read_table, write_pieces
-from stages.files.text import shown
+from stages.files.text import listed, shown
 from stages.leaks.examine import examine
 from stages.leaks.report import FINDINGS, write_report
 from stages.params.reader import fault, read
@@ -186,7 +186,7 @@ def _cut(time: NDArray[np.int64], at: int) -> int:
 def _column(table: pa.Table, schema: Schema, section: Split) -> pa.ChunkedArray:
     there = [*schema.features, *schema.carried]
     if section.column not in there:
-        raise fault(Split, "column", f"must be a column of the data set ({', '.join(there[:12])})")
+        raise fault(Split, "column", f"must be a column of the data set ({listed(there)})")
     column = table.column(section.column)
     if column.null_count:
         row = column.is_null().index(True).as_py() + 1

@@ -33,6 +33,7 @@ from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_csv, write_json
 from stages.files.live import Live, Training
 from stages.files.tables import count_rows, write_table
+from stages.files.text import listed
 from stages.network.model import Description, save
 from stages.params.reader import fault, read_verbatim
 from stages.params.train import Train
@@ -72,7 +73,7 @@ def train(
     if section.batch_size > len(training.x):
         raise fault(Train, "batch_size", f"must be at most the number of training rows ({len(training.x):,})")
     if isinstance(section.class_weights, list) and len(section.class_weights) != len(description.classes):
-        classes = ", ".join(description.classes[:12])
+        classes = listed(description.classes)
         raise fault(
             Train, "class_weights", f"must hold a weight for each of the {len(description.classes)} classes ({classes})"
         )

@@ -342,6 +342,15 @@ def test_a_replica_that_stopped_early_ends_early():
     assert mean.get_ydata() == pytest.approx([1.1, 0.6, 1 / 3 + 0.15, 0.25 + 0.15, 0.2 + 0.15, 1 / 6 + 0.15])
 
 
+def test_gradients_that_are_all_zero_have_no_logarithmic_axis():
+    """Weight decay alone moves the weights, so that the training is no failure."""
+    tables = tables_of()
+    history = tables.history
+    for name in [name for name in history.column_names if name.startswith("gradient_norm")]:
+        history = history.set_column(history.column_names.index(name), name, pa.array([0.0] * history.num_rows))
+    assert png(draw(replace(tables, history=history), "gradients"))
+
+
 # --- what is shown is what the tables say -----------------------------------------------------------------------------
 
 

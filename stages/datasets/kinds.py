@@ -99,7 +99,8 @@ class Profile:
         self.whole = self.whole and bool((kept == np.floor(kept)).all())
         self.low, self.high = min(self.low, float(kept.min())), max(self.high, float(kept.max()))
         if self.rising or self.counting:
-            steps = np.diff(kept, prepend=kept[0] - 1 if np.isnan(self.last) else self.last)
+            with np.errstate(invalid="ignore"):  # of two infinities
+                steps = np.diff(kept, prepend=kept[0] - 1 if np.isnan(self.last) else self.last)
             self.rising = self.rising and bool((steps > 0).all())
             self.counting = self.counting and len(kept) == len(values) and bool((steps == 1).all())
         self.last = float(kept[-1])

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from stages.datasets.schema import Finding
 from stages.files.tables import native
-from stages.files.text import one_line
+from stages.files.text import listed
 from stages.params.create import Create, Reading
 from stages.params.reader import suggest
 from stages.process.faults import BAD_DATA, Fault
@@ -35,6 +35,9 @@ MOST_COLUMNS = 10_000
 # Of any list in the footer of a Parquet file: more columns than that would take gigabytes before they could be counted.
 LONGEST_LIST = 10 * MOST_COLUMNS
 ROWS_AT_ONCE = 65_536
+
+# A header that is read with the wrong delimiter, or has an open quote, is one cell as long as the sample.
+csv.field_size_limit(SAMPLE)
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -109,9 +112,9 @@ def open_own(path: Path, section: Create) -> Source:
     source = open_table(path, section.reading, section.table.target)
     if section.table.target not in source.names:
         hint = _only_one(source) or suggest(section.table.target, source.names)
-        shown = one_line(", ".join(source.names[:12]) + (", ..." if len(source.names) > 12 else ""))
+        there = listed(source.names)
         raise Fault(
-            BAD_DATA, f"{path}: there is no column {section.table.target!r} (create.table.target); it has {shown}{hint}"
+            BAD_DATA, f"{path}: there is no column {section.table.target!r} (create.table.target); it has {there}{hint}"
         )
     return source
 
@@ -122,6 +125,8 @@ def open_table(path: Path, reading: Reading, column: str) -> Source:
     if len(source.names) > MOST_COLUMNS:
         raise Fault(BAD_DATA, f"{path} has {len(source.names):,} columns, more than {MOST_COLUMNS:,}")
     for name, count in Counter(source.names).items():
+        if "\0" in name:
+            raise Fault(BAD_DATA, f"{path}: column {name} has a NUL byte in its name, which numpy cuts off; rename it")
         if count > 1:
             raise Fault(BAD_DATA, f"{path}: {count} columns are called {name!r}; each must have a name of its own")
     return source

@@ -4,6 +4,7 @@ Memory holds a block of it at a time, however long it is.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ from stages.datasets.reading import Source
 from stages.datasets.schema import Finding, Schema
 from stages.params.create import Create
 from stages.params.reader import fault, suggest
+from stages.preprocessing.columns import label, sources
 from stages.process.faults import BAD_DATA, Fault
 
 MOST_CLASSES = 1000
@@ -83,8 +85,8 @@ def look(section: Create, source: Source) -> Found:
         marks = label_texts(source, block.column(target), target, rows)
         coded = marks.dictionary_encode()
         counts = np.bincount(coded.indices.to_numpy(), minlength=len(coded.dictionary))
-        for label, count in zip(coded.dictionary.to_pylist(), counts.tolist(), strict=True):
-            labels[label] = labels.get(label, 0) + count
+        for name, count in zip(coded.dictionary.to_pylist(), counts.tolist(), strict=True):
+            labels[name] = labels.get(name, 0) + count
         if len(labels) > MOST_CLASSES:
             raise Fault(
                 BAD_DATA,
@@ -248,7 +250,8 @@ def _judge(found: Found, given: dict[str, str]) -> None:
                 f" {profile.present:,} values are; mend it, add it to create.reading.missing, or list the column in"
                 " create.columns.categorical",
             )
-        if kind == "numeric" and max(-profile.low, profile.high) >= FLOAT64_WHOLE and profile.whole:
+        # One that is larger still is refused by its row, when it is converted.
+        if kind == "numeric" and profile.whole and FLOAT64_WHOLE <= max(-profile.low, profile.high) <= LARGEST:
             value = profile.high if profile.high >= FLOAT64_WHOLE else profile.low
             raise Fault(
                 BAD_DATA,
@@ -256,6 +259,14 @@ def _judge(found: Found, given: dict[str, str]) -> None:
                 " it in create.columns.categorical or create.columns.identifier",
             )
     features = [name for name, kind in found.kinds.items() if kind in FEATURES]
+    parts = {label(name, part): name for name, part in sources((name, found.kinds[name]) for name in features) if part}
+    for name in features:
+        if name in parts:
+            raise Fault(
+                BAD_DATA,
+                f"{path}: column {name} is called as that part of column {parts[name]} is, which is a date; give it"
+                " another name, or list it in create.columns.ignored",
+            )
     constant = [name for name in features if _constant(found.profiles[name])]
     if len(constant) == len(features):
         raise Fault(
@@ -346,7 +357,14 @@ def converted(source: Source, missing: list[str], name: str, kind: str, column: 
     if kind == "datetime":
         times = to_times(texts)
         if times is None:
-            raise _no(source, name, texts, rows, "a date or time like 2026-01-31 or 2026-01-31T12:30:00", to_times)
+            raise _no(
+                source,
+                name,
+                texts,
+                rows,
+                "a date or time like 2026-01-31 or 2026-01-31T12:30:00, all with a zone or none",
+                to_times,
+            )
         return times
     return texts.dictionary_encode().cast(CATEGORY) if kind == "categorical" else texts
 
@@ -354,14 +372,10 @@ def converted(source: Source, missing: list[str], name: str, kind: str, column: 
 def _no(
     source: Source, name: str, texts: pa.StringArray, rows: int, what: str, parse: Callable[[pa.StringArray], Any]
 ) -> Fault:
-    """The fault of the first text that is not what its column's kind says."""
-    row, text = next(
-        (row, text)
-        for row, text in enumerate(texts.to_pylist(), rows + 1)
-        if text is not None and parse(pa.array([text], pa.string())) is None
-    )
+    """The fault of the first text that is not what its column's kind says, or does not go with those before it."""
+    row = bisect_left(range(len(texts)), True, key=lambda row: parse(texts[: row + 1]) is None)
     return Fault(
         BAD_DATA,
-        f"{source.path}: column {name}, row {row:,}: {text!r} is not {what}; mend it, add it to"
-        " create.reading.missing, or change the column's kind in create.columns",
+        f"{source.path}: column {name}, row {rows + row + 1:,}: {texts[row].as_py()!r} is not {what}; mend it, add it"
+        " to create.reading.missing, or change the column's kind in create.columns",
     )

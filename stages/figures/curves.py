@@ -89,7 +89,9 @@ def gradients(tables: Tables, section: Plot) -> Figure:
         values[values <= 0] = np.nan  # zero has no place on a logarithmic axis
         title = "output layer" if index == len(norms) - 1 else f"hidden layer {index + 1}"
         _band(panels[0], epoch, values, tints[index], label=title)
-    logarithmic(panels[0])
+    # Weight decay moves weights whose every gradient is zero, and then nothing has a place on such an axis.
+    if np.isfinite(panels[0].dataLim.minposy):
+        logarithmic(panels[0])
     panels[0].set_ylabel("Euclidean norm of the gradient")
     if health:
         panels[1].set_title(f"{health[0].split('_')[0]} units")

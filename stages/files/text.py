@@ -1,6 +1,9 @@
 """Names and texts that come from people and tables, made fit for a terminal, for one line and for Markdown."""
 
 import re
+from collections.abc import Sequence
+
+MOST_LISTED = 12
 
 
 def shown(text: str) -> str:
@@ -12,6 +15,12 @@ def one_line(text: str, length: int = 300) -> str:
     """What is not printable, line ends among it, becomes a space; a long text is cut."""
     line = "".join(letter if letter.isprintable() else " " for letter in text)
     return line if len(line) <= length else f"{line[: length - 3]}..."
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, for a message: a file that is read as what it is not may have names as long as itself."""
+    more = f" and {len(names) - MOST_LISTED:,} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(one_line(name, 60) for name in names[:MOST_LISTED]) + more
 
 
 def escape(text: str) -> str:

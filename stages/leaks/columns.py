@@ -31,7 +31,7 @@ def as_numbers(column: pa.ChunkedArray) -> Floats:
         column = pa.chunked_array([chunk.indices for chunk in column.chunks], column.type.index_type)
     elif pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
-    values: Floats = pc.cast(column, pa.float64()).fill_null(np.nan).to_numpy()
+    values: Floats = pc.cast(column, pa.float64(), safe=False).fill_null(np.nan).to_numpy()
     return values
 
 

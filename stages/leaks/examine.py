@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stages.datasets.schema import Finding, Schema
 from stages.datasets.units import Hashes, Sides, row_hashes, values
-from stages.files.text import one_line
+from stages.files.text import listed
 from stages.leaks.columns import ALONE, FEWEST_JUDGED, alone, as_numbers, constant, identifies
 from stages.leaks.rows import seen_before, twins
 from stages.leaks.sides import ALIKE, ERRORS, apart
@@ -25,8 +25,6 @@ DATASET = "data/dataset.parquet"  # as the faults name it
 # Rows of a side and numbers in all that the guesses are made from: 10,000 rows up to 50 columns, then fewer, since time
 # goes with their product; 500 rows still tell what a column gives away.
 MOST_ROWS, MOST_NUMBERS, FEWEST_ROWS = 10_000, 500_000, 500
-# Names in one line.
-MOST_NAMED = 5
 
 
 class Examination(NamedTuple):
@@ -64,8 +62,8 @@ def _twins(units: Hashes, target: Rows, schema: Schema, found: list[Finding]) ->
     if twin.hopeless:
         raise Fault(
             BAD_DATA,
-            f"{DATASET}: the features ({_named(schema.features)}) tell nothing about {_named([schema.target])}: rows"
-            " that agree in them have the classes as all rows have, so that always naming the largest one"
+            f"{DATASET}: the features ({listed(schema.features)}) tell nothing about {listed([schema.target])}:"
+            " rows that agree in them have the classes as all rows have, so that always naming the largest one"
             f" ({max(schema.counts):,} of {count:,} rows) cannot be beaten; bring columns that tell more, or correct"
             " create.table.target",
         )
@@ -127,8 +125,8 @@ def _columns(table: pa.Table, schema: Schema, sides: Sides, found: list[Finding]
     if len(still) == len(schema.features):
         raise Fault(
             BAD_DATA,
-            f"{DATASET}: no feature varies in the {len(sides.train):,} training rows ({_named(still)}), so that nothing"
-            " can be learned; change split.method, or bring columns that vary",
+            f"{DATASET}: no feature varies in the {len(sides.train):,} training rows ({listed(still)}), so that"
+            " nothing can be learned; change split.method, or bring columns that vary",
         )
     looked = [f"Columns that are the same in all training rows: {len(still):,} of {len(schema.features):,}."]
     if schema.own:
@@ -227,8 +225,3 @@ def _some(rows: Rows, most: int, random: np.random.Generator) -> Rows:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.4g} %"
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(one_line(name, 60) for name in names[:MOST_NAMED]) + more

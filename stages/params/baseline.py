@@ -8,5 +8,5 @@ from stages.params.section import Section
 
 
 class Baseline(Section):
-    regularization: Annotated[float, Field(gt=0, le=1e6)]
+    regularization: Annotated[float, Field(ge=1e-6, le=1e6)]
     boosting_iterations: Annotated[int, Field(ge=1, le=10_000)]

@@ -1,6 +1,5 @@
 """Section `create`: which data set is made, and how."""
 
-import codecs
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -48,7 +47,7 @@ class Classification(Section):
     classes: Classes
     features: Features
     informative: Features
-    separation: Annotated[float, Field(ge=0, le=100)]
+    separation: Annotated[float, Field(gt=0, le=100)]
     flipped: Annotated[float, Field(ge=0, le=1)]
 
     @model_validator(mode="after")
@@ -88,8 +87,8 @@ class Reading(Section):
     def _encoding_exists(self) -> Self:
         if self.encoding != "auto":
             try:
-                codecs.lookup(self.encoding)
-            except LookupError:
+                "".encode(self.encoding)  # codecs.lookup also knows base64, which is no encoding of texts
+            except (LookupError, UnicodeError):
                 rule = "must be auto or an encoding that Python knows, such as utf-8, cp1252 or utf-16"
                 raise broken("encoding", rule) from None
         return self

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
@@ -25,6 +26,8 @@ RESTORE = "restore it with: git checkout params.yaml"
 
 Key = tuple[str | int, ...]
 S = TypeVar("S", bound=Section)
+
+DEEPEST = 8
 
 _KINDS = {"map", "seq", "str", "int", "float", "bool", "null", "timestamp"}
 _PLAIN_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
@@ -153,7 +156,9 @@ def _parse(path: Path) -> _Document:
         column = error.position - text.rfind("\n", 0, error.position)
         character = f"the control character 0x{error.character:02x}"
         raise Fault(BAD_PARAMS, f"{path}:{line}: column {column}: holds {character}; delete it") from None
-    except Exception as error:  # ruamel's own trouble, such as a thousand nested lists
+    except RecursionError:
+        raise Fault(BAD_PARAMS, f"{path}:{_too_deep(text)}: is nested too deep; mend the line or {RESTORE}") from None
+    except Exception as error:  # ruamel's own trouble
         problem = " ".join(str(error).split())
         raise Fault(BAD_PARAMS, f"{path}: is not valid YAML: {problem}; {RESTORE}") from None
     if not isinstance(root, MappingNode):
@@ -163,6 +168,16 @@ def _parse(path: Path) -> _Document:
     document = _Document({}, {}, {})
     document.values.update(_build(root, (), document.lines, document.faults, set()))
     return document
+
+
+def _too_deep(text: str) -> int:
+    """The line on which lists and sections first lie deeper in each other than any parameter does."""
+    depth = 0
+    for event in YAML().parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            return int(event.start_mark.line) + 1
+    return 1
 
 
 def _build(node: Node, key: Key, lines: dict[Key, int], faults: dict[Key, str], seen: set[int]) -> Any:

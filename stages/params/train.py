@@ -8,7 +8,7 @@ from stages.params.section import Section, broken
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
-ClassWeight = Annotated[float, Field(gt=0, le=1e6)]
+ClassWeight = Annotated[float, Field(ge=1e-6, le=1e6)]
 Decay = Annotated[float, Field(ge=0, le=1e6)]
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
 Scaling = Literal["none", "standard", "robust", "quantile"]

@@ -44,5 +44,5 @@ def numbers(column: pa.Array, part: str | None) -> Floats:
 
 
 def _floats(column: pa.Array) -> Floats:
-    values: Floats = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)  # a null becomes NaN
+    values: Floats = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)  # a null: NaN
     return values

@@ -1,6 +1,5 @@
 """How much the model needs each column: what it loses on the test rows when the column's values are shuffled."""
 
-from statistics import NormalDist
 from typing import NamedTuple
 from zlib import crc32
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from stages.network.model import Model, decide
 from stages.params.evaluate import Evaluate
 from stages.preprocessing.apply import parts
+from stages.scoring.intervals import quantile
 
 Floats = NDArray[np.float64]
 
@@ -96,7 +96,7 @@ def mean_loss(losses: Floats, donors: NDArray[np.int64], confidence: float) -> L
         given[donor] += lost / permutations
     mean = float(losses.mean())
     part = losses.mean(0) + given - mean
-    half = NormalDist().inv_cdf((1 + confidence) / 2) * float(part.std(ddof=1)) / rows**0.5 if rows > 1 else 0.0
+    half = quantile(confidence) * float(part.std(ddof=1)) / rows**0.5 if rows > 1 else 0.0
     return Loss(mean, mean - half, mean + half)
 
 

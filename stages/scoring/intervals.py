@@ -3,6 +3,11 @@
 from statistics import NormalDist
 
 
+def quantile(confidence: float) -> float:
+    """Deviations on either side of a normal mean that hold this share; from the tail, which is never rounded away."""
+    return -NormalDist().inv_cdf((1 - confidence) / 2)
+
+
 def wilson(correct: int, rows: int, confidence: float) -> tuple[float, float]:
     """Score interval of a proportion (Wilson 1927): unrounded (low, high) within [0, 1].
 
@@ -10,7 +15,7 @@ def wilson(correct: int, rows: int, confidence: float) -> tuple[float, float]:
     """
     if rows <= 0 or not 0 <= correct <= rows:
         raise ValueError(f"{correct} of {rows} rows is no proportion")
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = quantile(confidence)
     share, weight = correct / rows, z * z / rows
     middle = (share + weight / 2) / (1 + weight)
     half = z / (1 + weight) * (share * (1 - share) / rows + weight / (4 * rows)) ** 0.5

@@ -79,8 +79,9 @@ def plane(train: Floats, description: Description) -> Plane:
         return Plane(labels, False, np.zeros(count), np.ones(count), np.eye(2, count))
     center, spread = train.mean(0), train.std(0)
     spread[spread == 0] = 1
-    analysis = PCA(min(2, count), svd_solver="covariance_eigh").fit((train - center) / spread)
-    shares = analysis.explained_variance_ratio_
+    with np.errstate(invalid="ignore"):  # of no variance: each category is a rare one, say
+        analysis = PCA(min(2, count), svd_solver="covariance_eigh").fit((train - center) / spread)
+    shares = np.nan_to_num(analysis.explained_variance_ratio_)
     labels = [f"principal component {index + 1} ({share:.0%} of variance)" for index, share in enumerate(shares)]
     axes = np.zeros((2, count))
     axes[: len(shares)] = analysis.components_
