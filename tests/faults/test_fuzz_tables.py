@@ -366,7 +366,7 @@ def write_parquet(made: Table, draw: Draw) -> Path:
         if damage == "odd part":
             second = chance.choice(
                 [
-                    second.drop_columns([made.names[0]]),
+                    second.remove_column(0),
                     second.append_column("more", pa.nulls(len(second))),
                     second.cast(second.schema),
                 ]
