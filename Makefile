@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help setup table run test faults gate export ui follow record verify bench lint readme
+.PHONY: help setup table run test faults gate export ui follow record verify bench lint audit readme
 
 # Stages are run as `python -m ...`: this is the python they get, also when the environment is not activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -62,6 +62,11 @@ bench: setup  ## measure the speed, and write benchmarks/results.md
 
 lint: setup  ## ruff and mypy
 	@python -m ruff check . && python -m ruff format --check . && python -m mypy
+
+# In an environment of its own: what it needs would be as much again to keep free of holes.
+audit:  ## known holes in the locked packages, asked of the package index's advisories; needs a network
+	@test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && .venv/audit/bin/python -m pip install --quiet pip-audit==2.10.1; }
+	@.venv/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement requirements.txt
 
 readme: setup  ## write the README's tables anew from the files they speak of
 	@python -m commands.readme

@@ -810,7 +810,7 @@ def test_what_cannot_be_computed_with_is_refused(key, value, project):
 
 def test_what_is_nested_too_deep_has_a_line(project):
     """The parser gave up with a RecursionError, which knows no line."""
-    lines = [*PARAMS.splitlines(), f"x: {'[' * 1000}"]
+    lines = [*PARAMS.splitlines(), *(f"{' ' * depth}x:" for depth in range(1000))]
     Path("params.yaml").write_text("\n".join(lines))
     (line,) = refusal(lambda: reader.check(SECTIONS))
-    assert line.startswith(f"params.yaml:{len(lines)}: is nested too deep")
+    assert re.match(r"params\.yaml:\d+: is nested too deep", line)

@@ -79,8 +79,9 @@ FOOTERS = {"read_schema", "read_metadata"}  # which hold no values
 def unchecked(code: str) -> list[str]:
     """The ways in which code reads or writes Parquet without its checksums."""
     tree = ast.parse(code)
-    returned = [node.returns for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.returns]
-    types = {id(node) for kind in returned for node in ast.walk(kind)}
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    named = [kind for each in functions for kind in (each.returns, *(one.annotation for one in each.args.args)) if kind]
+    types = {id(node) for kind in named for node in ast.walk(kind)}
     nodes = [node for node in ast.walk(tree) if id(node) not in types]
     good = {
         id(node.func)
