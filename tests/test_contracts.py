@@ -208,7 +208,7 @@ def test_a_stage_reads_its_deps_and_writes_its_outs_and_nothing_else(stage, fini
         assert (folder / name).read_bytes() == (finished / name).read_bytes(), name
 
 
-def test_commands_are_plain_and_nothing_is_interpolated():
+def test_s08_commands_are_plain_and_nothing_is_interpolated():
     text = (ROOT / "dvc.yaml").read_text()
     assert "${" not in text
     for name, stage in graph(ROOT).items():

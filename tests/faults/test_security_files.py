@@ -10,6 +10,7 @@ import pickle
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from packaging.requirements import Requirement
 from safetensors.numpy import load, save
 
 import stages.create
@@ -314,3 +316,27 @@ def test_the_name_of_an_experiment_is_no_path(tables, name):
     turn(tables.parents[1], {"record.experiment": name})
     with pytest.raises(Fault, match=r"record\.experiment must be letters, digits, spaces and _\.-"):
         stages.validate.main()
+
+
+def test_s13_an_artifact_does_not_leave_the_store(tmp_path):
+    """MLflow's own refusal, on which a store that others write into relies."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/store.db")
+    run = client.create_run(client.create_experiment("any", (tmp_path / "store" / "artifacts").as_uri()))
+    for path in ("../../evil.txt", "/evil.txt", "a/../../../evil.txt"):
+        with pytest.raises(MlflowException):
+            client.log_text(run.info.run_id, "evil", path)
+    assert not list(tmp_path.rglob("evil.txt"))
+
+
+def test_s22_what_is_locked_is_above_the_floors():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    wanted = [Requirement(text) for text in project["dependencies"]]
+    assert [str(each) for each in wanted if not each.specifier.contains(locked[each.name.replace(".", "-")])] == []
+    assert {each.name for each in wanted if "torch>=2.10" in str(each) or "mlflow>=3.16.1" in str(each)} == {
+        "torch",
+        "mlflow",
+    }

@@ -152,7 +152,7 @@ def assert_once(found: list[dict], undisturbed: list[dict]) -> None:
     assert_same(found, undisturbed)
 
 
-def test_a_whole_pipeline_gives_the_same_bytes_whatever_the_tracker_does(ready, tmp_path, cases):
+def test_m18_a_whole_pipeline_gives_the_same_bytes_whatever_the_tracker_does(ready, tmp_path, cases):
     faults = {
         "nothing": (),
         "sqlite": (("MLFLOW_TRACKING_URI", "sqlite:///broken.db"),),
@@ -359,7 +359,7 @@ def recovers(root: Path, before: dict[str, str], **variables: str) -> float:
     return done.seconds
 
 
-def test_a_server_that_fails_hurts_no_result_and_gets_one_whole_run_later(
+def test_m18_m21_m22_a_server_that_fails_hurts_no_result_and_gets_one_whole_run_later(
     ready, tracker, undisturbed, tmp_path, cases, measured, capsys
 ):
     """m18, m21, m22"""
@@ -385,7 +385,7 @@ def test_a_server_that_fails_hurts_no_result_and_gets_one_whole_run_later(
         assert measured.added(fault.name, "server") < SECONDS_ADDED
 
 
-def test_a_server_that_is_killed_in_the_middle_and_comes_back_gets_one_whole_run(
+def test_m19_a_server_that_is_killed_in_the_middle_and_comes_back_gets_one_whole_run(
     ready, tracker, proxy, undisturbed, tmp_path, cases, measured
 ):
     """m19"""
@@ -632,7 +632,9 @@ FILED = [
 
 
 @needs_mounts
-def test_a_file_that_fails_hurts_no_result_and_gets_one_whole_run_later(ready, undisturbed, tmp_path, cases, measured):
+def test_m23_m26_a_file_that_fails_hurts_no_result_and_gets_one_whole_run_later(
+    ready, undisturbed, tmp_path, cases, measured
+):
     """m23, m26"""
     variables = {"MLFLOW_TRACKING_URI": f"sqlite:///{STORED}"}
     for fault in FILED[: cases(1, len(FILED))]:
@@ -664,7 +666,7 @@ def test_a_file_that_fails_hurts_no_result_and_gets_one_whole_run_later(ready, u
 
 
 @needs_mounts
-def test_a_disk_that_is_full_hurts_no_result_and_there_is_one_whole_run_when_there_is_room(
+def test_m11_a_disk_that_is_full_hurts_no_result_and_there_is_one_whole_run_when_there_is_room(
     ready, undisturbed, tmp_path, cases, measured
 ):
     """m11: too small for the store, for its first run, for the model, for the files."""
@@ -771,7 +773,7 @@ def test_a_recording_that_stands_still_is_not_waited_for(state):
 # --- together, killed, and another time of day -----------------------------------------------------------------------
 
 
-def test_eight_that_start_together_on_a_missing_store_all_succeed_and_make_one_run(state, tmp_path, cases):
+def test_m25_eight_that_start_together_on_a_missing_store_all_succeed_and_make_one_run(state, tmp_path, cases):
     """m25"""
     whole: list[dict] = []
     for trial in range(cases(1, 20)):
@@ -837,7 +839,7 @@ for line in sys.stdin:
 """
 
 
-def test_a_clock_that_is_wrong_or_set_back_gives_no_negative_times(state, cases):
+def test_m33_a_clock_that_is_wrong_or_set_back_gives_no_negative_times(state, cases):
     """m33: what the training wrote down, and the time of day while it is recorded."""
     year = 365 * 24 * 3600
     trials = [
