@@ -215,13 +215,15 @@ def test_s21_a_header_of_a_million_columns_is_one_line(tables):
 
 
 def test_s21_a_group_of_rows_that_does_not_fit_is_one_line(tables):
-    rows = pa.array(np.zeros(134_000_000, dtype=np.int64))
-    pq.write_table(pa.table({"a": rows}), tables / "rows.parquet", row_group_size=len(rows), compression="zstd")
+    rows = pa.array(np.zeros(67_000_000, dtype=np.int64))
+    pq.write_table(
+        pa.table({"a": rows, "b": rows}), tables / "rows.parquet", row_group_size=len(rows), compression="zstd"
+    )
     assert (tables / "rows.parquet").stat().st_size < 10**6
     # What its libraries may take, and less than the rows would.
     libraries = (start.LIBRARIES + start.PER_CORE * (os.cpu_count() or 1)) >> 20
     done, peak = create(tables, "rows.parquet", libraries + 50)
-    assert re.search(r"a row group of [\d,]+ rows takes at least 0.5 GiB", refused(done, MACHINE_FAULT))
+    assert "a row group of 67,000,000 rows takes at least 1.0 GiB" in refused(done, MACHINE_FAULT)
     assert peak < 400
 
 
@@ -336,7 +338,4 @@ def test_s22_what_is_locked_is_above_the_floors():
     locked = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
     wanted = [Requirement(text) for text in project["dependencies"]]
     assert [str(each) for each in wanted if not each.specifier.contains(locked[each.name.replace(".", "-")])] == []
-    assert {each.name for each in wanted if "torch>=2.10" in str(each) or "mlflow>=3.16.1" in str(each)} == {
-        "torch",
-        "mlflow",
-    }
+    assert {"torch>=2.10", "mlflow>=3.16.1"} < set(map(str, wanted))
