@@ -20,7 +20,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from stages.datasets.schema import Finding
-from stages.files.tables import native
+from stages.files.tables import complete, native
 from stages.files.text import listed
 from stages.params.create import Create, Reading
 from stages.params.reader import suggest
@@ -167,7 +167,8 @@ def _parquet_blocks(part: Path) -> Iterator[pa.RecordBatch]:
         # ParquetFile.iter_batches was seen to hold on to what it had read.
         for group in range(parquet.num_row_groups):
             _fits(part, parquet, group)
-            yield from parquet.read_row_group(group).to_batches(max_chunksize=ROWS_AT_ONCE)
+            table = complete(parquet.read_row_group(group), parquet.metadata.row_group(group).num_rows)
+            yield from table.to_batches(max_chunksize=ROWS_AT_ONCE)
 
 
 def _parquet(file: BinaryIO) -> pq.ParquetFile:

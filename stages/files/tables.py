@@ -61,7 +61,7 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     """A Parquet file, its checksums verified; all columns, or the named ones."""
     with _parquet(path, columns) as file:
         # pq.read_table does the same, but imports pandas and pyarrow.dataset for it, for 0.3 s.
-        return _complete(file.read(columns=columns), file.metadata.num_rows)
+        return complete(file.read(columns=columns), file.metadata.num_rows)
 
 
 def read_first(path: Path, rows: int, columns: list[str]) -> pa.Table:
@@ -72,7 +72,7 @@ def read_first(path: Path, rows: int, columns: list[str]) -> pa.Table:
         while found < rows and len(groups) < file.num_row_groups:
             found += file.metadata.row_group(len(groups)).num_rows
             groups.append(len(groups))
-        return _complete(file.read_row_groups(groups, columns=columns), found).slice(0, rows)
+        return complete(file.read_row_groups(groups, columns=columns), found).slice(0, rows)
 
 
 def read_pieces(path: Path, column: str) -> Iterator[pa.Array]:
@@ -82,7 +82,7 @@ def read_pieces(path: Path, column: str) -> Iterator[pa.Array]:
     """
     with _parquet(path, [column]) as file:
         for group in range(file.num_row_groups):
-            table = _complete(file.read_row_group(group, columns=[column]), file.metadata.row_group(group).num_rows)
+            table = complete(file.read_row_group(group, columns=[column]), file.metadata.row_group(group).num_rows)
             for batch in table.to_batches(max_chunksize=65_536):
                 yield batch.column(0)
 
@@ -146,10 +146,16 @@ def _damage(path: Path, error: Exception) -> Fault:
     return Fault(BAD_DATA, f"{path} is damaged ({reason}); {RESTORE}")
 
 
-def _complete(table: pa.Table, rows: int) -> pa.Table:
-    """A page's checksum is not of its header, which may say that the page has fewer values: Arrow believes it."""
+def complete(table: pa.Table, rows: int) -> pa.Table:
+    """A page's checksum is not of its header, which may say that the page has fewer values: Arrow believes it.
+
+    Of a page with the texts of a category, too, whose codes then point to what lies behind them in memory.
+    """
     if table.num_rows != rows:
         raise pa.ArrowInvalid(f"{table.num_rows:,} rows where it should have {rows:,}")
+    for column in table.columns:
+        if isinstance(column.type, pa.DictionaryType):
+            column.validate(full=True)
     return table
 
 
