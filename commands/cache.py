@@ -8,7 +8,6 @@ states, and every entry of the run cache, from which `dvc repro` would bring an 
 Each line ends with the command that repairs the file. Nothing is changed here.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -26,6 +25,7 @@ from dvc.utils import dict_sha256
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from stages.files.digest import md5, md5_of
 from stages.process.faults import BAD_DATA, Fault
 from stages.process.run import run
 
@@ -163,8 +163,7 @@ def _hash(path: Path) -> Found | None:
     """Piece by piece; None where there is no file."""
     try:
         with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, _md5)
-            return Found(digest.hexdigest(), file.tell())
+            return Found(md5_of(file), file.tell())
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -177,11 +176,7 @@ def _hash_list(folder: Path, files: dict[Path, Found | None]) -> Found | None:
         return _hash(folder)
     digests = {path.relative_to(folder).as_posix(): found.digest for path, found in files.items() if found}
     text = json.dumps([{"md5": digest, "relpath": path} for path, digest in sorted(digests.items())])
-    return Found(_md5(text.encode()).hexdigest(), sum(found.size for found in files.values() if found))
-
-
-def _md5(content: bytes = b"") -> "hashlib._Hash":
-    return hashlib.md5(content, usedforsecurity=False)  # DVC's own choice
+    return Found(md5(text.encode()).hexdigest(), sum(found.size for found in files.values() if found))
 
 
 def _same(found: Found | None, digest: str) -> bool:
@@ -199,7 +194,7 @@ def _is_whole(entry: Path) -> bool:
 
 def _is_committed(each: Named) -> bool:
     content = _committed(each.path)
-    return content is not None and _md5(content).hexdigest() == each.digest
+    return content is not None and md5(content).hexdigest() == each.digest
 
 
 def _committed(path: Path) -> bytes | None:

@@ -6,7 +6,6 @@ compared with the original, if it is at hand: in the workspace, in git or in the
 """
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -19,11 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from safetensors.numpy import load as load_tensors
 
+from stages.files.digest import md5
+from stages.files.text import shown
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
 from stages.process.run import run
 
@@ -54,7 +56,7 @@ def verify(root: Path) -> list[Verdict]:
         _command([sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache"], clone, show=True)
         rerun = outputs(clone)
         return [
-            judge(path, digest, rerun.get(path), (clone / path).read_bytes(), original(root, path, digest))
+            judge(path, digest, rerun.get(path), _content(clone / path), original(root, path, digest))
             for path, digest in committed.items()
         ]
 
@@ -72,13 +74,25 @@ def outputs(folder: Path) -> dict[str, str]:
         ) from None
 
 
-def judge(path: str, committed: str, rerun: str | None, content: bytes, reference: bytes | None) -> Verdict:
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def judge(path: str, committed: str, rerun: str | None, content: bytes | None, reference: bytes | None) -> Verdict:
+    """Of one output: the hashes of the commit and of the rerun, the new content, and the committed one."""
     if rerun == committed:
         return Verdict(path, "identical", True)
+    if content is None:
+        return Verdict(path, "is MADE no longer: dvc.lock is older than dvc.yaml; commit it after: dvc repro", False)
     if reference is None:
         return Verdict(path, "DIFFERS in bytes; its original is not here to compare numbers with: run dvc repro", False)
     tolerance = TOLERANCE_DATA if path.startswith("data/") else TOLERANCE_RESULT
-    old, new = contents(path, reference), contents(path, content)
+    try:
+        old, new = contents(path, reference), contents(path, content)
+    except Exception as error:  # each format has its own; another code may have written the committed one
+        return Verdict(
+            path, f"DIFFERS, and cannot be compared ({shown(f'{type(error).__name__}: {error}')[:100]})", False
+        )
     if old.texts != new.texts or old.numbers.shape != new.numbers.shape:
         return Verdict(path, "DIFFERS in text or shape", False)
     finite = np.isfinite(old.numbers)
@@ -102,7 +116,10 @@ def contents(path: str, raw: bytes) -> Contents:
     match Path(path).suffix:
         case ".parquet":
             table = pq.ParquetFile(io.BytesIO(raw), page_checksum_verification=True).read()
-            return Contents(np.concatenate([c.to_numpy().astype(np.float64) for c in table]), table.column_names)
+            columns = dict(zip(table.column_names, table.columns, strict=True))
+            numeric = [c.to_numpy().astype(np.float64) for c in columns.values() if _is_number(c.type)]
+            texts = [str(value) for c in columns.values() if not _is_number(c.type) for value in c.to_pylist()]
+            return Contents(np.concatenate([np.empty(0), *numeric]), [*columns, *texts])
         case ".safetensors":
             tensors = sorted(load_tensors(raw).items())
             return Contents(np.concatenate([tensor.ravel() for _, tensor in tensors]), [name for name, _ in tensors])
@@ -123,18 +140,18 @@ def contents(path: str, raw: bytes) -> Contents:
     )
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
 def original(root: Path, path: str, digest: str) -> bytes | None:
     """The committed content of an output: whatever copy at hand has its hash."""
     copies = (root / path, root / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:])
     for copy in copies:
-        if copy.is_file() and _md5(copy.read_bytes()) == digest:
+        if copy.is_file() and md5(copy.read_bytes()).hexdigest() == digest:
             return copy.read_bytes()
     shown = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=root, capture_output=True, check=False)
-    return shown.stdout if shown.returncode == 0 and _md5(shown.stdout) == digest else None
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()  # DVC's own choice
+    return shown.stdout if shown.returncode == 0 and md5(shown.stdout).hexdigest() == digest else None
 
 
 def _leaves(content: Any) -> Iterator[Any]:

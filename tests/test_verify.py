@@ -63,6 +63,31 @@ def test_text_nan_and_columns_are_differences():
     assert not verdict("a.json", b'{"device": 1}', b'{"device": "x"}').good
 
 
+def test_texts_of_a_table_are_compared_as_they_are():
+    def table(texts):
+        target = io.BytesIO()
+        pq.write_table(pa.table({"x": [1.0, 2.0], "kind": pa.array(texts).dictionary_encode()}), target)
+        return target.getvalue()
+
+    assert verdict("a.parquet", table(["red", None]), table(["red", None])).good
+    assert not verdict("a.parquet", table(["red", None]), table(["blue", None])).good
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "safetensors", "png", "json", "csv"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"PAR1", b"{", b"\x89PNG\r\n\x1a\n", b"\0" * 100])
+def test_what_cannot_be_read_is_a_verdict_of_its_own(suffix, content):
+    for old, new in ((content, b"1,2"), (b"1,2", content)):
+        result = verdict(f"a.{suffix}", old, new)
+        assert result.text.startswith("DIFFERS")
+        assert "\n" not in result.text
+        assert not result.good
+
+
+def test_what_is_no_longer_made_is_not_reproduced():
+    assert judge("a.csv", "one", None, None, b"1") == judge("a.csv", "one", None, None, None)
+    assert "MADE no longer" in judge("a.csv", "one", None, None, b"1").text
+
+
 def test_digests_and_devices_may_differ():
     assert verdict(
         "a.json",

@@ -5,10 +5,10 @@ a disk lost some bits and the file's time is the same as before, nothing stands 
 reads it: what then goes wrong anywhere in it must come with the name of the file.
 """
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from stages.files.digest import md5_of
 from stages.process.faults import BAD_DATA, RESTORE, Fault
 
 LOCK = Path("dvc.lock")
@@ -44,7 +44,6 @@ def check(path: Path) -> None:
 def _md5(path: Path) -> str:
     try:
         with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))  # DVC's own choice
-            return digest.hexdigest()
+            return md5_of(file)
     except OSError:
         return ""

@@ -26,7 +26,7 @@ def prepare(outputs: Iterable[Path], expected: int, fix: str) -> None:
         try:
             if folder in folders:
                 folder.mkdir(parents=True, exist_ok=True)
-            folder = _there(folder)
+            folder = existing(folder)
             free = shutil.disk_usage(folder).free
             # By trying: to root permissions allow everything, also on a file system that is mounted read-only.
             with tempfile.TemporaryFile(dir=folder):
@@ -61,6 +61,6 @@ def cache() -> Path:
     return found
 
 
-def _there(folder: Path) -> Path:
+def existing(folder: Path) -> Path:
     """The folder, or the nearest one above that exists."""
     return next(each for each in (folder, *folder.absolute().parents) if each.exists())

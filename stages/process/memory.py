@@ -1,7 +1,6 @@
 """Whether something fits into memory, asked before it is tried: the kernel's own answer is to kill the process."""
 
 import math
-import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from stages.process.faults import MACHINE_FAULT, Fault, memory_reason, out_of_memory
+from stages.process.start import address_space
 
 # Of address space, where `ulimit -v` limits it: for the libraries that are still to be loaded.
 LIBRARIES = 256 << 20
@@ -17,10 +17,7 @@ LIBRARIES = 256 << 20
 def available() -> int:
     """Bytes this process may still take: of the machine, of its control group, and of what `ulimit -v` says."""
     free = min(int(psutil.virtual_memory().available), _of_group())
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit != resource.RLIM_INFINITY:
-        free = min(free, limit - int(psutil.Process().memory_info().vms) - LIBRARIES)
-    return int(free)
+    return int(min(free, address_space() - psutil.Process().memory_info().vms - LIBRARIES))
 
 
 def need(needed: int, what: str, fix: str) -> None:

@@ -72,7 +72,7 @@ def check() -> None:
     if not name:
         return
     sys.excepthook = partial(_say, name)
-    limit, needed = _limit(), LIBRARIES + PER_CORE * _cores()
+    limit, needed = address_space(), LIBRARIES + PER_CORE * _cores()
     if limit < needed:
         reason = f"ulimit -v allows {limit / 2**30:.1f} GiB, its libraries alone may take {needed / 2**30:.1f}"
         print(out_of_memory(name, reason, RAISE), file=sys.stderr)
@@ -81,7 +81,7 @@ def check() -> None:
 
 def check_again(name: str) -> None:
     """To be called when they are loaded."""
-    limit = _limit()
+    limit = address_space()
     if limit == math.inf:
         return
     try:
@@ -96,7 +96,8 @@ def check_again(name: str) -> None:
         raise out_of_memory(name, reason, RAISE)
 
 
-def _limit() -> float:
+def address_space() -> float:
+    """Bytes of it that `ulimit -v` allows."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     return math.inf if limit == resource.RLIM_INFINITY else limit
 

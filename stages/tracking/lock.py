@@ -13,6 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from stages.files.digest import md5, md5_of
 from stages.files.tables import opened, read_bytes
 from stages.params.reader import leaves
 from stages.process.faults import BAD_DATA, Fault
@@ -70,14 +71,13 @@ class Lock:
     def check(self, path: Path) -> bytes:
         """The content of a file that a stage made or read, if it is as dvc.lock describes it; else raises Fault."""
         content = read_bytes(path)
-        self._compare(path, hashlib.md5(content, usedforsecurity=False).hexdigest())
+        self._compare(path, md5(content).hexdigest())
         return content
 
     def check_large(self, path: Path) -> None:
         """As `check`, for a file that is read in pieces."""
         with opened(path) as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-        self._compare(path, digest.hexdigest())
+            self._compare(path, md5_of(file))
 
     def _compare(self, path: Path, digest: str) -> None:
         expected = self._files.get(path.as_posix())

@@ -27,6 +27,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from stages.files.atomic import write_bytes
+from stages.process.disk import existing
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
 
 FOLDER = Path(".checkpoints/train")
@@ -131,8 +132,7 @@ class Checkpoints:
             raise Fault(MACHINE_FAULT, self._lost(error, len(content))) from None
 
     def _lost(self, error: OSError, size: int) -> str:
-        there = next(folder for folder in (self.folder, *self.folder.absolute().parents) if folder.exists())
-        free = shutil.disk_usage(there).free
+        free = shutil.disk_usage(existing(self.folder)).free
         kept = f"that of epoch {self.epoch:,} is kept" if self.epoch else "there is none yet"
         return (
             f"train: {self.folder / LAST}: {error.strerror or error}; a checkpoint takes {size:,} bytes, and {free:,}"
