@@ -82,8 +82,8 @@ def last_finished(root: Path) -> str:
 
 
 def milliseconds(started: str) -> int:
-    """ISO text -> milliseconds since 1970."""
-    return round(datetime.fromisoformat(started).timestamp() * 1000)
+    """ISO text -> milliseconds since 1970; MLflow takes none before that, and 0 for no time."""
+    return max(round(datetime.fromisoformat(started).timestamp() * 1000), 1)
 
 
 def dvc_experiment() -> str:

@@ -430,6 +430,7 @@ REFUSALS = [
         "has no rows|has \\d+ rows; at least 20 are needed",
         "is empty; it must hold a header",
         "holds a NUL byte",
+        "has a NUL byte in its name",
         "must end with",
     ),
     *("cannot be read \\(", "is not \\S+ \\(.*; set create.reading.encoding", "cells where the header has \\d"),

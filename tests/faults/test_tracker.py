@@ -502,7 +502,7 @@ def test_a_server_may_fail_at_any_request_and_gets_one_whole_run(state, tracker,
         if not cases(0, 1):
             chosen = [("lose", 12)]
         for how, number in chosen:
-            name = f"{how}-{number}"
+            name = f"request-{how}-{number}"
             (state / MARKER).unlink(missing_ok=True)
             proxy.tell(lambda seen, path, how=how, number=number: how if seen == number else None)
             status, said = recorder.record(name)
@@ -861,7 +861,8 @@ def test_m33_a_clock_that_is_wrong_or_set_back_gives_no_negative_times(state, ca
         (state / MARKER).unlink(missing_ok=True)
         process.stdin.write(f"clock-{index} {words}\n")
         process.stdin.flush()
-        assert "recorded run" in process.stdout.readline()
+        line = process.stdout.readline()
+        assert "recorded run" in line, (index, line, process.communicate())
         while not (line := process.stdout.readline()).startswith("ended"):
             assert "version 1 of" in line
         assert line == "ended 0\n"
