@@ -59,19 +59,19 @@ def split(table: pa.Table, schema: Schema, section: Split) -> Sides:
         sides = _by_hash(table, schema, section)
     else:
         sides = _by_chance(table, schema, section, target, method)
-    for name, side in (("training", sides.train), ("validation", sides.validation), ("test", sides.test)):
+    for name, side, share in (
+        ("training", sides.train, "lower split.test_size or split.validation_size"),
+        ("validation", sides.validation, f"raise split.validation_size (now {section.validation_size:g})"),
+        ("test", sides.test, f"raise split.test_size (now {section.test_size:g})"),
+    ):
         missing = np.bincount(target[side], minlength=len(schema.classes)) == 0
         if missing.any():
             index = int(missing.argmax())
-            fix = (
-                "make or bring more rows"
-                if method == "stratified"
-                else "set split.method: stratified or bring more rows"
-            )
+            stratify = "" if method == "stratified" else ", set split.method: stratified"
             raise Fault(
                 BAD_DATA,
                 f"{DATASET}: class '{schema.classes[index]}' of {schema.target} has {schema.counts[index]} rows and"
-                f" none of them is a {name} row; {fix}",
+                f" none of them is a {name} row; {share}{stratify} or bring more rows",
             )
     return sides
 

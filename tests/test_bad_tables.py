@@ -65,7 +65,7 @@ def test_n12_a_test_side_without_rows_is_refused(table):
     table(frame(["cat", "dog"] * 60), split__method="hash", split__test_size=0.0001)
     status, line = refused(split.main)
     assert status == BAD_DATA
-    assert "none of them is a test row; set split.method: stratified or bring more rows" in line
+    assert "none of them is a test row; raise split.test_size (now 0.0001), set split.method: strat" in line
     assert not split.TEST.exists()
 
 
