@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 
 from commands import predict
 from stages.datasets.schema import read_schema
+from stages.files.atomic import FORMULA
 from stages.process.faults import BAD_DATA, BAD_PARAMS
 from tests.conftest import VALUES, changed
 from tests.faults import fuzzing
@@ -497,7 +498,10 @@ def check_output(path: Path, rows: int, classes: list[str]) -> None:
     else:
         made = pq.read_table(path)
     assert made.num_rows == rows
-    assert set(made.column("label").to_pylist()) <= set(classes)
+    # No cell of a CSV file is a formula to a spreadsheet: a quote stands before what would be one.
+    marked = {f"'{name}" for name in classes if FORMULA.match(name)} if path.suffix == ".csv" else set()
+    labels = set(made.column("label").to_pylist())
+    assert labels <= {name for name in classes if f"'{name}" not in marked} | marked
     shares = [made.column(f"probability_{name}").to_pylist() for name in classes]
     assert all(abs(sum(row) - 1) < 1e-6 for row in zip(*shares, strict=True))
 
