@@ -98,14 +98,6 @@ def count_rows(path: Path) -> int:
         return int(file.metadata.num_rows)
 
 
-def count_missing(path: Path, column: str) -> int:
-    """Null values of a column, from the statistics in the footer: nothing else is read."""
-    with _parquet(path, [column]) as file:
-        metadata, index = file.metadata, file.schema_arrow.names.index(column)
-        groups = range(metadata.num_row_groups)
-        return sum(metadata.row_group(group).column(index).statistics.null_count for group in groups)
-
-
 @contextmanager
 def _parquet(path: Path, columns: list[str] | None = None) -> Iterator[pq.ParquetFile]:
     try:

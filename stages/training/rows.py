@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stages.datasets.schema import Schema
-from stages.files.tables import count_missing, count_rows, read_pieces, read_table
+from stages.files.tables import count_rows, read_pieces, read_table
 from stages.preprocessing.apply import Number, Preprocessing, Unusable, parts
 from stages.process.faults import BAD_DATA, Fault
 
@@ -23,7 +23,8 @@ class Rows(NamedTuple):
 
 def fit_preprocessing(path: Path, schema: Schema, scaling: str, rare_below: int, embed_above: int) -> Preprocessing:
     """Of the training rows only, so that nothing of the others leaks into the model."""
-    if scaling == "none" and not schema.kinds and not _lacks(path, schema):
+    # A person's own table may lack a value in any row, also where no training row does.
+    if scaling == "none" and not schema.own and not schema.kinds:
         return Preprocessing([Number(name) for name in schema.features])
     # Not above: where there is nothing to fit, as in the classic circles, scikit-learn's second can be saved.
     from stages.preprocessing.fit import fit
@@ -54,7 +55,3 @@ def read_rows(path: Path, schema: Schema, preprocessing: Preprocessing) -> Rows:
     # Arrow keeps the memory of what it read for the next time; there is none, and the training needs it.
     pa.default_memory_pool().release_unused()
     return Rows(x, y)
-
-
-def _lacks(path: Path, schema: Schema) -> bool:
-    return any(count_missing(path, name) for name in schema.features)

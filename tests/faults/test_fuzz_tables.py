@@ -600,6 +600,13 @@ def test_a_column_that_no_training_row_has_a_value_of_goes_through():
     assert not through({"rare": [1.5, *[None] * (ROWS - 1)], "x": every(1.0, 2.0, 3.0)}).status
 
 
+def test_gaps_that_no_training_row_has_are_filled_without_scaling_too():
+    """The medians were found only where a training row lacked a value or numbers were scaled."""
+    late = {"x": [row % 7 / 2 if row < 90 else None for row in range(ROWS)], "when": list(range(ROWS))}
+    changes = {"split.method": "time", "split.column": "when", "train.table.scaling": "none"}
+    assert not through(late, **changes).status
+
+
 def test_inputs_of_which_none_varies_go_through():
     """Every category is a rare one to the network, which divided by their variance for the picture's axes."""
     kinds = [f"k{row // 10 * 2 + row % 2}" for row in range(ROWS)]
