@@ -16,6 +16,17 @@ Writes  models/model.safetensors     weights of the replica that ships, as torch
 # First, so that a library that cannot be loaded is one line, too.
 from stages.process.run import run  # isort: split
 
+from pathlib import Path
+
+from stages.process.alone import alone, end_unless_alone
+
+BUSY = Path(".retrace/train.lock")
+ANOTHER = "train: another training is under way in this folder; wait for it, or end it first"
+# Before torch is loaded, whose seconds nobody should wait to be turned away.
+# ruff: noqa: E402
+if __name__ == "__main__":
+    end_unless_alone(BUSY, ANOTHER)
+
 import hashlib
 import math
 import os
@@ -24,7 +35,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow as pa
 import torch
@@ -39,7 +49,6 @@ from stages.params.reader import fault, read_verbatim
 from stages.params.train import Train
 from stages.preprocessing.apply import Preprocessing
 from stages.process.alive import born
-from stages.process.alone import alone
 from stages.process.disk import prepare
 from stages.process.interrupts import Postponed
 from stages.process.memory import need, within
@@ -56,7 +65,6 @@ HISTORY = Path("reports/history.csv")
 LOSS = Path("reports/loss.csv")
 STEPS = Path("reports/steps.parquet")
 CLOCK = Path(".retrace/train.json")
-BUSY = Path(".retrace/train.lock")
 
 
 def train(
@@ -125,7 +133,7 @@ def keeper(checkpoints: Checkpoints, asked: Postponed) -> Keep:
 
 def main() -> None:
     # Two would write the same files, and the slower one would win.
-    with alone(BUSY, "train: another training is under way in this folder; wait for it, or end it first"):
+    with alone(BUSY, ANOTHER):
         _main()
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,3 +19,15 @@ def alone(path: Path, line: str) -> Iterator[None]:
         except BlockingIOError:
             raise Fault(MACHINE_FAULT, line) from None
         yield
+
+
+def end_unless_alone(path: Path, line: str) -> None:
+    """As `alone`, before there is a `run` around it that tells of a Fault; the lock is given back at once."""
+    try:
+        with alone(path, line):
+            pass
+    except Fault as fault:
+        print(fault, file=sys.stderr)
+        sys.exit(fault.status)
+    except OSError:
+        return  # whoever takes the lock says so

@@ -403,6 +403,15 @@ def test_m29_a_second_training_in_the_same_folder_is_kept_out(trainer, tmp_path)
     assert trainer.train(busy) == 4
     assert time.monotonic() - began < 1
     assert trainer.said[1:-1] == ["train: another training is under way in this folder; wait for it, or end it first"]
+    # As a person starts it, it says so before it has loaded torch.
+    command = [sys.executable, "-X", "importtime", "-m", "stages.train"]
+    second = subprocess.run(
+        command, cwd=busy, env={**environment(), "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert second.returncode == 4
+    assert second.stderr.splitlines()[-1] == trainer.said[1]
+    assert "stages.process.alone" in second.stderr
+    assert "| torch" not in second.stderr
     process.kill()
     process.communicate()
     third = begin(busy)  # the lock goes with the process
