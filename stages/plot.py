@@ -28,6 +28,8 @@ from stages.files.atomic import write_bytes
 from stages.files.tables import read_csv, read_json, read_table
 from stages.params.plot import Plot
 from stages.params.reader import read
+from stages.process.memory import need
+from stages.process.start import RAISE
 
 TRAINING = Path("models/training.json")
 HISTORY = Path("reports/history.csv")
@@ -43,6 +45,9 @@ CALIBRATION = Path("reports/calibration.csv")
 REPLICAS = Path("reports/replicas.csv")
 IMPORTANCE = Path("reports/importance.csv")
 FOLDER = Path("reports/figures")
+
+# What fonts, BLAS and Arrow take when the first figure is drawn. Short of it some of them end the process themselves.
+DRAWING = 200 << 20
 
 
 def plot(tables: Tables, section: Plot) -> dict[str, Figure]:
@@ -85,6 +90,7 @@ def read_tables() -> Tables:
 
 def main() -> None:
     section = read(Plot)
+    need(DRAWING, "plot: drawing", RAISE)
     tables = read_tables()
     figures = plot(tables, section)
     pictures = {name: png(figure) for name, figure in figures.items()}

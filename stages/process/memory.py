@@ -24,8 +24,12 @@ def need(needed: int, what: str, fix: str) -> None:
     """Raise Fault (status 4) where so many bytes are not to be had."""
     free = available()
     if needed > free:
-        sizes = f"at least {needed / 2**30:.1f} GiB of memory, and {max(free, 0) / 2**30:.1f} GiB are free"
+        sizes = f"at least {_size(needed)} of memory, and {_size(max(free, 0))} are free"
         raise Fault(MACHINE_FAULT, f"{what} takes {sizes}; {fix}")
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
 
 
 @contextmanager
