@@ -270,6 +270,10 @@ def test_d14_d15_large_whole_numbers(capsys):
     refused(frame(size=[2**63 + index * 2**20 for index in range(ROWS)]), "column size holds whole numbers up to 9223")
     made(frame(size=[2**24 + 7 * (index % 30) for index in range(ROWS)]))
     assert "warning: column size holds whole numbers over 2^24" in capsys.readouterr().err
+    # Of what is refused, nothing else is said.
+    sizes = [*range(ROWS - 1), np.inf]
+    refused(frame(size=sizes), "column size, row .*: inf is not a finite number")
+    assert "2^24" not in capsys.readouterr().err
 
 
 def test_d16_d17_constant_columns(capsys):

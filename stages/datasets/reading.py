@@ -123,7 +123,7 @@ def open_table(path: Path, reading: Reading, column: str) -> Source:
     """Look at a file, or a folder of Parquet parts. column: one that a CSV file's header should name."""
     source = _open_parquet(path) if path.is_dir() or path.suffix == ".parquet" else _open_text(path, reading, column)
     if len(source.names) > MOST_COLUMNS:
-        raise Fault(BAD_DATA, f"{path} has {len(source.names):,} columns, more than {MOST_COLUMNS:,}")
+        raise Fault(BAD_DATA, f"{path} has more than {MOST_COLUMNS:,} columns")
     for name, count in Counter(source.names).items():
         if "\0" in name:
             raise Fault(BAD_DATA, f"{path}: column {name} has a NUL byte in its name, which numpy cuts off; rename it")

@@ -290,7 +290,9 @@ def _judge(found: Found, given: dict[str, str]) -> None:
             found.findings.append(
                 Finding("constant", name, f"column {name} is the same in every row", "create.columns.ignored")
             )
-        if found.kinds[name] == "numeric" and profile.whole and max(-profile.low, profile.high) > FLOAT32_WHOLE:
+        # What is larger still is no number to the network, and is refused by its row.
+        size = max(-profile.low, profile.high) if found.kinds[name] == "numeric" and profile.whole else 0
+        if FLOAT32_WHOLE < size <= LARGEST:
             text = (
                 f"column {name} holds whole numbers over 2^24, which the network tells apart only roughly:"
                 " train.scaling: standard helps, and where they only name something"

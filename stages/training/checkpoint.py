@@ -8,6 +8,7 @@ trainer.py).
 A file has three parts: the SHA-256 of what follows, a line of JSON, tensors as safetensors; nothing that is unpickled.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -73,6 +74,7 @@ class Checkpoints:
         self.before = 0.0  # seconds of the earlier parts
         self.epoch = 0  # of the last one written
         self.due: float | None = None
+        self.whole = False  # whether the last one, as it lies there, is known to be
         self.snapshot = self._read()
 
     @property
@@ -87,6 +89,7 @@ class Checkpoints:
                 digest, _, content = path.read_bytes().partition(b"\n")
                 if hashlib.sha256(content).hexdigest().encode() == digest:
                     snapshot = _parse(path, content)
+                    self.whole = path.name == LAST
                     break
                 damaged.append(str(path))
         if snapshot:
@@ -125,18 +128,25 @@ class Checkpoints:
         try:
             if not self.folder.exists():
                 self._make_room()
-            with suppress(FileNotFoundError):
-                path.replace(self.folder / PREVIOUS)
+            # A damaged one would take the place of the one that this training goes on from.
+            if self.whole:
+                with suppress(FileNotFoundError):
+                    path.replace(self.folder / PREVIOUS)
+            self.whole = False
             write_bytes(path, content)
+            self.whole = True
+        except FileNotFoundError:
+            return  # the same training in another folder (`dvc exp run --temp`) has ended, and removed this one
         except OSError as error:
             raise Fault(MACHINE_FAULT, self._lost(error, len(content))) from None
 
     def _lost(self, error: OSError, size: int) -> str:
         free = shutil.disk_usage(existing(self.folder)).free
         kept = f"that of epoch {self.epoch:,} is kept" if self.epoch else "there is none yet"
+        fix = {errno.EFBIG: "raise ulimit -f", errno.EROFS: "make it writable", errno.EACCES: "make it writable"}
         return (
             f"train: {self.folder / LAST}: {error.strerror or error}; a checkpoint takes {size:,} bytes, and {free:,}"
-            f" are free; {kept}; make room, then: dvc repro"
+            f" are free; {kept}; {fix.get(error.errno or 0, 'make room')}, then: dvc repro"
         )
 
     def _make_room(self) -> None:

@@ -778,6 +778,27 @@ def test_m09_a_full_disk_keeps_the_checkpoint_before(cut, trainer, small_disk):
     assert "goes on after epoch 6" in "\n".join(trainer.said)
 
 
+def test_m09_a_write_that_fails_keeps_the_previous_checkpoint_where_the_last_is_damaged(cut, trainer, small_disk):
+    """The damaged one took its place, and then both were lost."""
+    shutil.move(cut / ".checkpoints", small_disk / "moved")
+    (cut / ".checkpoints").symlink_to(small_disk / "moved", target_is_directory=True)
+    last, previous = files_of(cut)
+    epoch = json.loads(previous.read_bytes().split(b"\n")[1])["epoch"]
+    content = bytearray(last.read_bytes())
+    content[200] ^= 1
+    last.write_bytes(content)
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 8192))
+    for _ in range(2):
+        assert trainer.train(cut) == 4
+        said = "\n".join(trainer.said)
+        assert f"damaged (SHA-256); the training goes on after epoch {epoch}, from {previous.relative_to(cut)}" in said
+        assert f"that of epoch {epoch} is kept; make room" in said
+    filler.unlink()
+    assert trainer.train(cut) == 0
+    assert f"goes on after epoch {epoch}" in "\n".join(trainer.said)
+
+
 def test_m27_the_mirror_of_a_training_that_was_killed_is_completed_when_it_went_on(projects):
     """`make follow` looked on: its run is closed as killed, then is the run of the state, with each point once."""
     _, begun = projects
