@@ -46,8 +46,8 @@ REPLICAS = Path("reports/replicas.csv")
 IMPORTANCE = Path("reports/importance.csv")
 FOLDER = Path("reports/figures")
 
-# What fonts, BLAS and Arrow take when the first figure is drawn. Short of it some of them end the process themselves.
-DRAWING = 200 << 20
+# What fonts take when the first figure is drawn.
+DRAWING = 64 << 20
 
 
 def plot(tables: Tables, section: Plot) -> dict[str, Figure]:

@@ -8,16 +8,17 @@ from pathlib import Path
 import psutil
 
 from stages.process.faults import MACHINE_FAULT, Fault, memory_reason, out_of_memory
-from stages.process.start import address_space
+from stages.process.start import PER_CORE, address_space, cores
 
-# Of address space, where `ulimit -v` limits it: for the libraries that are still to be loaded.
+# Of address space, where `ulimit -v` limits it: for libraries that are still to be loaded, and PER_CORE for what BLAS
+# takes when it is first used. For want of that scipy's was seen to try again for ever.
 LIBRARIES = 256 << 20
 
 
 def available() -> int:
     """Bytes this process may still take: of the machine, of its control group, and of what `ulimit -v` says."""
     free = min(int(psutil.virtual_memory().available), _of_group())
-    return int(min(free, address_space() - psutil.Process().memory_info().vms - LIBRARIES))
+    return int(min(free, address_space() - psutil.Process().memory_info().vms - LIBRARIES - PER_CORE * cores()))
 
 
 def need(needed: int, what: str, fix: str) -> None:
@@ -29,7 +30,7 @@ def need(needed: int, what: str, fix: str) -> None:
 
 
 def _size(count: int) -> str:
-    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
+    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{math.ceil(count / 2**20):,} MiB"
 
 
 @contextmanager

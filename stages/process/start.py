@@ -72,7 +72,7 @@ def check() -> None:
     if not name:
         return
     sys.excepthook = partial(_say, name)
-    limit, needed = address_space(), LIBRARIES + PER_CORE * _cores()
+    limit, needed = address_space(), LIBRARIES + PER_CORE * cores()
     if limit < needed:
         reason = f"ulimit -v allows {limit / 2**30:.1f} GiB, its libraries alone may take {needed / 2**30:.1f}"
         print(out_of_memory(name, reason, RAISE), file=sys.stderr)
@@ -88,7 +88,7 @@ def check_again(name: str) -> None:
         taken = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
     except OSError:
         return
-    needed = BESIDE + STACK * _cores()
+    needed = BESIDE + STACK * cores()
     if limit - taken < needed:
         reason = (
             f"ulimit -v leaves {(limit - taken) / 2**20:.0f} MiB beside its libraries, and {needed >> 20} are needed"
@@ -102,5 +102,5 @@ def address_space() -> float:
     return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
-def _cores() -> int:
+def cores() -> int:
     return os.cpu_count() or 1

@@ -247,7 +247,7 @@ def test_m13_a_stage_that_runs_out_of_memory_ends_with_one_line(project, cases):
     """Whatever it was doing then: a library that is loaded late, a thread, a table, a product of matrices."""
     before = state(project)
     stages, refused = cases(["split", "baseline", "train"], HEAVY), set()
-    for more in range(0, cases(1, 500), 12):
+    for more in range(0, cases(1, 640), 16):
         for stage in stages:
             done = run(project, "-W", "ignore", "-c", TIGHT, stage, str(more * MIB))
             if done.returncode:
