@@ -32,7 +32,8 @@ class Cost(NamedTuple):
 
 def main(folder: Path) -> dict[str, Cost]:
     make_deterministic(torch.device("cpu"), tf32=False)
-    return {name: measure(folder / name.replace(" ", "_"), *size) for name, size in SIZES.items()}
+    # They remove the two folders above their own, too, where nothing else is in them.
+    return {name: measure(folder / name / "train" / "this", *size) for name, size in SIZES.items()}
 
 
 def measure(folder: Path, features: int, hidden: list[int], optimizer: str, count: int, epochs: int) -> Cost:
