@@ -90,9 +90,8 @@ def judge(path: str, committed: str, rerun: str | None, content: bytes | None, r
     try:
         old, new = contents(path, reference), contents(path, content)
     except Exception as error:  # each format has its own; another code may have written the committed one
-        return Verdict(
-            path, f"DIFFERS, and cannot be compared ({shown(f'{type(error).__name__}: {error}')[:100]})", False
-        )
+        reason = shown(f"{type(error).__name__}: {error}")[:100]
+        return Verdict(path, f"DIFFERS, and cannot be compared ({reason})", False)
     if old.texts != new.texts or old.numbers.shape != new.numbers.shape:
         return Verdict(path, "DIFFERS in text or shape", False)
     finite = np.isfinite(old.numbers)
@@ -150,8 +149,8 @@ def original(root: Path, path: str, digest: str) -> bytes | None:
     for copy in copies:
         if copy.is_file() and md5(copy.read_bytes()).hexdigest() == digest:
             return copy.read_bytes()
-    shown = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=root, capture_output=True, check=False)
-    return shown.stdout if shown.returncode == 0 and md5(shown.stdout).hexdigest() == digest else None
+    done = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=root, capture_output=True, check=False)
+    return done.stdout if done.returncode == 0 and md5(done.stdout).hexdigest() == digest else None
 
 
 def _leaves(content: Any) -> Iterator[Any]:
