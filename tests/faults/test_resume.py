@@ -95,9 +95,9 @@ for line in sys.stdin:
     checkpoint.SECONDS = checkpoint.TIMES_ITS_COST = float(seconds)
     process = os.fork()
     if not process:
+        print("STARTED", os.getpid(), flush=True)  # here, and not after the fork: before all that the training says
         os.chdir(folder)
         run(train.main)
-    print("STARTED", process, flush=True)
     _, status = os.waitpid(process, 0)
     print("ENDED", os.waitstatus_to_exitcode(status), flush=True)
 """
