@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import chdir
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -32,12 +33,12 @@ class Cost(NamedTuple):
 
 def main(folder: Path) -> dict[str, Cost]:
     make_deterministic(torch.device("cpu"), tf32=False)
-    # They remove the two folders above their own, too, where nothing else is in them.
-    return {name: measure(folder / name / "train" / "this", *size) for name, size in SIZES.items()}
-
-
-def measure(folder: Path, features: int, hidden: list[int], optimizer: str, count: int, epochs: int) -> Cost:
     section = read(Train)
+    with chdir(folder):  # checkpoints lie in the present one
+        return {name: measure(section, *size) for name, size in SIZES.items()}
+
+
+def measure(section: Train, features: int, hidden: list[int], optimizer: str, count: int, epochs: int) -> Cost:
     changes = {
         "hidden": hidden,
         "epochs": epochs,
@@ -47,7 +48,7 @@ def measure(folder: Path, features: int, hidden: list[int], optimizer: str, coun
     x = torch.randn(count, features, generator=torch.Generator().manual_seed(0))
     rows = Rows(x, (x[:, 0] * x[:, 1] > 0).int())
     clock = time.monotonic()
-    checkpoints = Checkpoints(str(folder), datetime.now(UTC), clock)
+    checkpoints = Checkpoints("measured", datetime.now(UTC), clock)
     spent, sizes = 0.0, []
 
     def keep(epoch: int, snapshot: Callable[[], Snapshot]) -> None:

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from stages.datasets.kinds import CARRIED, FEATURES
 from stages.datasets.reading import DELIMITERS, Source, open_own, open_source
-from stages.datasets.table import Found, look
+from stages.datasets.table import Found, convert, look
 from stages.files.atomic import write, write_bytes
 from stages.files.text import shown
 from stages.params.create import Columns, Create, TableSource
@@ -256,7 +256,9 @@ def table(section: Create, file: Path, target: str, yes: bool) -> None:
     if not copying:
         source = open_source(wanted)
     wanted = fitted(wanted, source)
-    for line in report(look(wanted, source)):
+    found = look(wanted, source)
+    deque(convert(found), maxlen=0)  # a single value may be one that `create` would refuse, by its row
+    for line in report(found):
         print(shown(line))
     old = before.decode()
     new = edited(old, changes(section, wanted))

@@ -341,6 +341,13 @@ def test_a_fault_is_one_line_whatever_the_table_holds(project, tmp_path):
     assert "column a\\nb\\x1b[31m is the target species in other words" in refused(str(tmp_path / "p.csv"), "species")
 
 
+def test_a_value_that_create_would_refuse_is_refused_here(project, tmp_path):
+    table = frame()
+    table.loc[40, "mass"] = np.inf
+    table.to_parquet(tmp_path / "p.parquet")
+    assert "column mass, row 41: inf is not a finite number" in refused(str(tmp_path / "p.parquet"), "species")
+
+
 def test_names_that_params_cannot_hold(project, tmp_path):
     for name in (b"back\\slash.csv", b"\xff.csv"):
         path = os.fsencode(tmp_path) + b"/" + name

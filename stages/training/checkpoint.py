@@ -115,11 +115,12 @@ class Checkpoints:
             self.due = self.clock + max(SECONDS, TIMES_ITS_COST * size / BYTES_A_SECOND)
         begin = time.monotonic()
         if now or begin >= self.due:
-            self._write(taken or snapshot())
+            if self._write(taken or snapshot()):
+                self.epoch = epoch
             end = time.monotonic()
-            self.epoch, self.due = epoch, end + max(SECONDS, TIMES_ITS_COST * (end - begin))
+            self.due = end + max(SECONDS, TIMES_ITS_COST * (end - begin))
 
-    def _write(self, snapshot: Snapshot) -> None:
+    def _write(self, snapshot: Snapshot) -> bool:
         facts = {**snapshot.facts, "started": self.started, "seconds": self.seconds}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in snapshot.tensors.items()}
         content = json.dumps(facts, allow_nan=False).encode() + b"\n" + save(tensors)
@@ -135,8 +136,9 @@ class Checkpoints:
             self.whole = False
             write_bytes(path, content)
             self.whole = True
+            return True
         except FileNotFoundError:
-            return  # the same training in another folder (`dvc exp run --temp`) has ended, and removed this one
+            return False  # the same training in another folder (`dvc exp run --temp`) has ended, and removed this one
         except OSError as error:
             raise Fault(MACHINE_FAULT, self._lost(error, len(content))) from None
 

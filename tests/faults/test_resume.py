@@ -587,6 +587,22 @@ def checkpoints(folder: Path, name: str) -> Checkpoints:
     return Checkpoints(name, datetime.now(UTC), time.monotonic())
 
 
+def test_a_checkpoint_whose_folder_went_away_meanwhile_does_not_count_as_written(tmp_path, monkeypatch):
+    """The same training in another folder of the project was faster, and removed it."""
+
+    def gone(path: Path, content: bytes) -> None:
+        raise FileNotFoundError(path)
+
+    written = checkpoints(tmp_path, "0" * 32)
+    snapshot = Snapshot({"epoch": 1}, {"weights": torch.ones(2)})
+    with monkeypatch.context() as patch:
+        patch.setattr("stages.training.checkpoint.write_bytes", gone)
+        written.offer(1, lambda: snapshot, now=True)
+    assert (written.epoch, checkpoints(tmp_path, "0" * 32).snapshot) == (0, None)
+    written.offer(1, lambda: snapshot, now=True)
+    assert (written.epoch, checkpoints(tmp_path, "0" * 32).epoch) == (1, 1)
+
+
 @pytest.fixture
 def cut(trainer, tmp_path) -> Path:
     """A training that was killed after its sixth epoch."""
