@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from ruamel.yaml import YAML
 
+from benchmarks.measure import apart
 from stages.datasets.schema import Schema, write_schema
 from stages.files.tables import write_table
 
@@ -47,15 +46,10 @@ def measure(root: Path, folder: Path, rows: int) -> Result:
         write_table(project / "data" / f"{name}.parquet", table)
     with contextlib.chdir(project):
         write_schema(Schema("circles", ["x1", "x2"], "ring", ["outer", "inner"], [rows, rows], None))
-    code = (
-        f"import sys; sys.path.insert(0, {str(root)!r})\n"
-        "import resource, stages.train as train\n"
-        "train.main()\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    _, peak = apart(
+        f"import sys; sys.path.insert(0, {str(root)!r})\nimport stages.train as train; train.main()", project
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
     seconds = json.loads((project / ".retrace" / "train.json").read_text())["seconds"]
     for path in (project / "data").iterdir():
         path.unlink()
-    return Result(rows, seconds, int(done.stdout.split()[-1]) * unit)
+    return Result(rows, seconds, peak)

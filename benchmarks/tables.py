@@ -2,8 +2,6 @@
 
 import contextlib
 import shutil
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.measure import interleaved
+from benchmarks.measure import apart, interleaved
 from stages.datasets.schema import read_schema
 from stages.files.tables import read_table
 from stages.network.initializers import initialize
@@ -210,15 +208,9 @@ def stage(root: Path, folder: Path, module: str, *arguments: str) -> Result:
     """Wall clock, imports included, and peak memory of a stage or command in a process of its own."""
     code = (
         f"import sys; sys.path.insert(0, {str(root)!r}); sys.argv = {[module, *arguments]!r}\n"
-        f"import resource, importlib, time; main = importlib.import_module({module!r}).main\n"
-        "started = time.perf_counter(); main(); inside = time.perf_counter() - started\n"
-        "print(inside, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        f"import importlib, time; main = importlib.import_module({module!r}).main\n"
+        "started = time.perf_counter(); main(); print(time.perf_counter() - started)"
     )
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - started
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-    inside, peak = done.stdout.split()[-2:]
-    return Result(seconds, float(inside), int(peak) * unit)
+    words, peak = apart(code, folder)
+    return Result(time.perf_counter() - started, float(words[-1]), peak)

@@ -186,7 +186,7 @@ def test_a_value_no_float32_can_hold_is_named(data, value):
     assert caught.value.status == BAD_DATA
 
 
-@pytest.mark.parametrize("index", [-100, 2])
+@pytest.mark.parametrize("index", [-100, 2, 65_536])  # the last is 0 as int16
 def test_n09_m16_a_class_that_does_not_exist_is_refused(data, index):
     table = read_table(train.VALIDATION).to_pandas()
     table.loc[3, "kind"] = index

@@ -15,7 +15,7 @@ from stages.process.faults import BAD_DATA, Fault
 
 
 class Rows(NamedTuple):
-    """x [rows, inputs] float32, as the network sees them; y [rows] int32 class indices."""
+    """x [rows, inputs] float32, as the network sees them; y [rows] int16 class indices, of which there are few."""
 
     x: Tensor
     y: Tensor
@@ -35,7 +35,7 @@ def fit_preprocessing(path: Path, schema: Schema, scaling: str, rare_below: int,
 def read_rows(path: Path, schema: Schema, preprocessing: Preprocessing) -> Rows:
     """The table as tensors; raises Fault for a value that the network cannot take or a class that does not exist."""
     count = count_rows(path)
-    x, y = torch.empty(count, preprocessing.width), torch.empty(count, dtype=torch.int32)
+    x, y = torch.empty(count, preprocessing.width), torch.empty(count, dtype=torch.int16)
     for column, inputs, encoder in parts(preprocessing):
         start = 0
         for piece in read_pieces(path, column):
@@ -48,10 +48,12 @@ def read_rows(path: Path, schema: Schema, preprocessing: Preprocessing) -> Rows:
             start += len(piece)
     start = 0
     for piece in read_pieces(path, schema.target):
-        y[start : start + len(piece)] = torch.from_numpy(piece.to_numpy(zero_copy_only=False).astype(np.int32))
+        classes = piece.to_numpy(zero_copy_only=False)
+        if len(classes) and not 0 <= classes.min() <= classes.max() < len(schema.classes):
+            rule = f"must hold class indices 0 to {len(schema.classes) - 1}"
+            raise Fault(BAD_DATA, f"{path}: column {schema.target} {rule}")
+        y[start : start + len(piece)] = torch.from_numpy(classes.astype(np.int16))
         start += len(piece)
-    if count and not 0 <= int(y.min()) <= int(y.max()) < len(schema.classes):
-        raise Fault(BAD_DATA, f"{path}: column {schema.target} must hold class indices 0 to {len(schema.classes) - 1}")
     # Arrow keeps the memory of what it read for the next time; there is none, and the training needs it.
     pa.default_memory_pool().release_unused()
     return Rows(x, y)

@@ -104,7 +104,7 @@ class Training:
         self.network, self.section, self.device = network, section, device
         self.parameters: list[Tensor] = list(network.parameters())
         self.x, self.y, self.outputs = train.x.to(device), train.y.to(device), outputs
-        self.validation_x, self.validation_y = validation.x.to(device), targets(validation.y, outputs).to(device)
+        self.validation_x, self.validation_y = validation.x.to(device), validation.y.to(device)
         self.loss = LOSSES[section.loss]
         classes = max(2, outputs)
         weights = class_weights(section.class_weights, torch.bincount(train.y.long(), minlength=classes))
@@ -304,7 +304,7 @@ class Training:
         health: list[Tensor] = []
         for start in range(0, rows, ROWS_AT_ONCE):
             x = self.validation_x[start : start + ROWS_AT_ONCE].expand(replicas, -1, -1)
-            y = self.validation_y[start : start + ROWS_AT_ONCE].expand(replicas, -1)
+            y = targets(self.validation_y[start : start + ROWS_AT_ONCE], self.outputs).expand(replicas, -1)
             share = self.validation_shares[start : start + ROWS_AT_ONCE].expand(replicas, -1)
             passed = forward(self.network, x)
             logits = passed.logits
