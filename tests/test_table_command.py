@@ -192,11 +192,11 @@ def test_a_file_of_another_layout(project, tmp_path):
         + ' { path: "data/tables/t.csv", target: class } # mine\n'
         + text[j:]
     )
-    text = text.replace("    numeric: []  ", "    numeric:\n      - old # 1\n      - island\n   ").replace("\n", "\r\n")
+    text = text.replace("    numeric: []  ", "    numeric:\n      - old # 1\n      - rowid\n   ").replace("\n", "\r\n")
     Path("params.yaml").write_bytes(text.encode())
     call(str(tmp_path / "p.csv"), "species", "--yes")
     expected = text.replace("dataset: circles", "dataset: table  ").replace('"data/tables/t.csv"', "data/tables/p.csv")
-    expected = expected.replace("target: class", "target: species").replace("- old # 1\r\n      - island", "  [island]")
+    expected = expected.replace("target: class", "target: species").replace("- old # 1\r\n      - rowid", "  [rowid]")
     assert Path("params.yaml").read_bytes() == expected.encode()
 
 
