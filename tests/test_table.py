@@ -64,6 +64,15 @@ def refused(source, *words: str, status: int = BAD_DATA, **changes) -> str:
     return line
 
 
+PARQUET = {"name": "table.parquet"}
+
+
+def parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
 # --- formats --------------------------------------------------------------------------------------------------------
 
 
@@ -244,6 +253,34 @@ def test_d10_a_missing_label():
     table = frame()
     table.loc[6, "class"] = ""
     refused(table, "row 7 has no value in the target class")
+
+
+@pytest.mark.parametrize("label", [1e300, -(2.0**53), np.inf])
+def test_d10_labels_that_are_not_exact(label):
+    """As whole numbers they would all be one."""
+    labels = np.resize([1.0, 2.0, 3.0], ROWS)
+    labels[4] = label
+    table = pa.Table.from_pandas(frame(**{"class": labels}))
+    refused(parquet(table), f"the target class, row 5: {re.escape(str(label))} is no class", "as texts", **PARQUET)
+
+
+def test_labels_of_many_digits_have_an_order():
+    long = "9" * 4500
+    _, schema = made(frame(**{"class": np.resize([long, "10", f"-{long}", "9"], ROWS)}))
+    assert schema.classes == [f"-{long}", "9", "10", long]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(pa.timestamp("ms"), 10**17), (pa.timestamp("ms", "UTC"), -(10**17)), (pa.date32(), 2**31 - 1)],
+)
+def test_dates_out_of_range(kind, value):
+    """Arrow would take them for others, without a word."""
+    table = pa.Table.from_pandas(frame(), preserve_index=False)
+    days = pa.array([*range(4), value, *range(5, ROWS)], pa.int32() if kind == pa.date32() else pa.int64())
+    table = table.append_column("when", days.view(kind))
+    line = f"column when, row 5: {value} as {re.escape(str(kind))} is no date up to the year 294,246"
+    refused(parquet(table), line, "ignored", **PARQUET)
 
 
 def test_d12_text_among_numbers():

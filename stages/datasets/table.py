@@ -7,6 +7,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,7 @@ def convert(found: Found) -> Iterator[pa.Table]:
 def in_order(labels: dict[str, int]) -> list[str]:
     """Class names: whole numbers by value, all others by spelling; never by a row's place in the file."""
     if all(re.fullmatch(r"-?\d+", name) for name in labels):
-        return sorted(labels, key=lambda name: (int(name), name))
+        return sorted(labels, key=lambda name: (Decimal(name), name))  # int has a limit of digits
     return sorted(labels)
 
 
@@ -153,6 +154,14 @@ def label_texts(source: Source, column: pa.Array, target: str, rows: int) -> pa.
     """Labels as texts. Only an empty one is missing: a class may be called NA, None, null or nan."""
     if pa.types.is_floating(column.type):
         values = column.to_numpy(zero_copy_only=False)
+        wrong = np.abs(values) >= FLOAT64_WHOLE
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise Fault(
+                BAD_DATA,
+                f"{source.path}: the target {target}, row {rows + row + 1:,}: {values[row]} is no class, since numbers"
+                " with a point are not all different from 2^53 on; mend it, or store the labels as texts",
+            )
         if (values[np.isfinite(values)] % 1 == 0).all():
             column = pa.array(np.where(np.isfinite(values), values, 0).astype(np.int64), mask=~np.isfinite(values))
     if isinstance(column, pa.DictionaryArray):
@@ -347,7 +356,7 @@ def converted(source: Source, missing: list[str], name: str, kind: str, column: 
             )
         return pa.array(values, pa.float64(), from_pandas=True)
     if kind == "datetime" and typed == "datetime":
-        return pc.cast(column, pa.timestamp("us"), safe=False)
+        return _microseconds(source, name, column, rows)
     if kind == "boolean" and typed == "boolean":
         return column
     texts = _texts(column, missing, source.typed)
@@ -369,6 +378,30 @@ def converted(source: Source, missing: list[str], name: str, kind: str, column: 
             )
         return times
     return texts.dictionary_encode().cast(CATEGORY) if kind == "categorical" else texts
+
+
+def _microseconds(source: Source, name: str, column: pa.Array, rows: int) -> pa.TimestampArray:
+    """Timestamps and dates of any unit; nanoseconds are cut. Arrow's unsafe cast would take others out of range."""
+    if isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_decode()
+    if column.type == pa.timestamp("ns", getattr(column.type, "tz", None)):
+        return pc.cast(column, pa.timestamp("us"), safe=False)
+
+    def times(values: pa.Array) -> pa.TimestampArray | None:
+        try:
+            return pc.cast(values, pa.timestamp("us"))
+        except pa.ArrowInvalid:
+            return None
+
+    converted = times(column)
+    if converted is None:
+        row = bisect_left(range(len(column)), True, key=lambda row: times(column[: row + 1]) is None)
+        raise Fault(
+            BAD_DATA,
+            f"{source.path}: column {name}, row {rows + row + 1:,}: {column[row].value} as {column.type} is no date up"
+            " to the year 294,246; mend it, or list the column in create.columns.ignored",
+        )
+    return converted
 
 
 def _no(
