@@ -1,10 +1,12 @@
-"""Side by side in one run: contestants take turns, so that a slow minute of the machine hits all of them."""
+"""Contestants side by side in one run, taking turns, so that a slow minute of the machine hits all; one in a process."""
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 
 def interleaved(contestants: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
@@ -18,13 +20,29 @@ def interleaved(contestants: dict[str, Callable[[], float]], rounds: int) -> dic
     return {name: median(values) for name, values in results.items()}
 
 
-def apart(code: str, folder: Path) -> tuple[list[str], int]:
-    """The words that Python code prints in a process of its own, and the most memory that it held, in bytes."""
-    code += "\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+class Result(NamedTuple):
+    """seconds: of the whole process, imports included; inside: of its `main` alone; peak: bytes."""
+
+    seconds: float
+    inside: float
+    peak: int
+
+
+def stage(root: Path, folder: Path, module: str, *arguments: str) -> Result:
+    """A stage or command in a process of its own."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(root)!r}); sys.argv = {[module, *arguments]!r}\n"
+        f"import resource, importlib, time; main = importlib.import_module({module!r}).main\n"
+        "started = time.perf_counter(); main(); inside = time.perf_counter() - started\n"
+        "print(inside, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
     # Through a shell, since a peak begins with that of the process that forked, and this one is a large one.
     command = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", code]
+    started = time.perf_counter()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - started
     if done.returncode:
         raise RuntimeError(done.stderr)
-    *words, peak = done.stdout.split()
-    return words, int(peak) * (1 if sys.platform == "darwin" else 1024)
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+    inside, peak = done.stdout.split()[-2:]
+    return Result(seconds, float(inside), int(peak) * unit)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from ruamel.yaml import YAML
 
-from benchmarks.measure import apart
+from benchmarks.measure import stage
 from stages.datasets.schema import Schema, write_schema
 from stages.files.tables import write_table
 
@@ -46,9 +46,7 @@ def measure(root: Path, folder: Path, rows: int) -> Result:
         write_table(project / "data" / f"{name}.parquet", table)
     with contextlib.chdir(project):
         write_schema(Schema("circles", ["x1", "x2"], "ring", ["outer", "inner"], [rows, rows], None))
-    _, peak = apart(
-        f"import sys; sys.path.insert(0, {str(root)!r})\nimport stages.train as train; train.main()", project
-    )
+    peak = stage(root, project, "stages.train").peak
     seconds = json.loads((project / ".retrace" / "train.json").read_text())["seconds"]
     for path in (project / "data").iterdir():
         path.unlink()

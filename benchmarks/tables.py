@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.measure import apart, interleaved
+from benchmarks.measure import Result, interleaved, stage
 from stages.datasets.schema import read_schema
 from stages.files.tables import read_table
 from stages.network.initializers import initialize
@@ -38,14 +38,6 @@ ROUNDS = 3
 ROWS, MANY_ROWS = 1_000_000, 10_000_000
 NUMBERS, CATEGORIES, MISSING = 20, 10, 0.05
 PIECE = 500_000
-
-
-class Result(NamedTuple):
-    """seconds: of the whole process; inside: of its `main` alone; peak: bytes."""
-
-    seconds: float
-    inside: float
-    peak: int
 
 
 class Results(NamedTuple):
@@ -202,15 +194,3 @@ def project(root: Path, folder: Path, name: str) -> Path:
     params["train"]["table"]["hidden"] = [128, 64]
     yaml.dump(params, folder / "params.yaml")
     return folder
-
-
-def stage(root: Path, folder: Path, module: str, *arguments: str) -> Result:
-    """Wall clock, imports included, and peak memory of a stage or command in a process of its own."""
-    code = (
-        f"import sys; sys.path.insert(0, {str(root)!r}); sys.argv = {[module, *arguments]!r}\n"
-        f"import importlib, time; main = importlib.import_module({module!r}).main\n"
-        "started = time.perf_counter(); main(); print(time.perf_counter() - started)"
-    )
-    started = time.perf_counter()
-    words, peak = apart(code, folder)
-    return Result(time.perf_counter() - started, float(words[-1]), peak)
