@@ -153,7 +153,7 @@ def in_order(labels: dict[str, int]) -> list[str]:
 def label_texts(source: Source, column: pa.Array, target: str, rows: int) -> pa.StringArray:
     """Labels as texts. Only an empty one is missing: a class may be called NA, None, null or nan."""
     if pa.types.is_floating(column.type):
-        values = column.to_numpy(zero_copy_only=False)
+        values = _floats(column)
         wrong = np.abs(values) >= FLOAT64_WHOLE
         if wrong.any():
             row = int(wrong.argmax())
@@ -162,8 +162,9 @@ def label_texts(source: Source, column: pa.Array, target: str, rows: int) -> pa.
                 f"{source.path}: the target {target}, row {rows + row + 1:,}: {values[row]} is no class, since numbers"
                 " with a point are not all different from 2^53 on; mend it, or store the labels as texts",
             )
-        if (values[np.isfinite(values)] % 1 == 0).all():
-            column = pa.array(np.where(np.isfinite(values), values, 0).astype(np.int64), mask=~np.isfinite(values))
+        known = ~np.isnan(values)
+        if (values[known] % 1 == 0).all():
+            column = pa.array(np.where(known, values, 0).astype(np.int64), mask=~known)
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary_decode()
     try:
@@ -381,25 +382,23 @@ def converted(source: Source, missing: list[str], name: str, kind: str, column: 
 
 
 def _microseconds(source: Source, name: str, column: pa.Array, rows: int) -> pa.TimestampArray:
-    """Timestamps and dates of any unit; nanoseconds are cut. Arrow's unsafe cast would take others out of range."""
-    if isinstance(column, pa.DictionaryArray):
-        column = column.dictionary_decode()
-    if column.type == pa.timestamp("ns", getattr(column.type, "tz", None)):
-        return pc.cast(column, pa.timestamp("us"), safe=False)
+    """Timestamps and dates of any unit; nanoseconds are cut, and what is out of range is none."""
+    options = pc.CastOptions(pa.timestamp("us"), allow_time_truncate=True)
 
     def times(values: pa.Array) -> pa.TimestampArray | None:
         try:
-            return pc.cast(values, pa.timestamp("us"))
+            return pc.cast(values, options=options)
         except pa.ArrowInvalid:
             return None
 
     converted = times(column)
     if converted is None:
-        row = bisect_left(range(len(column)), True, key=lambda row: times(column[: row + 1]) is None)
+        row = _first(column, times)
+        value = column.dictionary_decode()[row] if isinstance(column, pa.DictionaryArray) else column[row]
         raise Fault(
             BAD_DATA,
-            f"{source.path}: column {name}, row {rows + row + 1:,}: {column[row].value} as {column.type} is no date up"
-            " to the year 294,246; mend it, or list the column in create.columns.ignored",
+            f"{source.path}: column {name}, row {rows + row + 1:,}: {value.value} as {value.type} is no date up to the"
+            " year 294,246; mend it, or list the column in create.columns.ignored",
         )
     return converted
 
@@ -408,9 +407,14 @@ def _no(
     source: Source, name: str, texts: pa.StringArray, rows: int, what: str, parse: Callable[[pa.StringArray], Any]
 ) -> Fault:
     """The fault of the first text that is not what its column's kind says, or does not go with those before it."""
-    row = bisect_left(range(len(texts)), True, key=lambda row: parse(texts[: row + 1]) is None)
+    row = _first(texts, parse)
     return Fault(
         BAD_DATA,
         f"{source.path}: column {name}, row {rows + row + 1:,}: {texts[row].as_py()!r} is not {what}; mend it, add it"
         " to create.reading.missing, or change the column's kind in create.columns",
     )
+
+
+def _first(values: pa.Array, parse: Callable[[pa.Array], Any]) -> int:
+    """The row of the first value that cannot be parsed together with those before it."""
+    return bisect_left(range(len(values)), True, key=lambda row: parse(values[: row + 1]) is None)

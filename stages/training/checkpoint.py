@@ -115,12 +115,13 @@ class Checkpoints:
             self.due = self.clock + max(SECONDS, TIMES_ITS_COST * size / BYTES_A_SECOND)
         begin = time.monotonic()
         if now or begin >= self.due:
-            if self._write(taken or snapshot()):
+            self._write(taken or snapshot())
+            if self.whole:
                 self.epoch = epoch
             end = time.monotonic()
             self.due = end + max(SECONDS, TIMES_ITS_COST * (end - begin))
 
-    def _write(self, snapshot: Snapshot) -> bool:
+    def _write(self, snapshot: Snapshot) -> None:
         facts = {**snapshot.facts, "started": self.started, "seconds": self.seconds}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in snapshot.tensors.items()}
         content = json.dumps(facts, allow_nan=False).encode() + b"\n" + save(tensors)
@@ -136,9 +137,8 @@ class Checkpoints:
             self.whole = False
             write_bytes(path, content)
             self.whole = True
-            return True
         except FileNotFoundError:
-            return False  # the same training in another folder (`dvc exp run --temp`) has ended, and removed this one
+            return  # the same training in another folder (`dvc exp run --temp`) has ended, and removed this one
         except OSError as error:
             raise Fault(MACHINE_FAULT, self._lost(error, len(content))) from None
 
