@@ -1,4 +1,4 @@
-"""Contestants side by side in one run, taking turns, so that a slow minute of the machine hits all; one in a process."""
+"""Contestants take turns in one run, so that a slow minute of the machine hits all of them; a stage in a process."""
 
 import subprocess
 import sys
