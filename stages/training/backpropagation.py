@@ -58,12 +58,17 @@ def backward(network: Network, passed: Pass, gradient: Tensor) -> list[Tensor]:
             gradient = gradient * passed.masks[index - 1]
             x = network.activation.forward(passed.sums[index - 1])
         gradient = network.activation.gradient(gradient, passed.sums[index - 1], x)
-    first = _of_first_weight(network, passed.entered, gradient), gradient.sum(1, keepdim=True)
-    return [*first, *gradients, *_of_embeddings(network, passed.entered.codes, gradient)]
+    first, bias = _of_first_weight(network, passed.entered, gradient), gradient.sum(1, keepdim=True)
+    embeddings = _of_embeddings(network, passed.entered.codes, gradient)
+    if network.scale is None:
+        return [first, bias, *gradients, *embeddings]
+    # What came out of `first_weight` is a product: each factor's gradient is that of the product times the other one.
+    scale = (first * network.layers[0].weight).sum(2, keepdim=True)
+    return [first.mul_(network.scale.weight), bias, *gradients, *embeddings, scale]
 
 
 def _of_first_weight(network: Network, entered: Inputs, gradient: Tensor) -> Tensor:
-    """From the gradient at the first layer's sums [replicas, rows, units], as are the next."""
+    """Of `first_weight()`, from the gradient at the first layer's sums [replicas, rows, units], as are the next."""
     dense = torch.bmm(entered.dense.mT, gradient)
     if entered.places is None:
         return dense
@@ -72,15 +77,15 @@ def _of_first_weight(network: Network, entered: Inputs, gradient: Tensor) -> Ten
     for places in entered.places.unbind(2):  # rows with the same code add up
         total.index_add_(0, places.flatten(), gradient.flatten(0, 1))
     whole = total[:-1].view(replicas, inputs, units)
-    whole[:, : network.numbers] = dense[:, : network.numbers]
-    whole[:, inputs - network.vectors :] = dense[:, network.numbers :]
+    whole[:, : network.dense] = dense[:, : network.dense]
+    whole[:, inputs - network.vectors :] = dense[:, network.dense :]
     return whole
 
 
 def _of_embeddings(network: Network, codes: Tensor, gradient: Tensor) -> list[Tensor]:
     """Of each table."""
     gradients = []
-    first = network.layers[0].weight
+    first = network.first_weight() if network.embeddings else network.layers[0].weight
     start = first.shape[1] - network.vectors
     for index, table in enumerate(network.embeddings):
         width = table.weight.shape[2]
