@@ -342,10 +342,13 @@ KNOBS: dict[str, tuple[Any, dict[str, Any]]] = {
     "baseline.regularization": (0.01, {}),
     "baseline.boosting_iterations": (1, {}),
     "train.replicas": (3, {}),
+    "train.ship": ("mean", {}),
     "train.seed": (27, {}),
     "train.device": ("cpu", {}),
     "train.tf32": (True, {}),
     "train.scaling": ("standard", {}),
+    "train.bins": (4, {}),
+    "train.input_scale_rate": (10.0, {}),
     "train.rare_below": (40, {"create.dataset": "table"}),
     "train.embed_above": (2, {"create.dataset": "table"}),
     "train.embedding_width": (3, {"create.dataset": "table", "train.embed_above": 2}),
@@ -369,13 +372,6 @@ KNOBS: dict[str, tuple[Any, dict[str, Any]]] = {
     "train.gradient_clip": (0.01, {}),
     "train.batch_size": (32, {}),
     "train.epochs": (4, {}),
-    **{
-        f"train.table.{name}": (value, {"create.dataset": "table"})
-        for name, value in {
-            **{"scaling": "none", "hidden": [3], "optimizer.name": "sgd"},
-            **{"optimizer.learning_rate": 0.01, "optimizer.weight_decay": 0.0},
-        }.items()
-    },
     "train.patience": (1, {"train.epochs": 30, "train.optimizer.learning_rate": 1.0}),
     "evaluate.threshold": (0.6, {}),
     "evaluate.confidence": (0.9, {}),
@@ -392,6 +388,7 @@ KNOBS: dict[str, tuple[Any, dict[str, Any]]] = {
     "gate.min_accuracy": (0.01, {}),
     "gate.min_macro_f1": (0.01, {}),
     "gate.margin": (0.0, {}),
+    "gate.beat_baselines": (False, {}),
 }
 
 

@@ -46,7 +46,6 @@ def write_params(**changes):
     start, end = PARAMS.index("\ntrain:"), PARAMS.index("\nevaluate:")
     lines = PARAMS[start:end].split("\n")
     for key, value in changes.items():
-        # The first: the recipe for tables has keys of the same name.
         index = next(i for i, line in enumerate(lines) if line.strip().startswith(f"{key}: "))
         lines[index] = f"{lines[index].split(key)[0]}{key}: {value}"
     Path("params.yaml").write_text(PARAMS[:start] + "\n".join(lines) + PARAMS[end:])
@@ -148,7 +147,7 @@ def test_d35_scaling_comes_from_the_training_rows_only(data):
     assert json.loads(Path("models/model.json").read_text())["preprocessing"]["numbers"] == first
     # And the network sees training rows of mean 0 and deviation 1.
     schema = read_schema()
-    x = read_rows(train.TRAIN, schema, fit_preprocessing(train.TRAIN, schema, "standard", 10, 64)).x
+    x = read_rows(train.TRAIN, schema, fit_preprocessing(train.TRAIN, schema, train_section(scaling="standard"))).x
     torch.testing.assert_close(x.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(x.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]))
 

@@ -53,7 +53,7 @@ MOST = {
     "train.replicas": 3,
     "train.embedding_width": 8,
     "train.hidden[]": 12,
-    "train.table.hidden[]": 12,
+    "train.bins": 40,
     "train.epochs": 3,
     "train.batch_size": 70,
     "evaluate.resamples": 120,
