@@ -17,25 +17,29 @@ from tests.project import turn
 
 
 def through(path: Path, target: str, changes: dict[str, int]) -> dict[str, Any]:
-    """The metrics of the table's recipe, with some of it changed."""
+    """The metrics of the table's recipe, with some of it changed, and with less of what costs only time."""
     make_table(read(Create), path, target, yes=True)
-    turn(Path(), {"baseline.boosting_iterations": 5, **changes})
+    cheap = {"baseline.boosting_iterations": 5, "evaluate.resamples": 100, "evaluate.permutations": 2}
+    turn(Path(), cheap | changes)
     for stage in ("validate", "create", "split", "baseline", "train", "evaluate"):
         importlib.import_module(f"stages.{stage}").main()
     return json.loads(Path("reports/metrics.json").read_text())
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
-def test_the_network_does_not_lose_to_a_line(project, name, ending):
+def test_the_network_does_not_lose_to_a_line(project, name):
+    """In the mean of three splits: on the 50 test rows of iris a single one is worth two hundredths."""
     bunch = getattr(datasets, f"load_{name}")()
     table = pd.DataFrame(bunch.data, columns=[str(each) for each in bunch.feature_names])
     table["target"] = [str(bunch.target_names[index]) for index in bunch.target]
-    path = Path(f"data/tables/{name}.{ending}")
-    path.parent.mkdir(parents=True)
-    table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
-    metrics = through(path, "target", {})
-    assert metrics["accuracy"]["value"] >= metrics["baseline"]["logistic_regression"]["accuracy"] - 0.01
+    Path("data/tables").mkdir(parents=True)
+    differences = []
+    for seed, ending in ((26, "csv"), (27, "parquet"), (28, "csv")):
+        path = Path(f"data/tables/{seed}.{ending}")
+        table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
+        metrics = through(path, "target", {"split.seed": seed})
+        differences.append(metrics["accuracy"]["value"] - metrics["baseline"]["logistic_regression"]["accuracy"])
+    assert np.mean(differences) >= -0.01, differences
 
 
 def test_a_column_with_many_categories_is_learned(project):
