@@ -36,13 +36,17 @@ _ABOUT = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is decided on. hits: which test rows it gets right [rows]; gate: its line; test: digest of the test rows."""
+    """What is decided on. hits: which test rows it gets right [rows]; gate: its line; test: digest of the test rows.
+
+    remarks: sentences to say of the version, whatever is decided.
+    """
 
     passed: bool
     gate: str
     test: str
     hits: NDArray[np.bool_]
     confidence: float
+    remarks: list[str]
     tags: dict[str, str]
 
 
@@ -77,6 +81,7 @@ def register(client: "MlflowClient", experiment: str, model: "LoggedModel", cand
         reason, wins = version.description, True
     else:
         wins, reason = decide(client, champion, candidate)
+        reason = " ".join([reason, *candidate.remarks])
         client.update_model_version(name, version.version, reason)
     client.set_logged_model_tags(model.model_id, {"mlflow.note.content": f"Version {version.version}. {reason}"})
     if wins:
@@ -94,7 +99,7 @@ def register(client: "MlflowClient", experiment: str, model: "LoggedModel", cand
 def decide(client: "MlflowClient", champion: "ModelVersion | None", candidate: Candidate) -> tuple[bool, str]:
     """Whether the candidate becomes champion, and why."""
     if not candidate.passed:
-        return False, f"Not champion, the gate failed: {candidate.gate.removeprefix(FAILED)}"
+        return False, f"Not champion, the gate failed: {candidate.gate.removeprefix(FAILED)}."
     if champion is None:
         return True, "Champion: the first version that passed the gate."
     number = champion.version
