@@ -5,7 +5,7 @@ Reads   models/model.json, models/model.safetensors, models/replicas.safetensors
         reports/baseline.parquet
 Writes  reports/metrics.json              every number of the result: small, rounded, sorted, in git
         reports/predictions.parquet       class, prediction, probabilities and place in the plane of each test row
-        reports/replicas.csv              the metrics of each replica; shipped: 1 for the model, or each that is in its mean
+        reports/replicas.csv              the metrics of each replica; shipped: 1 for the model, or each of its mean
         reports/slices.csv                accuracy for each value of the columns that `slices` names, the worst first
         reports/importance.csv            what the model loses when a column is shuffled, the column it needs most first
         reports/classification_report.txt scikit-learn's

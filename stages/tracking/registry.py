@@ -75,15 +75,15 @@ def register(client: "MlflowClient", experiment: str, model: "LoggedModel", cand
     # As mlflow.register_model does: the model's page says by it where it is registered.
     registered = json.dumps([{"name": name, "version": int(version.version)}])
     client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": registered})
-    champion = _champion(client, name)
+    champion, remarks = _champion(client, name), "".join(f" {text}" for text in candidate.remarks)
     if champion and champion.version == version.version:
         # A recording that was cut off after the decision.
-        reason, wins = version.description, True
+        reason, wins = version.description.removesuffix(remarks), True
     else:
         wins, reason = decide(client, champion, candidate)
-        reason = " ".join([reason, *candidate.remarks])
-        client.update_model_version(name, version.version, reason)
-    client.set_logged_model_tags(model.model_id, {"mlflow.note.content": f"Version {version.version}. {reason}"})
+        client.update_model_version(name, version.version, reason + remarks)
+    note = f"Version {version.version}. {reason}{remarks}"
+    client.set_logged_model_tags(model.model_id, {"mlflow.note.content": note})
     if wins:
         client.set_registered_model_alias(name, CHAMPION, version.version)
         champion = version
