@@ -102,6 +102,10 @@ def description(
         f"{ships[0].upper()}{ships[1:]} ships: best epoch {chosen['best_epoch']} of {chosen['epochs']},"
         f" validation loss {_number(chosen['best_validation_loss'])}."
     )
+    if accuracy.get("jackknife") is not None:
+        best += (
+            f" The luck of their seeds: a standard error of {_number(accuracy['jackknife'])} in accuracy (jackknife)."
+        )
     version = (
         f"[Version {registered.version}](#/models/{quote(registered.name)}/versions/{registered.version}) of the"
         f" registered model. {escape(registered.reason)}"
@@ -124,7 +128,7 @@ def _comparison(metrics: Mapping[str, Any], share: str) -> list[str]:
         for own in (metrics["accuracy"], metrics["log_loss"]):
             cells += [f"{_number(own['mean'])}, standard deviation {_number(own['deviation'])}"]
             cells += [_number(own["value"] - own["mean"])]
-        lines.append(_row(f"its {replicas} replicas one by one, their mean", *cells))
+        lines.append(_row(f"one of its {replicas} replicas, on average", *cells))
     others = {"Bayes limit (no classifier does better on average)": metrics.get("bayes")}
     others |= {escape(in_words(name)): scores for name, scores in (metrics.get("baseline") or {}).items()}
     for name, scores in others.items():
