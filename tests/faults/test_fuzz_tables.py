@@ -475,7 +475,7 @@ REFUSALS = [
         "create.columns.\\w+ must name features",
         "split.column must be a column",
     ),
-    *("train.batch_size must be at most the number", "evaluate.slices must name columns"),
+    "evaluate.slices must name columns",
 ]
 
 
