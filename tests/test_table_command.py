@@ -278,6 +278,7 @@ def test_a_recipe_in_another_layout(project, tmp_path):
     [
         *(("p:\n  q: 1", "p: 12\n  q: 1"), ("q: 1\n  p:\n\n", "q: 1\n  p: 12\n\n"), ("p: ~ # x", "p: 12 # x")),
         *(("p:    # x\n  # y\n  q: 1", "p: 12 # x\n  # y\n  q: 1"), ("p: null", "p: 12")),
+        ("p:    # x: y\n    # z: z\nb: 1", "p: 12 # x: y\n    # z: z\nb: 1"),
         *(("{ p: , q: 1 }", "{ p: 12 , q: 1 }"), ("p: !!null null # x", "p: 12          # x")),
     ],
 )
