@@ -367,7 +367,10 @@ def test_where_the_mean_ships_the_figures_are_of_the_mean(monkeypatch):
     assert [line.get_ydata()[0] for line in axes.get_lines()[2:]] == pytest.approx(list(losses[:, :3].mean(1)))
 
     titles = {"loss": "solid: the mean of 4 replicas, which ships", "steps": "the mean of 4 replicas"}
-    titles |= {"decision_boundary": "decisions of the mean of 4 replicas", "calibration": "calibration of the mean of 4 replicas"}
+    titles |= {
+        "decision_boundary": "decisions of the mean of 4 replicas",
+        "calibration": "calibration of the mean of 4 replicas",
+    }
     titles["accuracy"] = "the mean of 4 replicas"
     for name, title in titles.items():
         assert any(title in text for text, _ in texts(draw(tables, name), monkeypatch)), name
