@@ -120,7 +120,9 @@ class Model:
         )
 
     def _each(self, inputs: Tensor) -> Tensor:
-        return class_probabilities(self.network(inputs.expand(self.network.replicas, -1, -1)))
+        # Of one replica the other way would give the same but for rounding.
+        one = self.network.replicas == 1
+        return class_probabilities(self.network(inputs[None]) if one else self.network.of_same_rows(inputs))
 
     def _pieces(self, inputs: NDArray[np.float32]) -> Iterator[Tensor]:
         for start in range(0, max(len(inputs), 1), ROWS_AT_ONCE):

@@ -160,6 +160,23 @@ class Network(nn.Module):
         """x [replicas, rows, columns], numbers and codes -> logits [replicas, rows, outputs]."""
         return self.finish(self.first(self.enter(x)))
 
+    def of_same_rows(self, x: Tensor) -> Tensor:
+        """As `forward`, of rows [rows, columns] that all replicas are asked about, but for rounding.
+
+        One product with the first layers' weights side by side, and one look-up, serve them all: less work.
+        """
+        if self.embeddings:  # of which each replica has its own
+            return self(x.expand(self.replicas, -1, -1))
+        numbers, codes = x[:, : self.numbers], x[:, self.numbers :].long()
+        weight = self.first_weight().transpose(0, 1).flatten(1)
+        z = torch.addmm(
+            self.layers[0].bias.flatten(), torch.cat([numbers, self.bins(numbers)], 1), weight[: self.dense]
+        )
+        if len(self.counts):
+            places = torch.where(codes < self.counts, self.offsets + codes, len(weight))
+            z += F.embedding_bag(places, torch.cat([weight, weight.new_zeros(1, weight.shape[1])]), mode="sum")
+        return self.finish(z.view(len(x), self.replicas, -1).transpose(0, 1))
+
     def enter(self, x: Tensor) -> Inputs:
         numbers, codes = x[..., : self.numbers], x[..., self.numbers :].long()
         one_hot, embedded = codes[..., : len(self.counts)], codes[..., len(self.counts) :]

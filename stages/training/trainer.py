@@ -288,19 +288,28 @@ class Training:
         """Inverted dropout (Srivastava et al. 2014) with a mask of each replica's own."""
         if not self.section.dropout:
             return None
-        keep = 1 - self.section.dropout
-        generators = [
-            generator(self.section.seed, replica, epoch, DROPOUT, self.device)
-            for replica in range(self.section.replicas)
-        ]
+        keep, places = 1 - self.section.dropout, [(replica, epoch) for replica in range(self.section.replicas)]
+        if self.device.type == "cuda":
+            generators = [generator(self.section.seed, *place, DROPOUT, self.device) for place in places]
 
-        def draw(x: Tensor) -> Tensor:
-            mask = torch.empty_like(x)
-            for replica, source in enumerate(generators):
-                mask[replica].bernoulli_(keep, generator=source)
-            return mask.div_(keep)
+            def draw(x: Tensor) -> Tensor:
+                mask = torch.empty_like(x)
+                for one, source in zip(mask, generators, strict=True):
+                    one.bernoulli_(keep, generator=source)
+                return mask.div_(keep)
 
-        return draw
+            return draw
+        # 16 random bits a unit: a tenth of the time of torch's Bernoulli draws, which took a third of a step.
+        streams = [np.random.SFC64(np.random.SeedSequence([self.section.seed, *place, DROPOUT])) for place in places]
+        limit = round(keep * 2**16) - 2**15
+
+        def draw_bits(x: Tensor) -> Tensor:
+            units = x[0].numel()
+            bits = np.stack([stream.random_raw(-(-units // 4)) for stream in streams])
+            numbers = torch.from_numpy(bits).view(torch.int16)[:, :units].view(x.shape)
+            return torch.lt(numbers, limit, out=torch.empty_like(x)).div_(keep)
+
+        return draw_bits
 
     def _check_finite(self, losses: Tensor, epoch: int, last: int) -> None:
         """Look at the losses since the last check, up to step `last`; one that is not finite ends the training."""
