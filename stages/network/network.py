@@ -84,8 +84,8 @@ class Bins(nn.Module):
 
     def forward(self, numbers: Tensor) -> Tensor:
         """numbers [..., numbers] -> [..., bins of all numbers] float32."""
-        inputs = numbers.index_select(-1, self.columns).sub_(self.low).mul_(self.slope)
-        return torch.clamp(inputs, self.least, self.most, out=inputs)
+        inputs = numbers.index_select(-1, self.columns)
+        return inputs.sub_(self.low).mul_(self.slope).clamp_(self.least, self.most)
 
 
 class InputScale(nn.Module):
