@@ -104,8 +104,8 @@ LONGEST_TAG = 500
 class State(NamedTuple):
     """The pipeline's state, from its files.
 
-    findings: of FINDINGS; hits: which test rows are right; history: rows of HISTORY; steps: losses of the shipped
-    replica.
+    findings: of FINDINGS; hits: which test rows are right; history: rows of HISTORY; steps: losses of the replica
+    that ships, or the mean of all.
     """
 
     lock: Lock
@@ -251,7 +251,9 @@ def read_state(now: int) -> State:
     lock.check(SCHEMA)
     for path in (TRAIN, VALIDATION, TEST):
         lock.check_large(path)
-    steps = read_table(STEPS, [f"replica_{training['shipped']}"]).column(0).to_numpy()
+    shipped = training["shipped"]
+    shown = range(len(training["replicas"])) if shipped is None else [shipped]
+    steps = [column.to_numpy() for column in read_table(STEPS, [f"replica_{replica}" for replica in shown]).columns]
     schema = read_schema()
     figures = sorted(Path(path) for path in lock.outs if Path(path).parent == FIGURES)
     for path in (*TABLES, *figures, ENTRY, *CODE):
@@ -271,7 +273,7 @@ def read_state(now: int) -> State:
         served=Served(description, (MODEL, WEIGHTS), example, metrics["threshold"]),
         header=rows[0],
         history=np.array([[float(cell or "nan") for cell in row] for row in rows[1:]]).reshape(-1, len(rows[0])),
-        steps=steps,
+        steps=np.mean(steps, 0),
         figures=figures,
         datasets=[
             _dataset(TRAIN, "training", schema, lock),

@@ -28,6 +28,8 @@ from commands import ui
 from stages import record
 from stages.files.tables import write_table
 from stages.files.text import escape
+from stages.params.gate import Gate
+from stages.params.reader import read
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
 from stages.process.ran import PATH as RAN
 from stages.scoring.comparisons import mcnemar
@@ -277,6 +279,29 @@ def test_git_tells_commit_and_uncommitted_changes_and_the_committed_state_names_
     # Against the committed state, not against the run before.
     assert tags(tmp_path, third)["mlflow.runName"] == "learning_rate=0.25, accuracy 0.7500"
     assert "0.5 → **0.25**" in tags(tmp_path, third)["mlflow.note.content"]
+
+
+def test_where_the_mean_ships_the_curves_are_of_the_mean(tmp_path, monkeypatch):
+    make_state(tmp_path, ship="mean")
+    monkeypatch.chdir(tmp_path)
+    found = {
+        (point.key, point.step): point.value
+        for point in record.record(record.read_state(0), read(Gate), "", 0).points
+        if point.step
+    }
+    steps = range(1, EPOCHS * STEPS_PER_EPOCH)
+    expected = {("train/step_loss", step): pytest.approx(1 + (step - 1) / 10) for step in steps}  # the last is infinite
+    for epoch in range(1, EPOCHS + 1):
+        curves = {"validation/loss": 1 / epoch, "train/loss": 1 + 1 / epoch, "validation/accuracy": 0.5}
+        curves |= {"learning_rate": 0.1, "gradient_norm/layer_1": 0.5}
+        for key, first, last in (
+            ("train/loss", 1 / epoch, 2 + 1 / epoch),
+            ("validation/loss", 2 / epoch, 2 + 2 / epoch),
+            ("validation/accuracy", 0.5, 0.5),
+        ):
+            curves |= {f"{key}_low": first, f"{key}_mean": (first + last) / 2, f"{key}_high": last}
+        expected |= {(key, epoch): pytest.approx(value) for key, value in curves.items()}
+    assert found == expected
 
 
 def test_a_model_of_another_training_gets_the_times_of_the_replay(here, request):

@@ -75,7 +75,7 @@ def importance(
 
 def rows_in_reach(model: Model, columns: int, permutations: int) -> int:
     """How many test rows can be looked at within WORK."""
-    weights = sum(weight.numel() for weight in model.network.parameters()) // model.network.replicas
+    weights = sum(weight.numel() for weight in model.network.parameters())
     return min(max(WORK // (columns * permutations * weights), FEWEST_ROWS), MOST_ROWS)
 
 
