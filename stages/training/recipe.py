@@ -43,7 +43,7 @@ ALWAYS: dict[str, Any] = {
     "patience": 12,
 }
 
-# How good a table's result can be nobody knows before; a baseline must not be surely better.
+# How good a table's result can be nobody knows before: it must beat the majority class, and no baseline may beat it.
 GATE: dict[str, Any] = {"min_accuracy": 0.0, "min_macro_f1": 0.0, "margin": 0.0, "beat_baselines": True}
 
 
