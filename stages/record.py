@@ -38,6 +38,7 @@ from stages.params.reader import read
 from stages.params.record import Record
 from stages.process.faults import BAD_DATA, RESTORE, Fault
 from stages.process.ran import forget, stages_that_ran
+from stages.scoring.comparisons import leads, what_ships
 from stages.scoring.gate import gate
 from stages.tracking import describe
 from stages.tracking.artifacts import PICTURES
@@ -186,8 +187,17 @@ def _candidate(state: State, bar: Gate) -> Candidate:
         test=state.lock.outs[TEST.as_posix()],
         hits=state.hits,
         confidence=state.metrics["confidence"],
+        remarks=_remarks(state, line),
         tags={FINGERPRINT: state.lock.fingerprint},
     )
+
+
+def _remarks(state: State, gate_line: str) -> list[str]:
+    """That the model is a mean, and which baselines are better, unless the gate's line has it already."""
+    better = [lead.text for lead in leads(state.metrics.get("baseline") or {}) if lead.text not in gate_line]
+    shipped, replicas = state.training["shipped"], len(state.training["replicas"])
+    mean = [f"The model is {what_ships(shipped, replicas)}."] if shipped is None else []
+    return [*mean, *(f"On the same test rows {text}." for text in better)]
 
 
 def _tags(state: State, names: dict[str, str], experiment: str) -> dict[str, str]:

@@ -78,8 +78,6 @@ def train(
     begun: Snapshot | None = None,
 ) -> Fit:
     """Fit the network to the training rows, judged on the validation rows after each epoch; or go on with that."""
-    if section.batch_size > len(training.x):
-        raise fault(Train, "batch_size", f"must be at most the number of training rows ({len(training.x):,})")
     if isinstance(section.class_weights, list) and len(section.class_weights) != len(description.classes):
         classes = listed(description.classes)
         raise fault(
