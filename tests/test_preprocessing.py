@@ -176,6 +176,8 @@ def test_what_a_line_can_say_needs_no_bins():
     for values in ([5.0] * 40, [0.0] * 37 + [1.0] * 3, [None] * 40):
         train = rows(40).set_column(0, "age", pa.array(values, pa.float64()))
         assert fit(train, SCHEMA, "standard", 8, 10, 64).numbers[0].edges == []
+    train = rows(40).set_column(4, "member", pa.array([True, False] * 20))
+    assert not any(each.edges for each in fit(train, SCHEMA, "none", 8, 10, 64).numbers if each.column == "member")
     train = rows(40).set_column(0, "age", pa.array([0.0, 1.0, 1.0, 2.0] * 10))
     assert fit(train, SCHEMA, "none", 2, 10, 64).numbers[0].edges == [0.0, 1.0, 2.0]
 

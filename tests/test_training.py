@@ -569,6 +569,12 @@ def test_dropout_is_on_in_training_only():
         assert dropped.best_loss[replica] == pytest.approx(without.best_loss[replica], abs=1e-2)
 
 
+def test_a_share_of_units_below_what_16_bits_can_tell_silences_none_and_not_all():
+    without, hardly = trained(), trained(dropout=1e-6)
+    torch.testing.assert_close(torch.cat(hardly.step_losses), torch.cat(without.step_losses), rtol=0.02, atol=0)
+    assert trained(dropout=1 - 1e-6, hidden=[2000], epochs=1).history  # one of 65,536 is left
+
+
 @pytest.mark.parametrize("classes", [2, 5])
 def test_one_batch_can_be_overfitted(classes):
     # Random labels: nothing to learn but the rows themselves.
@@ -849,11 +855,17 @@ def test_rows_that_are_learned_by_heart_are_a_warning(classes, ship, capsys):
     )
     assert found
     assert float(found[1]) - float(found[2]) > 0.1
-    # What chance may do with so few rows is none.
-    trained(noise[0], Rows(mixed.x[95:103], mixed.y[95:103]), classes, **{**fast, "loss": "mean_squared_error"})
-    assert "by heart" not in capsys.readouterr().err
-    trained(ship=ship)
-    assert "by heart" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("count", "warns"), [(10, False), (800, True)])
+def test_what_chance_may_do_with_few_rows_is_no_warning(count, warns, capsys):
+    """A fifth of the validation rows is labelled wrong: two of ten may be luck, 160 of 800 are not."""
+    y = torch.arange(count) // 5 % 2
+    easy = Rows(2.0 * y[:, None] - 1, y)
+    wrong = Rows(easy.x, torch.where(torch.arange(count) % 5 == 0, 1 - y, y))
+    result = trained(easy, wrong, hidden=[], epochs=20, optimizer_learning_rate=0.5, batch_size=5)
+    assert column(result, "validation_accuracy", 0)[-1] == pytest.approx(0.8)
+    assert ("by heart" in capsys.readouterr().err) == warns
 
 
 def test_a_warning_is_about_rows_from_all_over_the_table(capsys, monkeypatch):

@@ -301,7 +301,7 @@ class Training:
             return draw
         # 16 random bits a unit: a tenth of the time of torch's Bernoulli draws, which took a third of a step.
         streams = [np.random.SFC64(np.random.SeedSequence([self.section.seed, *place, DROPOUT])) for place in places]
-        limit = round(keep * 2**16) - 2**15
+        limit = min(max(round(keep * 2**16), 1), 2**16 - 1) - 2**15  # one more would be the lowest of 16 bits
 
         def draw_bits(x: Tensor) -> Tensor:
             units = x[0].numel()
@@ -416,12 +416,8 @@ class Training:
         """The best weights, which the network has now: the loss of their mean, and warnings about them."""
         *_, fit.mean_loss = self._validate()
         shipped = fit.shipped
-        best, epochs = (
-            (fit.mean_epoch, len(fit.mean_losses))
-            if shipped is None
-            else (fit.best_epoch[shipped], fit.epochs[shipped])
-        )
-        if best == epochs == self.section.epochs:
+        best = fit.mean_epoch if shipped is None else fit.best_epoch[shipped]
+        if best == self.section.epochs:
             _print(f"train: warning: the best epoch is the last one, {best:,}: it still improves; raise train.epochs")
         training = self._accuracy(self.x, self.y, shipped)
         validation = self._accuracy(self.validation_x, self.validation_y, shipped)
