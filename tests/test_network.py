@@ -413,7 +413,7 @@ def test_rows_in_pieces_give_the_same_probabilities(stored, monkeypatch):
     replicas = model.load(MODELS, "replicas")
     expected = replicas.probabilities(raw(rows()))
     monkeypatch.setattr(model, "ENCODED_AT_ONCE", 7)
-    monkeypatch.setattr(model, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(model, "ROWS_OF_REPLICAS_AT_ONCE", 3)
     np.testing.assert_allclose(replicas.probabilities(raw(rows())), expected, rtol=1e-6)
 
 
