@@ -166,7 +166,7 @@ class Network(nn.Module):
         One product with the first layers' weights side by side, and one look-up, serve them all: less work.
         """
         if self.embeddings:  # of which each replica has its own
-            return self.finish(self.first(self.enter(x.expand(self.replicas, -1, -1))))
+            return self.forward(x.expand(self.replicas, -1, -1))
         numbers, codes = x[:, : self.numbers], x[:, self.numbers :].long()
         weight = self.first_weight().transpose(0, 1).flatten(1)
         z = torch.addmm(
