@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers NAME`, in a project's folder: another classifier on the very rows that `split` wrote.
+"""Other classifiers on the very rows that `split` wrote: `main` fits the one that is named, in a project's folder.
 
 Each fits the training rows with its library's defaults, watches the validation rows where it can stop early, and gives
 the probabilities of the test rows. Numbers are raw, with NaN where a value is missing; categories are categories.
@@ -6,7 +6,6 @@ Writes what was measured into peer.json.
 """
 
 import functools
-import json
 import resource
 import signal
 import sys
@@ -228,8 +227,10 @@ def limited(seconds: int) -> Iterator[None]:
     most = int(used.ru_utime + used.ru_stime) + seconds
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (most, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
 
 
 def main() -> None:
@@ -246,8 +247,3 @@ def main() -> None:
         return
     verdict = Verdict(data.test.y, probabilities.argmax(1), probabilities)
     write_json(RESULT, {**measured(verdict), "cpu": round(cpu, 3)})
-
-
-if __name__ == "__main__":
-    main()
-    print(json.dumps(json.loads(RESULT.read_text())))
