@@ -58,7 +58,7 @@ def predict(
             for name in description.features
         }
         try:
-            (probabilities,) = model.probabilities(pa.table(columns))
+            probabilities = model.probabilities(pa.table(columns))
         except Unusable as error:
             raise Fault(
                 BAD_DATA,

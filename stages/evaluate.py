@@ -38,10 +38,11 @@ from stages.params.reader import fault, read, suggest
 from stages.preprocessing.apply import encode
 from stages.process.disk import prepare
 from stages.process.memory import need
+from stages.scoring import plane as planes
 from stages.scoring.importance import importance
 from stages.scoring.intervals import wilson
 from stages.scoring.metrics import Verdict, calibration, class_scores, metrics, resamples
-from stages.scoring.plane import Plane, grid, plane, probabilities, space
+from stages.scoring.plane import Plane, grid, plane, space
 from stages.scoring.slices import Slice, slices
 
 MODELS = Path("models")
@@ -150,7 +151,7 @@ def evaluate(
 def verdicts(model: Model, inputs: NDArray[np.float32], actual: NDArray[np.int64], threshold: float) -> list[Verdict]:
     """Each replica's verdict; with two classes the second one is predicted from `threshold` on, else the likeliest."""
     return [
-        Verdict(actual, decide(probabilities, threshold), probabilities) for probabilities in model.of_inputs(inputs)
+        Verdict(actual, decide(probabilities, threshold), probabilities) for probabilities in model.of_replicas(inputs)
     ]
 
 
@@ -198,7 +199,8 @@ def main() -> None:
     actual = test.column(schema.target).to_numpy()
     # Once for all that look at the test rows.
     inputs = encode(model.description.preprocessing, test)
-    verdict = verdicts(model, inputs, actual, section.threshold)[0]
+    probabilities = model.of_inputs(inputs)
+    verdict = Verdict(actual, decide(probabilities, section.threshold), probabilities)
     others = {name: predicted.to_numpy() for name, predicted in read_table(BASELINE_PREDICTIONS).to_pandas().items()}
     if schema.density is not None:
         rows = np.column_stack([test.column(name).to_numpy() for name in schema.features])
@@ -291,7 +293,7 @@ def write_importance(model: Model, inputs: NDArray[np.float32], actual: NDArray[
 
 def write_boundary(model: Model, surface: Plane, test: NDArray[np.float64], section: Evaluate) -> None:
     points = grid(surface.coordinates(test), section.grid)
-    chances = probabilities(model, surface.points(points))
+    chances = planes.probabilities(model, surface.points(points))
     predicted = decide(chances, section.threshold)
     shown = chances[:, 1] if chances.shape[1] == 2 else chances.max(1)
     table = {"x": points[:, 0], "y": points[:, 1], "predicted": predicted, "probability": shown.astype(np.float32)}

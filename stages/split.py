@@ -6,7 +6,8 @@ Writes  data/train.parquet, data/validation.parquet, data/test.parquet
 
 The test rows depend on `test_size`, `method`, `column` and `seed` only: validation rows are taken out of the others.
 Rows with the same features are twins: they stand on one side, since a model that has seen one has seen the other. (But
-for `time`, where a later twin is a later row.)
+for `time`, where a later twin is a later row.) A stratified split gives every class with three distinct rows or more at
+least one each for training, validation and test.
 """
 
 # First, so that a library that cannot be loaded is one line, too.
@@ -21,9 +22,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.datasets.schema import Schema, read_schema
+from stages.datasets.stratify import Holders, divide
 from stages.datasets.units import Sides, row_hashes, shuffled_hash, together, values
 from stages.files.tables import count_rows, read_table, write_pieces
-from stages.files.text import listed, shown
+from stages.files.text import listed, one_line, shown
 from stages.leaks.examine import examine
 from stages.leaks.report import FINDINGS, write_report
 from stages.params.reader import fault, read
@@ -44,6 +46,8 @@ KEPT_BYTES = 40
 ROWS_AT_ONCE = 1 << 20
 
 MOST_WARNINGS = 20  # that are printed; the report has the others
+
+FEWEST = 3  # distinct rows that a class needs: one each for training, validation and test
 
 
 def split(table: pa.Table, schema: Schema, section: Split) -> Sides:
@@ -66,14 +70,44 @@ def split(table: pa.Table, schema: Schema, section: Split) -> Sides:
     ):
         missing = np.bincount(target[side], minlength=len(schema.classes)) == 0
         if missing.any():
-            index = int(missing.argmax())
-            stratify = "" if method == "stratified" else ", set split.method: stratified"
-            raise Fault(
-                BAD_DATA,
-                f"{DATASET}: class '{schema.classes[index]}' of {schema.target} has {schema.counts[index]} rows and"
-                f" none of them is a {name} row; {share}{stratify} or bring more rows",
-            )
+            raise _missing(table, schema, section, int(missing.argmax()), name, len(side), share)
     return sides
+
+
+def _missing(table: pa.Table, schema: Schema, section: Split, index: int, name: str, rows: int, share: str) -> Fault:
+    """The fault of a class with no training, validation or test row, and what is sure to help."""
+    target = table.column(schema.target).to_numpy()
+    firsts, members, starts = _units(row_hashes(table.select(schema.features)))
+    distinct = _holders(firsts, members, starts, target, schema).distinct
+    method = method_of(section, schema)
+    if distinct.min() < FEWEST and method != "time":
+        return _too_rare(schema, distinct)
+    fixes = [share] if rows < len(schema.classes) and method != "stratified" else []
+    if method != "stratified" and distinct.min() >= FEWEST:
+        fixes.append("set split.method: stratified" + (" and split.column: null" if section.column else ""))
+    if schema.own and len(schema.classes) > 2:
+        fixes.append("leave its rows out of the table")
+    return Fault(
+        BAD_DATA,
+        f"{DATASET}: class '{one_line(schema.classes[index], 60)}' of {schema.target} has {schema.counts[index]} rows"
+        f" and none of them is a {name} row; {', or '.join(fixes) or 'add rows of it to the table'}",
+    )
+
+
+def _too_rare(schema: Schema, distinct: NDArray[np.int64]) -> Fault:
+    """The fault of classes that no method can divide. Only other rows help."""
+    rare = np.flatnonzero(distinct < FEWEST)
+    names = listed([f"'{one_line(schema.classes[index], 60)}' ({distinct[index]})" for index in rare])
+    fix = "raise create.rows"
+    if schema.own:
+        fix = "add rows that differ in a feature"
+        if len(schema.classes) - len(rare) >= 2:
+            fix += ", or leave the rows of these classes out of the table"
+    return Fault(
+        BAD_DATA,
+        f"{DATASET}: too few distinct rows in class {names} of {schema.target}; every class needs {FEWEST}: one"
+        f" each for training, validation and test; {fix}",
+    )
 
 
 def method_of(section: Split, schema: Schema) -> str:
@@ -89,9 +123,16 @@ def _by_chance(table: pa.Table, schema: Schema, section: Split, target: NDArray[
     if method == "group":
         unit = together(unit, values(_column(table, schema, section)))
     firsts, members, starts = _units(unit)
-    stratified = method == "stratified"
-    rest, test = _divide(firsts, target, section.test_size, section, "test_size", stratified, schema)
-    train, validation = _divide(rest, target, section.validation_size, section, "validation_size", stratified, schema)
+    if method == "stratified":
+        holders = _holders(firsts, members, starts, target, schema)
+        if holders.distinct.min() < FEWEST:
+            raise _too_rare(schema, holders.distinct)
+        # Of what is kept, validation and training need one each.
+        rest, test = divide(firsts, target[firsts], holders, section.test_size, section.seed, fewest=2)
+        train, validation = divide(rest, target[rest], holders, section.validation_size, section.seed, fewest=1)
+    else:
+        rest, test = _divide(firsts, section.test_size, section.seed, "test_size")
+        train, validation = _divide(rest, section.validation_size, section.seed, "validation_size")
     if len(firsts) == len(target):
         return Sides(train, validation, test)
     place = np.empty(len(target), dtype=np.int64)
@@ -117,31 +158,24 @@ def _units(unit: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int6
     return firsts[order], members, np.concatenate([[0], counts[order].cumsum()])
 
 
-def _divide(
-    rows: NDArray[np.int64],
+def _holders(
+    firsts: NDArray[np.int64],
+    members: NDArray[np.int64],
+    starts: NDArray[np.int64],
     target: NDArray[np.int64],
-    size: float,
-    section: Split,
-    key: str,
-    stratified: bool,
     schema: Schema,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> Holders:
+    first = np.empty(len(target), dtype=np.int64)
+    first[members] = np.repeat(firsts, np.diff(starts))
+    return Holders(first, target, len(schema.classes))
+
+
+def _divide(rows: NDArray[np.int64], size: float, seed: int, key: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     # A second and a half, which the other methods need not wait for.
     from sklearn.model_selection import train_test_split
 
-    if stratified:
-        counts = np.bincount(target[rows], minlength=len(schema.classes))
-        if (counts == 1).any():
-            name = schema.classes[int((counts == 1).argmax())]
-            raise Fault(
-                BAD_DATA,
-                f"{DATASET}: class '{name}' of {schema.target} has 1 distinct row to divide by split.{key}, and a"
-                " stratified split needs 2 of each class; bring more rows of it, or leave it out",
-            )
     try:
-        kept, taken = train_test_split(
-            rows, test_size=size, random_state=section.seed, stratify=target[rows] if stratified else None
-        )
+        kept, taken = train_test_split(rows, test_size=size, random_state=seed)
     except ValueError as error:
         reason = str(error).split(". ")[0]  # its first sentence
         raise fault(Split, key, f"must suit the {len(rows)} distinct rows to divide ({reason})") from None

@@ -1,12 +1,13 @@
 """Stage `train`: fit the network, all replicas side by side.
 
 Reads   data/train.parquet, data/validation.parquet, data/schema.json
-Writes  models/model.safetensors     weights of the replica that ships, as torch.nn.Linear lays them out
+Writes  models/model.safetensors     weights of the replica that ships, as torch.nn.Linear lays them out;
+                                     with ship: mean those of all replicas, stacked along a first axis
         models/replicas.safetensors  best weights of every replica, stacked along a first axis
         models/model.json            names, widths, preprocessing, SHA-256 of both
         models/training.json         device and why, best epoch and validation loss of each replica
         reports/history.csv          a row for each epoch and replica
-        reports/loss.csv             training and validation loss of the replica that ships, for `dvc plots`
+        reports/loss.csv             training and validation loss of what ships, for `dvc plots`
         reports/steps.parquet        training loss of every step, a column a replica
         .retrace/train.json          when and how long; DVC does not know it, since a clock is not a result
         .retrace/live.json, live.csv what is under way, for `make follow`; DVC does not know them either
@@ -33,7 +34,6 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -85,7 +85,8 @@ def train(
         raise fault(
             Train, "class_weights", f"must hold a weight for each of the {len(description.classes)} classes ({classes})"
         )
-    return fit(description.network(section.replicas), training, validation, section, device, watch, keep, begun)
+    network = description.network(section.replicas, scaled=section.input_scale_rate > 0)
+    return fit(network, training, validation, section, device, watch, keep, begun)
 
 
 def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> Description:
@@ -121,6 +122,28 @@ def taken(description: Description, section: Train, rows: int, device: torch.dev
     return 4 * numbers
 
 
+def of_mean(result: Fit) -> dict[str, int | float]:
+    """What training.json says of the mean of the replicas; the loss is that of the best weights."""
+    return {
+        "best_epoch": result.mean_epoch,
+        "best_validation_loss": result.mean_loss,
+        "epochs": len(result.mean_losses),
+    }
+
+
+def losses_of_shipped(result: Fit) -> list[tuple[int | float, ...]]:
+    """Epoch, training and validation loss; of the mean: the mean of the training losses, and the loss of the mean."""
+    if result.shipped is not None:
+        return [(row[0], row[2], row[3]) for row in result.history if row[1] == result.shipped]
+    training: dict[int, list[float]] = {}
+    for row in result.history:
+        training.setdefault(int(row[0]), []).append(row[2])
+    return [
+        (epoch, sum(losses) / len(losses), of_mean)
+        for (epoch, losses), of_mean in zip(training.items(), result.mean_losses, strict=True)
+    ]
+
+
 def keeper(checkpoints: Checkpoints, asked: Postponed) -> Keep:
     """After each epoch: a checkpoint where one is due, or where the end was asked for, which comes then."""
 
@@ -141,11 +164,9 @@ def _main() -> None:
     started, clock = datetime.now(UTC), time.monotonic()
     section, params = read_verbatim(Train)
     schema = read_schema()
-    if schema.own:
-        section = section.for_table()
     device, reason = choose(section)
     make_deterministic(device, section.tf32)
-    preprocessing = fit_preprocessing(TRAIN, schema, section.scaling, section.rare_below, section.embed_above)
+    preprocessing = fit_preprocessing(TRAIN, schema, section)
     description = describe(schema, section, preprocessing)
     counts = [count_rows(path) for path in (TRAIN, VALIDATION)]
     fewer = f"lower train.batch_size (now {section.batch_size:,}) or train.replicas (now {section.replicas:,})"
@@ -161,7 +182,7 @@ def _main() -> None:
     validation = read_rows(VALIDATION, schema, preprocessing)
     widths = " - ".join(map(str, description.widths))
     print(f"train: on {device} ({reason}); {section.replicas} replicas of {widths}; {len(training.x):,} rows")
-    shaping = fingerprint(params, asdict(description), (TRAIN, VALIDATION), device)
+    shaping = fingerprint(params, description.content(), (TRAIN, VALIDATION), device)
     checkpoints = Checkpoints(shaping, started, clock)
     pid = os.getpid()
     facts = Training(checkpoints.started, pid, born(pid), params, schema.dataset, f"{device} ({reason})")
@@ -184,11 +205,11 @@ def _main() -> None:
                 {"best_epoch": epoch, "best_validation_loss": loss, "epochs": epochs}
                 for epoch, loss, epochs in zip(result.best_epoch, result.best_loss, result.epochs, strict=True)
             ],
+            **({"mean": of_mean(result)} if shipped is None else {}),
         },
     )
     write_csv(HISTORY, result.header, result.history)
-    losses = [(row[0], row[2], row[3]) for row in result.history if row[1] == shipped]
-    write_csv(LOSS, ["epoch", "train", "validation"], losses)
+    write_csv(LOSS, ["epoch", "train", "validation"], losses_of_shipped(result))
     steps = torch.cat(result.step_losses).T
     write_table(STEPS, pa.table({f"replica_{index}": column.numpy() for index, column in enumerate(steps)}))
     write_json(
@@ -202,9 +223,13 @@ def _main() -> None:
         },
     )
     checkpoints.remove()
+    if shipped is None:
+        ships, epoch, loss = f"the mean of {section.replicas} replicas", result.mean_epoch, result.mean_loss
+    else:
+        ships, epoch, loss = f"replica {shipped}", result.best_epoch[shipped], result.best_loss[shipped]
     print(
-        f"train: {max(result.epochs)} epochs of {result.steps_per_epoch} steps; replica {shipped} ships, best"
-        f" epoch {result.best_epoch[shipped]}, validation loss {result.best_loss[shipped]:.4f}"
+        f"train: {max(result.epochs)} epochs of {result.steps_per_epoch} steps; {ships} ships, best epoch {epoch},"
+        f" validation loss {loss:.4f}"
     )
 
 

@@ -61,7 +61,7 @@ def both(model: Model, table: pa.Table, threshold: float = 0.5) -> tuple[np.ndar
     label, probabilities = session(onnx_graph.build(model, threshold).SerializeToString()).run(
         ["label", "probabilities"], inputs(table, model.description.kinds)
     )
-    return model.probabilities(table)[0], list(label), probabilities
+    return model.probabilities(table), list(label), probabilities
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -116,7 +116,7 @@ def test_names_of_columns_may_be_those_of_the_graph():
     table = pa.table({"label": [0.5, -1.0], "Cast 3": [2.0, 3.0]})
     made = session(onnx_graph.build(model, 0.5).SerializeToString())
     assert [each.name for each in made.get_outputs()] == ["label_", "probabilities"]
-    np.testing.assert_allclose(made.run(None, inputs(table, {}))[1], model.probabilities(table)[0], atol=1e-6)
+    np.testing.assert_allclose(made.run(None, inputs(table, {}))[1], model.probabilities(table), atol=1e-6)
 
 
 def test_an_empty_text_cannot_be_a_category():

@@ -62,7 +62,7 @@ def test_the_mean_is_that_of_scikit_learn():
             return self
 
         def score(self, x, y):
-            return (decide(model.of_inputs(x)[0], 0.5) == y).mean()
+            return (decide(model.of_inputs(x), 0.5) == y).mean()
 
     theirs = permutation_importance(Estimator(), inputs, actual, n_repeats=200, random_state=0)
     ours = {each.column: each.accuracy.mean for each in importance(model, inputs, actual, section(permutations=200))[0]}
@@ -91,7 +91,7 @@ def test_all_inputs_of_a_column_go_together_as_if_the_raw_values_were_shuffled()
     found, _ = importance(model, encode(preprocessing, raw), actual, section(permutations=3))
 
     def judge(rows: pa.Table) -> tuple[float, float]:
-        chances = model.probabilities(rows)[0]
+        chances = model.probabilities(rows)
         return (decide(chances, 0.5) == actual).mean(), -np.log(chances[np.arange(count), actual]).mean()
 
     accuracy, loss = judge(raw)

@@ -232,7 +232,7 @@ def test_a_model_comes_back_as_it_was_saved(stored):
     shipped, replicas = model.load(MODELS), model.load(MODELS, "replicas")
     assert shipped.description == replicas.description == DESCRIPTION
     assert replicas.probabilities(raw(rows())).shape == (3, 20, 2)
-    np.testing.assert_array_equal(shipped.probabilities(raw(rows()))[0], replicas.probabilities(raw(rows()))[1])
+    np.testing.assert_array_equal(shipped.probabilities(raw(rows())), replicas.probabilities(raw(rows()))[1])
     before = {path.name: path.read_bytes() for path in MODELS.iterdir()}
     model.save(MODELS, replicas.description, replicas.network.state_dict(), shipped=1)
     assert {path.name: path.read_bytes() for path in MODELS.iterdir()} == before
@@ -244,7 +244,7 @@ def test_the_files_hold_ordinary_torch_layers(stored):
     state = {name: tensor.unsqueeze(0) for name, tensor in load_file(MODELS / "model.safetensors").items()}
     x = (torch.tensor(rows()) - torch.tensor(CENTER)) / torch.tensor(SPREAD)
     second = torch.sigmoid(plain(state, 0, "tanh")(x.float())).squeeze(1)
-    ours = model.load(MODELS).probabilities(raw(rows()))[0]
+    ours = model.load(MODELS).probabilities(raw(rows()))
     np.testing.assert_allclose(ours[:, 1], second.detach().numpy(), rtol=1e-5)
     np.testing.assert_allclose(ours.sum(1), 1)
 

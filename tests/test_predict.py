@@ -71,7 +71,7 @@ def call(monkeypatch, *arguments: str) -> None:
 def expected(frame: pd.DataFrame) -> np.ndarray:
     model = load(Path("models"))
     rows = frame[COLUMNS].replace({"town": {"": None}, "member": {"": None}})
-    return model.probabilities(rows_of(rows, model.description.features, model.description.kinds))[0]
+    return model.probabilities(rows_of(rows, model.description.features, model.description.kinds))
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -123,15 +124,13 @@ def test_one_equal_column_does_not_make_twins():
         (20, {"test_size": 0.99}, "split.test_size", "train set will be empty"),
         (20, {"validation_size": 0.99}, "split.validation_size", "train set will be empty"),
         (1, {}, "split.test_size", "1 distinct rows"),
-        (20, {"method": "stratified", "test_size": 0.01}, "split.test_size", "number of classes = 2"),
     ],
 )
 def test_a_table_too_small_names_the_key_in_one_line(project, rows, changes, key, reason):
     table, schema = distinct(rows)
     text = PARAMS
     for name, value in changes.items():
-        if name != "method":
-            text = text.replace(f"  {name}: {0.33 if name == 'test_size' else 0.1} ", f"  {name}: {value} ")
+        text = text.replace(f"  {name}: {0.33 if name == 'test_size' else 0.1} ", f"  {name}: {value} ")
     Path("params.yaml").write_text(text)
     with pytest.raises(Fault) as caught:
         split(table, schema, split_section(**changes))
@@ -150,23 +149,201 @@ def line_of(key: str) -> int:
 
 
 def test_a_class_without_training_or_test_rows_is_named(project):
-    features = np.random.default_rng(0).normal(size=(100, 2))
-    target = np.zeros(100, dtype=int)
-    target[0] = 1  # one row cannot be on two sides
-    with pytest.raises(Fault, match="class 'class 1' of kind has 1 rows and none of them is a") as caught:
-        split(*table_of(features, target), split_section())
+    table, schema = with_classes([60, 6])
+    # The rare rows are the last ones: not one of them is early.
+    table = table.append_column("when", pa.array(range(66)))
+    schema = replace(schema, carried=["when"])
+    with pytest.raises(
+        Fault, match="class 'class 1' of kind has 6 rows and none of them is a training row; "
+    ) as caught:
+        split(table, schema, split_section(method="time", column="when"))
     assert caught.value.status == BAD_DATA
     assert "\n" not in str(caught.value)
-    # A class that the generator could name but never drew.
-    target[:50] = 1
-    with pytest.raises(Fault, match="class 'class 2' of kind has 0 rows"):
-        split(*table_of(features, target, classes=3), split_section())
-    # Stratified, one row of a class cannot be divided at all.
-    target[:] = 0
-    target[0] = 1
-    with pytest.raises(Fault, match="class 'class 1' of kind has 1 distinct row to divide") as caught:
-        split(*table_of(features, target), split_section(method="stratified"))
+    assert str(caught.value).endswith("; set split.method: stratified and split.column: null")
+    assert_every_class_everywhere(split(table, schema, split_section(method="stratified")), table)
+
+
+# --- rare classes ---------------------------------------------------------------------------------------------------
+
+
+def with_classes(counts, seed=0):
+    """So many rows of each class, one after another."""
+    target = np.repeat(np.arange(len(counts)), counts)
+    return table_of(np.random.default_rng(seed).normal(size=(len(target), 2)), target, len(counts))
+
+
+def assert_every_class_everywhere(sides, table):
+    target = table.column("kind").to_numpy()
+    assert np.array_equal(np.sort(np.concatenate(sides)), np.arange(len(target)))
+    for name, side in sides._asdict().items():
+        assert set(target[side]) == set(target), name
+
+
+YEAST = [463, 429, 244, 163, 51, 44, 35, 30, 20, 5]  # its classes, the rarest of 5 rows
+
+
+@pytest.mark.parametrize("counts", [YEAST, [1000, 3], [1000, 4, 3], [500, 400, 3, 3, 3, 3, 3]])
+@pytest.mark.parametrize("seed", range(12))
+def test_a_class_of_three_rows_has_one_of_each(counts, seed):
+    table, schema = with_classes(counts, seed)
+    sides = split(table, schema, split_section(method="stratified", seed=seed))
+    assert_every_class_everywhere(sides, table)
+    again = split(table, schema, split_section(method="stratified", seed=seed))
+    assert all(np.array_equal(one, other) for one, other in zip(sides, again, strict=True))
+    # The sizes are those that were asked for, but for a row of each rare class.
+    rows, rare = sum(counts), sum(count < 10 for count in counts)
+    assert abs(len(sides.test) - 0.33 * rows) <= rare + 1
+    assert abs(len(sides.validation) - 0.067 * rows) <= rare + 1
+    # And the test rows are the same whatever is taken for validation.
+    wider = split(table, schema, split_section(method="stratified", seed=seed, validation_size=0.5))
+    assert np.array_equal(sides.test, wider.test)
+
+
+def plain(target, seed):
+    """The split as scikit-learn alone gives it: what it was before rare classes were looked after."""
+    rest, test = train_test_split(np.arange(len(target)), test_size=0.33, random_state=seed, stratify=target)
+    return *train_test_split(rest, test_size=0.1, random_state=seed, stratify=target[rest]), test
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("rare", [11, 5])
+def test_rows_move_only_where_a_class_would_be_missing(rare, seed):
+    table, schema = with_classes([400, 300, rare])
+    target = table.column("kind").to_numpy()
+    sides, alone = split(table, schema, split_section(method="stratified", seed=seed)), plain(target, seed)
+    if rare == 11:
+        assert all(np.array_equal(one, other) for one, other in zip(sides, alone, strict=True))
+        return
+    # scikit-learn leaves validation without the class. One row of it moves there, and nothing else does.
+    assert 2 not in target[alone[1]]
+    assert np.array_equal(sides.test, alone[2])
+    (moved,) = set(sides.validation) - set(alone[1])
+    assert set(sides.train) == set(alone[0]) - {moved}
+    assert target[moved] == 2
+
+
+@pytest.mark.parametrize(
+    ("counts", "changes"),
+    [
+        ([20, 12, 8], {}),  # 40 rows
+        ([10] * 10, {}),  # 7 validation rows for 10 classes
+        ([10] * 10, {"test_size": 0.05}),
+        ([3, 3, 3], {}),
+        ([3] * 30, {"test_size": 0.01, "validation_size": 0.01}),
+        ([3] * 30, {"test_size": 0.99, "validation_size": 0.99}),
+        ([10, 10], {"test_size": 0.01}),
+        ([10, 10], {"test_size": 0.99}),
+        ([10, 10], {"validation_size": 0.99}),
+        ([90, 3], {"test_size": 0.0001, "validation_size": 0.9999}),
+        ([5000, 3, 4], {"test_size": 0.9999}),
+    ],
+)
+def test_a_small_table_has_a_row_of_each_class_everywhere(counts, changes):
+    for seed in range(5):
+        table, schema = with_classes(counts, seed)
+        sides = split(table, schema, split_section(method="stratified", seed=seed, **changes))
+        assert_every_class_everywhere(sides, table)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(
+    "rare",
+    [
+        [[7, 7, 60, 200, 200]],  # five rows, three of them distinct
+        [[7, 60, 300]],  # one that is a twin of no other class
+        [[7, 60, 200], [7, 60, 201]],  # two rare classes, two of whose rows are twins: where one goes, the other goes
+    ],
+)
+def test_rare_classes_among_twins_of_other_ones(rare, seed):
+    """The first of the twins has another label, by which they are drawn: only the twins tell of the class."""
+    features = np.random.default_rng(seed).normal(size=(301, 2))
+    features = np.concatenate([features[:300], *(features[rows] for rows in rare)])
+    target = np.concatenate([np.zeros(300, dtype=int), *(np.full(len(rows), 1 + i) for i, rows in enumerate(rare))])
+    table, schema = table_of(features, target, 1 + len(rare))
+    sides = split(table, schema, split_section(method="stratified", seed=seed))
+    assert_every_class_everywhere(sides, table)
+    seen = [set(map(tuple, features[side])) for side in sides]
+    assert not any(one & other for one, other in combinations(seen, 2))
+
+
+def refusal(table, schema, **changes) -> str:
+    with pytest.raises(Fault) as caught:
+        split(table, schema, split_section(**changes))
+    assert caught.value.status == BAD_DATA
     assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["stratified", "random", "hash"])
+def test_classes_too_rare_are_all_named_with_their_distinct_rows(method):
+    table, schema = with_classes([50, 2, 40, 1])
+    twins = pa.concat_tables([table, table.slice(50, 1)])  # a third row of class 1, and no third distinct one
+    schema = replace(schema, counts=[50, 3, 40, 1], own=True)
+    line = refusal(twins, schema, method=method)
+    assert line.startswith(
+        "data/dataset.parquet: too few distinct rows in class 'class 1' (2), 'class 3' (1) of kind; "
+    )
+    assert line.endswith("; add rows that differ in a feature, or leave the rows of these classes out of the table")
+
+
+def test_advice_for_a_class_too_rare_works():
+    table, schema = with_classes([50, 2, 40])
+    own = replace(schema, own=True)
+    assert refusal(table, own).endswith(
+        "; add rows that differ in a feature, or leave the rows of these classes out of the table"
+    )
+    more, _ = with_classes([50, 3, 40])
+    assert_every_class_everywhere(split(more, replace(own, counts=[50, 3, 40]), split_section()), more)
+    fewer, _ = with_classes([50, 40])
+    assert_every_class_everywhere(split(fewer, with_classes([50, 40])[1], split_section(method="stratified")), fewer)
+    # With two classes, one alone would be left, and of a row or two nothing can be made.
+    for counts in ([1, 1], [2, 1], [2, 0]):
+        assert refusal(*with_classes(counts), method="stratified").endswith("; raise create.rows")
+    table, schema = with_classes([50, 2])
+    assert refusal(table, replace(schema, own=True)).endswith("; add rows that differ in a feature")
+
+
+def test_advice_for_a_made_data_set_too_small_works():
+    made = {"dataset": "classification", "rows": 20, "classification.classes": 16}
+    table, schema = create(create_section(**made))
+    for method in ("auto", "stratified", "hash"):
+        assert refusal(table, schema, method=method).endswith("; raise create.rows")
+    table, schema = create(create_section(**made | {"rows": 2000}))
+    split(table, schema, split_section())
+
+
+@pytest.mark.parametrize("method", ["random", "hash"])
+def test_advice_for_a_class_that_chance_leaves_out_works(method):
+    table, schema = with_classes([1000, 4, 3])
+    line = refusal(table, schema, method=method)
+    assert re.search(r"class 'class [12]' of kind has [34] rows and none of them is a \w+ row; ", line)
+    assert line.endswith("; set split.method: stratified")
+    assert_every_class_everywhere(split(table, schema, split_section(method="stratified")), table)
+    # Of a table of one's own they can be left out, too.
+    line = refusal(table, replace(schema, own=True), method=method)
+    assert line.endswith("; set split.method: stratified, or leave its rows out of the table")
+    # Beside a class that is too rare it would not help.
+    line = refusal(*with_classes([1000, 3, 2]), method=method)
+    assert "too few distinct rows in class 'class 2' (2) of kind; " in line
+    # Fewer rows than classes: that is a matter of the share.
+    line = refusal(*distinct(200), method=method, validation_size=0.001)
+    assert line.endswith("; raise split.validation_size (now 0.001), or set split.method: stratified")
+
+
+def test_advice_for_a_class_within_one_group_works(project):
+    """split.column must be null with any other method, and whoever follows the advice would be told so next."""
+    table, schema = with_classes([600, 30])
+    table = table.append_column("patient", pa.array([f"{min(index // 10, 60)}" for index in range(630)]))
+    schema = replace(schema, carried=["patient"], own=True)
+    line = refusal(table, schema, method="group", column="patient")
+    assert line.endswith("; set split.method: stratified and split.column: null")
+    assert_every_class_everywhere(split(table, schema, split_section(method="stratified", column=None)), table)
+
+
+def test_a_class_that_was_never_drawn_is_named():
+    table, schema = table_of(np.random.default_rng(0).normal(size=(100, 2)), np.arange(100) % 2, classes=3)
+    for method in ("random", "stratified"):
+        assert "too few distinct rows in class 'class 2' (0) of kind; " in refusal(table, schema, method=method)
 
 
 def test_missing_data_is_one_line_that_says_how_to_get_it_back(project):

@@ -33,7 +33,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "leaky_relu": Activation(F.leaky_relu),
     "elu": Activation(F.elu),
     "gelu": Activation(F.gelu),
-    "silu": Activation(F.silu),
+    "silu": Activation(F.silu, lambda gradient, z, a: torch.ops.aten.silu_backward(gradient, z)),
     "identity": Activation(lambda z: z, lambda gradient, z, a: gradient),
 }
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from stages.files.atomic import write_bytes, write_json
 from stages.files.tables import read_bytes, read_json
-from stages.network.network import Network, from_torch_layout, to_torch_layout
+from stages.network.network import Network, class_probabilities, from_torch_layout, to_torch_layout
 from stages.preprocessing.apply import Preprocessing, Unusable, encode
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, RESTORE, Fault
 
@@ -55,7 +55,8 @@ class Description:
     def widths(self) -> list[int]:
         encoded = self.preprocessing
         numbers = encoded.width - len(encoded.categories)
-        inputs = numbers + sum(encoded.one_hot) + self.embedding_width * len(encoded.embedded)
+        bins = sum(max(0, len(edges) - 1) for edges in encoded.edges)
+        inputs = numbers + bins + sum(encoded.one_hot) + self.embedding_width * len(encoded.embedded)
         return [inputs, *self.hidden, 1 if len(self.classes) == 2 else len(self.classes)]
 
     @property
@@ -64,17 +65,22 @@ class Description:
         layers = sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.widths))
         return layers + self.embedding_width * sum(self.preprocessing.embedded)
 
-    def network(self, replicas: int) -> Network:
-        """Not yet initialized."""
-        embedded = [(codes, self.embedding_width) for codes in self.preprocessing.embedded]
-        return Network(replicas, self.widths, self.activation, self.preprocessing.one_hot, embedded)
+    def network(self, replicas: int, scaled: bool = False) -> Network:
+        """Not yet initialized; scaled: with a factor for each input, to be learned."""
+        encoded = self.preprocessing
+        embedded = [(codes, self.embedding_width) for codes in encoded.embedded]
+        return Network(replicas, self.widths, self.activation, encoded.one_hot, embedded, encoded.edges, scaled)
+
+    def content(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "preprocessing": self.preprocessing.content()}
 
     def kind(self, feature: str) -> str:
         return self.kinds.get(feature, "numeric")
 
 
 class Model:
-    """A description and one or more replicas of its network, on one device."""
+    """A description and one or more replicas of its network, on one device: the mean of their probabilities counts."""
 
     def __init__(self, description: Description, state: dict[str, Tensor]):
         """state: weights as in the files, [replicas, out, in] and [replicas, out]."""
@@ -85,7 +91,7 @@ class Model:
         self.network.requires_grad_(False)
 
     def probabilities(self, rows: pa.Table) -> NDArray[np.float64]:
-        """Raw rows, a column a feature in any order -> [replicas, rows, classes]. Raises Unusable for a bad value."""
+        """Raw rows, a column a feature in any order -> [rows, classes]. Raises Unusable for a bad value."""
         pieces = []
         for start in range(0, max(rows.num_rows, 1), ENCODED_AT_ONCE):  # of no rows none, but in the right shape
             try:
@@ -93,30 +99,34 @@ class Model:
             except Unusable as error:
                 raise Unusable(error.column, start + error.row, error.value, error.rule) from None
             pieces.append(self.of_inputs(x))
-        return np.concatenate(pieces, 1)
+        return np.concatenate(pieces)
 
     def of_inputs(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """As `probabilities`, from what the network sees [rows, columns]."""
-        return np.concatenate([self._chances(self.network(x)) for x in self._pieces(inputs)], 1)
+        return np.concatenate([self._each(x).mean(0).numpy() for x in self._pieces(inputs)])
+
+    def of_replicas(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """As `of_inputs`, of each replica by itself [replicas, rows, classes]."""
+        return np.concatenate([self._each(x).numpy() for x in self._pieces(inputs)], 1)
 
     def expanded(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the network sees as inputs of the first replica's first layer, no codes among them [rows, inputs]."""
-        return np.concatenate([self.network.expand(x)[0].numpy() for x in self._pieces(inputs)])
+        """What the network sees [rows, columns] as points of a space without codes (see Network.expand)."""
+        return np.concatenate([self.network.expand(x).numpy() for x in self._pieces(inputs)])
 
     def of_expanded(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """As `of_inputs`, from what `expanded` gives."""
-        return np.concatenate([self._chances(self.network.classify(x)) for x in self._pieces(inputs)], 1)
+        return np.concatenate(
+            [class_probabilities(self.network.classify(x)).mean(0).numpy() for x in self._pieces(inputs)]
+        )
+
+    def _each(self, inputs: Tensor) -> Tensor:
+        # Of one replica the other way would give the same but for rounding.
+        one = self.network.replicas == 1
+        return class_probabilities(self.network(inputs[None]) if one else self.network.of_same_rows(inputs))
 
     def _pieces(self, inputs: NDArray[np.float32]) -> Iterator[Tensor]:
         for start in range(0, max(len(inputs), 1), ROWS_AT_ONCE):
-            yield torch.from_numpy(inputs[start : start + ROWS_AT_ONCE]).expand(self.network.replicas, -1, -1)
-
-    def _chances(self, logits: Tensor) -> NDArray[np.float64]:
-        logits = logits.double()
-        if logits.shape[2] == 1:
-            second = torch.sigmoid(logits)
-            return torch.cat([1 - second, second], 2).numpy()
-        return torch.softmax(logits, 2).numpy()
+            yield torch.from_numpy(inputs[start : start + ROWS_AT_ONCE])
 
 
 def decide(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
@@ -127,9 +137,10 @@ def decide(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.i
     return likeliest
 
 
-def save(folder: Path, description: Description, replicas: dict[str, Tensor], shipped: int) -> None:
+def save(folder: Path, description: Description, replicas: dict[str, Tensor], shipped: int | None) -> None:
     """Write model.json, model.safetensors (the shipped replica) and replicas.safetensors (all), weights as in Network.
 
+    shipped: None where all of them ship; then both files hold the same.
     Raises Fault, before anything is written, when a weight is not finite.
     """
     stacked = to_torch_layout(replicas)
@@ -139,8 +150,8 @@ def save(folder: Path, description: Description, replicas: dict[str, Tensor], sh
             "train: a weight is not finite; lower train.optimizer.learning_rate, or set train.gradient_clip or"
             " train.scaling: standard",
         )
-    one = {name: tensor[shipped].contiguous() for name, tensor in stacked.items()}
-    content = asdict(description)
+    one = stacked if shipped is None else {name: tensor[shipped].contiguous() for name, tensor in stacked.items()}
+    content = description.content()
     digests = {"model.json": _digest(content)}
     for name, tensors in (("model", one), ("replicas", stacked)):
         weights = save_tensors(tensors)
@@ -162,9 +173,10 @@ def load(folder: Path, name: str = "model") -> Model:
         state = load_tensors(weights)
     except SafetensorError as error:
         raise Fault(BAD_DATA, f"{path} holds no weights as safetensors ({error}); {RESTORE}") from None
-    if name == "model":
-        state = {key: tensor.unsqueeze(0) for key, tensor in state.items()}
     try:
+        # One replica is laid out as torch has it, without a first axis.
+        if state["layers.0.weight"].dim() == 2:
+            state = {key: tensor.unsqueeze(0) for key, tensor in state.items()}
         content["preprocessing"] = Preprocessing.of(content["preprocessing"])
         model = Model(Description(**content), state)
     except Exception as error:  # of whatever another program may have written

@@ -6,6 +6,7 @@ mostly the overhead of calling operations, so that eight replicas cost little mo
 of every result depends on row r of the weights and inputs alone.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -48,10 +49,60 @@ class Embedding(nn.Module):
         return F.embedding(self.places(codes), self.weight.flatten(0, 1))
 
 
+class Bins(nn.Module):
+    """Piecewise-linear encoding of numbers (Gorishniy, Rubachev and Babenko 2022): an input for each bin of a number.
+
+    It is 0 below the bin, 1 above it, and rises linearly within; but the first one goes on below, and the last one
+    above, so that no two values look alike. edges: of each number's bins, ascending; none: no bins.
+    """
+
+    columns: Tensor
+    low: Tensor
+    slope: Tensor
+    least: Tensor
+    most: Tensor
+
+    def __init__(self, edges: Sequence[Sequence[float]]):
+        super().__init__()
+        counts = [max(0, len(each) - 1) for each in edges]
+        low = torch.tensor([low for each in edges for low in each[:-1]])
+        high = torch.tensor([high for each in edges for high in each[1:]])
+        first = torch.tensor([index == 0 for count in counts for index in range(count)], dtype=torch.bool)
+        last = torch.tensor([index == count - 1 for count in counts for index in range(count)], dtype=torch.bool)
+        constants = {
+            "columns": torch.arange(len(edges)).repeat_interleave(torch.tensor(counts, dtype=torch.int64)),
+            "low": low,
+            "slope": 1 / (high - low),
+            "least": torch.where(first, -math.inf, 0.0),
+            "most": torch.where(last, math.inf, 1.0),
+        }
+        for name, constant in constants.items():
+            self.register_buffer(name, constant, persistent=False)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """numbers [..., numbers] -> [..., bins of all numbers] float32."""
+        inputs = numbers.index_select(-1, self.columns).sub_(self.low).mul_(self.slope)
+        return torch.clamp(inputs, self.least, self.most, out=inputs)
+
+
+class InputScale(nn.Module):
+    """A factor for each input of the first layer and each replica, which begins at 1 and is learned.
+
+    With a high learning rate of its own it finds out early which inputs matter (Holzmueller et al. 2024, RealMLP).
+    """
+
+    def __init__(self, replicas: int, inputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(replicas, inputs, 1))
+
+
 class Inputs(NamedTuple):
     """What the first layer works on.
 
-    dense:  [replicas, rows, numbers and vectors] float32.
+    dense:  [replicas, rows, numbers, bins and vectors] float32.
     places: [replicas, rows, one-hot categories] int64: the row of the first layer's weight that belongs to each row's
             code, counted through all replicas' weights; the one after the last where no input is 1. None: no category.
     codes:  [replicas, rows, embedded categories] int64.
@@ -65,12 +116,15 @@ class Inputs(NamedTuple):
 class Network(nn.Module):
     """widths: inputs, hidden layers, outputs (logits: one for two classes, else one a class).
 
-    The inputs are numbers, then as many for each one-hot category as it has codes, then the vectors of the embedded
-    ones. What comes in are numbers and codes: where one input is 1 and its neighbours are 0, the first layer looks up
-    the weights of the one, which is the same as a product with all of them and takes a fraction of its time.
+    The inputs are numbers, then the bins of numbers, then as many for each one-hot category as it has codes, then the
+    vectors of the embedded ones. What comes in are numbers and codes: where one input is 1 and its neighbours are 0,
+    the first layer looks up the weights of the one, which is the same as a product with all of them and takes a
+    fraction of its time.
 
     one_hot: codes of each category; a code beyond them is none of its inputs.
     embedded: (codes, width) of each; a code beyond them has a vector of its own, which stays zero.
+    edges: of the bins of each number, of the first ones where not all have any.
+    scaled: whether each input has a factor that is learned.
     """
 
     offsets: Tensor
@@ -83,6 +137,8 @@ class Network(nn.Module):
         activation: str,
         one_hot: Sequence[int] = (),
         embedded: Sequence[tuple[int, int]] = (),
+        edges: Sequence[Sequence[float]] = (),
+        scaled: bool = False,
     ):
         super().__init__()
         self.replicas = replicas
@@ -91,22 +147,42 @@ class Network(nn.Module):
         self.layers: Sequence[Linear] = nn.ModuleList(layers)  # type: ignore[assignment]
         tables = [Embedding(replicas, codes + 1, width) for codes, width in embedded]
         self.embeddings: Sequence[Embedding] = nn.ModuleList(tables)  # type: ignore[assignment]
+        self.bins = Bins(edges)
+        self.scale = InputScale(replicas, widths[0]) if scaled else None
         self.vectors = sum(width for _, width in embedded)
-        self.numbers = widths[0] - sum(one_hot) - self.vectors
+        self.dense = widths[0] - sum(one_hot) - self.vectors
+        self.numbers = self.dense - len(self.bins)
         counts = torch.tensor(one_hot, dtype=torch.int64)
         self.register_buffer("counts", counts, persistent=False)
-        self.register_buffer("offsets", self.numbers + counts.cumsum(0) - counts, persistent=False)
+        self.register_buffer("offsets", self.dense + counts.cumsum(0) - counts, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [replicas, rows, columns], numbers and codes -> logits [replicas, rows, outputs]."""
         return self.finish(self.first(self.enter(x)))
 
+    def of_same_rows(self, x: Tensor) -> Tensor:
+        """As `forward`, of rows [rows, columns] that all replicas are asked about, but for rounding.
+
+        One product with the first layers' weights side by side, and one look-up, serve them all: less work.
+        """
+        if self.embeddings:  # of which each replica has its own
+            return self(x.expand(self.replicas, -1, -1))
+        numbers, codes = x[:, : self.numbers], x[:, self.numbers :].long()
+        weight = self.first_weight().transpose(0, 1).flatten(1)
+        z = torch.addmm(
+            self.layers[0].bias.flatten(), torch.cat([numbers, self.bins(numbers)], 1), weight[: self.dense]
+        )
+        if len(self.counts):
+            places = torch.where(codes < self.counts, self.offsets + codes, len(weight))
+            z += F.embedding_bag(places, torch.cat([weight, weight.new_zeros(1, weight.shape[1])]), mode="sum")
+        return self.finish(z.view(len(x), self.replicas, -1).transpose(0, 1))
+
     def enter(self, x: Tensor) -> Inputs:
         numbers, codes = x[..., : self.numbers], x[..., self.numbers :].long()
         one_hot, embedded = codes[..., : len(self.counts)], codes[..., len(self.counts) :]
-        if self.embeddings:
+        if self.embeddings or len(self.bins):
             vectors = [table(code) for table, code in zip(self.embeddings, embedded.unbind(2), strict=True)]
-            numbers = torch.cat([numbers, *vectors], 2)
+            numbers = torch.cat([numbers, *([self.bins(numbers)] if len(self.bins) else []), *vectors], 2)
         if not len(self.counts):
             return Inputs(numbers, None, embedded)
         inputs = self.layers[0].weight.shape[1]
@@ -116,19 +192,24 @@ class Network(nn.Module):
 
     def first(self, inputs: Inputs) -> Tensor:
         """The sums of the first layer [replicas, rows, units]."""
-        layer = self.layers[0]
+        bias, weight = self.layers[0].bias, self.first_weight()
         if inputs.places is None:
-            return torch.baddbmm(layer.bias, inputs.dense, layer.weight)
-        replicas, _, units = layer.weight.shape
-        weight = layer.weight[:, : self.numbers]
+            return torch.baddbmm(bias, inputs.dense, weight)
+        replicas, _, units = weight.shape
+        dense = weight[:, : self.dense]
         if self.vectors:
-            weight = torch.cat([weight, layer.weight[:, -self.vectors :]], 1)
+            dense = torch.cat([dense, weight[:, -self.vectors :]], 1)
         looked_up = F.embedding_bag(
             inputs.places.flatten(0, 1),
-            torch.cat([layer.weight.flatten(0, 1), layer.weight.new_zeros(1, units)]),
+            torch.cat([weight.flatten(0, 1), weight.new_zeros(1, units)]),
             mode="sum",
         )
-        return torch.baddbmm(layer.bias, inputs.dense, weight) + looked_up.view(replicas, -1, units)
+        return torch.baddbmm(bias, inputs.dense, dense) + looked_up.view(replicas, -1, units)
+
+    def first_weight(self) -> Tensor:
+        """Of the first layer [replicas, inputs, units], times the factors of the inputs, where they have any."""
+        weight = self.layers[0].weight
+        return weight if self.scale is None else weight * self.scale.weight
 
     def finish(self, z: Tensor) -> Tensor:
         """From the sums of the first layer to the logits [replicas, rows, outputs]."""
@@ -137,19 +218,46 @@ class Network(nn.Module):
         return z
 
     def expand(self, x: Tensor) -> Tensor:
-        """Numbers and codes as all of the first layer's inputs [replicas, rows, inputs]."""
-        dense, _, _ = self.enter(x)
+        """Numbers and codes [rows, columns] as points of a space [rows, numbers, one-hot inputs, vectors].
+
+        Bins follow from the numbers; each replica has vectors of its own, which stand one replica's after another's.
+        """
+        dense, _, _ = self.enter(x.expand(self.replicas, -1, -1))
+        vectors = dense[..., self.dense :].transpose(0, 1).flatten(1)
         codes = x[..., self.numbers : self.numbers + len(self.counts)].long()
         one_hot = [
             F.one_hot(code, count + 1)[..., :-1].float()
-            for code, count in zip(codes.unbind(2), self.counts.tolist(), strict=True)
+            for code, count in zip(codes.unbind(1), self.counts.tolist(), strict=True)
         ]
-        return torch.cat([dense[..., : self.numbers], *one_hot, dense[..., self.numbers :]], 2)
+        return torch.cat([x[..., : self.numbers], *one_hot, vectors], 1)
 
     def classify(self, expanded: Tensor) -> Tensor:
-        """As `forward`, from all inputs: a one-hot category may be in part one code and in part another."""
-        z: Tensor = self.layers[0](expanded)
-        return self.finish(z)
+        """As `forward`, from points of the space: a one-hot category may be in part one code and in part another."""
+        own = self.replicas * self.vectors
+        same, vectors = expanded[:, : expanded.shape[1] - own], expanded[:, expanded.shape[1] - own :]
+        numbers, one_hot = same[:, : self.numbers], same[:, self.numbers :]
+        inputs = torch.cat([numbers, self.bins(numbers), one_hot], 1).expand(self.replicas, -1, -1)
+        if self.vectors:
+            inputs = torch.cat([inputs, vectors.view(len(vectors), self.replicas, -1).transpose(0, 1)], 2)
+        return self.finish(torch.baddbmm(self.layers[0].bias, inputs, self.first_weight()))
+
+
+def class_probabilities(logits: Tensor) -> Tensor:
+    """Logits [replicas, rows, outputs] -> probabilities [replicas, rows, classes] float64."""
+    logits = logits.double()
+    if logits.shape[2] == 1:
+        second = torch.sigmoid(logits)
+        return torch.cat([1 - second, second], 2)
+    return torch.softmax(logits, 2)
+
+
+def folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """This module's state dict without the factors of the inputs: the first layer's weights have them in them."""
+    state = dict(state)
+    scale = state.pop("scale.weight", None)
+    if scale is not None:
+        state["layers.0.weight"] = state["layers.0.weight"] * scale
+    return state
 
 
 def to_torch_layout(state: dict[str, Tensor]) -> dict[str, Tensor]:

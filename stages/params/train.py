@@ -7,20 +7,15 @@ from pydantic import Field, model_validator
 from stages.params.section import Section, broken
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Rate = Annotated[float, Field(gt=0, le=1e6)]
 ClassWeight = Annotated[float, Field(ge=1e-6, le=1e6)]
-Decay = Annotated[float, Field(ge=0, le=1e6)]
-OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
-Scaling = Literal["none", "standard", "robust", "quantile"]
-Hidden = Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(max_length=32)]
 
 
 class Optimizer(Section):
-    name: OptimizerName
-    learning_rate: Rate
+    name: Literal["sgd", "adam", "adamw", "rmsprop"]
+    learning_rate: Annotated[float, Field(gt=0, le=1e6)]
     momentum: Fraction
     nesterov: bool
-    weight_decay: Decay
+    weight_decay: Annotated[float, Field(ge=0, le=1e6)]
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
@@ -42,30 +37,19 @@ class Schedule(Section):
         return self
 
 
-class TableOptimizer(Section):
-    name: OptimizerName
-    learning_rate: Rate
-    weight_decay: Decay
-
-
-class TableRecipe(Section):
-    """What a person's own table gets in place of the keys of the same name."""
-
-    scaling: Scaling
-    hidden: Hidden
-    optimizer: TableOptimizer
-
-
 class Train(Section):
     replicas: Annotated[int, Field(ge=1, le=1024)]
+    ship: Literal["best", "mean"]
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:[0-9]+)$", description="auto, cpu, cuda or cuda:N")]
     tf32: bool
-    scaling: Scaling
+    scaling: Literal["none", "standard", "robust", "quantile"]
+    bins: Annotated[int, Field(ge=0, le=1000)]
+    input_scale_rate: Annotated[float, Field(ge=0, le=1e6)]
     rare_below: Annotated[int, Field(ge=1, le=1_000_000)]
     embed_above: Annotated[int, Field(ge=1, le=1_000_000)]
     embedding_width: Annotated[int, Field(ge=1, le=1024)]
-    hidden: Hidden
+    hidden: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(max_length=32)]
     activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "identity"]
     dropout: Fraction
     init: Literal[
@@ -89,13 +73,6 @@ class Train(Section):
     batch_size: Annotated[int, Field(ge=1, le=10_000_000)]
     epochs: Annotated[int, Field(ge=1, le=1_000_000)]
     patience: Annotated[int, Field(ge=1, le=1_000_000)] | None
-    table: TableRecipe
-
-    def for_table(self) -> "Train":
-        """The section as it counts for a person's own table."""
-        recipe = dict(self.table)
-        recipe["optimizer"] = self.optimizer.model_copy(update=dict(self.table.optimizer))
-        return self.model_copy(update=recipe)
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Self:

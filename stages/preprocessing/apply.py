@@ -6,8 +6,9 @@ by test; it takes a tenth of the time.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ class Number:
     """One number of a row: of `column`, or a `part` of a date.
 
     A missing one becomes `fill`, and with `indicator` another input says so; without a fill it is refused. Then come
-    the ranks among `quantiles`, if there are any, and (x - center) / spread.
+    the ranks among `quantiles`, if there are any, and (x - center) / spread. Of what comes out the network makes
+    another input for each bin between the `edges`, which ascend; none of them: no bins.
     """
 
     column: str
@@ -33,11 +35,14 @@ class Number:
     quantiles: list[float] | None = None
     center: float = 0.0
     spread: float = 1.0
+    edges: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         numbers = [self.center, self.spread, *(self.quantiles or ()), *([] if self.fill is None else [self.fill])]
-        if not all(isinstance(number, int | float) and np.isfinite(number) for number in numbers):
+        if not all(isinstance(number, int | float) and np.isfinite(number) for number in [*numbers, *self.edges]):
             raise TypeError(f"a number of column {self.column!r} is none")
+        if len(self.edges) == 1 or not all(low < high for low, high in pairwise(self.edges)):
+            raise TypeError(f"the edges of column {self.column!r} do not ascend")
         if not isinstance(self.column, str) or self.part not in (None, *PARTS):
             raise TypeError(f"{self.column!r} is no column with a part {self.part!r}")
 
@@ -87,6 +92,11 @@ class Preprocessing:
         return len(self.numbers) + sum(number.indicator for number in self.numbers) + len(self.categories)
 
     @property
+    def edges(self) -> list[list[float]]:
+        """Of the bins of each number."""
+        return [number.edges for number in self.numbers]
+
+    @property
     def one_hot(self) -> list[int]:
         """Codes of each category that has an input for each."""
         return [category.codes for category in self.categories if not category.embedded]
@@ -96,9 +106,17 @@ class Preprocessing:
         """Codes of each category that has a vector for each."""
         return [category.codes for category in self.categories if category.embedded]
 
+    def content(self) -> dict[str, Any]:
+        """For JSON; a number without bins does not mention them."""
+        content = asdict(self)
+        for number in content["numbers"]:
+            if not number["edges"]:
+                del number["edges"]
+        return content
+
     @staticmethod
     def of(content: Mapping[str, Any]) -> "Preprocessing":
-        """From JSON, as dataclasses.asdict gives it."""
+        """From JSON, as `content` gives it."""
         return Preprocessing(
             [Number(**each) for each in content["numbers"]], [Category(**each) for each in content["categories"]]
         )
@@ -137,7 +155,7 @@ def parts(preprocessing: Preprocessing) -> Iterator[tuple[str, list[int], Callab
 def _number(number: Number, column: pa.Array) -> Floats:
     values = numbers(column, number.part)
     absent = np.isnan(values)
-    inputs = [_scaled(number, values, absent), absent] if number.indicator else [_scaled(number, values, absent)]
+    inputs = [_filled(number, values, absent), absent] if number.indicator else [_filled(number, values, absent)]
     return np.stack(inputs, 1)
 
 
@@ -145,7 +163,7 @@ def _category(category: Category, column: pa.Array) -> Floats:
     return _codes(category, column).astype(np.float64)[:, None]
 
 
-def _scaled(number: Number, values: Floats, absent: NDArray[np.bool_]) -> Floats:
+def _filled(number: Number, values: Floats, absent: NDArray[np.bool_]) -> Floats:
     if number.fill is not None:
         values = np.where(absent, number.fill, values)
     if not np.isfinite(values).all():
@@ -153,16 +171,21 @@ def _scaled(number: Number, values: Floats, absent: NDArray[np.bool_]) -> Floats
         what = "None" if absent[row] else values[row]
         rule = "is not a finite number" + ("; this model was trained on rows that lack none" if absent[row] else "")
         raise Unusable(number.column, row, what, rule)
-    if number.quantiles is not None:
-        values = ranks(values, number.quantiles)
-    scaled = (values - number.center) / number.spread
+    seen = scaled(number, values)
     limit = np.finfo(np.float32).max
-    if (np.abs(scaled) > limit).any():
-        row = int(np.flatnonzero(np.abs(scaled) > limit)[0])
+    if (np.abs(seen) > limit).any():
+        row = int(np.flatnonzero(np.abs(seen) > limit)[0])
         raise Unusable(
             number.column, row, values[row], "is too large: it must stay below 3.4e38 as the network sees it"
         )
-    return scaled
+    return seen
+
+
+def scaled(number: Number, values: Floats) -> Floats:
+    """Finite values as the network sees them."""
+    if number.quantiles is not None:
+        values = ranks(values, number.quantiles)
+    return (values - number.center) / number.spread
 
 
 def ranks(values: Floats, quantiles: Sequence[float]) -> Floats:

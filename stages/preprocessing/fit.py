@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, QuantileTransformer, RobustScaler, StandardScaler
 
 from stages.datasets.schema import Schema
-from stages.preprocessing.apply import Category, Number, Preprocessing
+from stages.preprocessing.apply import Category, Number, Preprocessing, scaled
 from stages.preprocessing.columns import Floats, label, sources
 from stages.preprocessing.frame import Spellings, expanded, spellings
 
@@ -46,7 +46,7 @@ def column_transformer(frame: pd.DataFrame, schema: Schema, scaling: str, rare_b
     )
 
 
-def fit(table: pa.Table, schema: Schema, scaling: str, rare_below: int, embed_above: int) -> Preprocessing:
+def fit(table: pa.Table, schema: Schema, scaling: str, bins: int, rare_below: int, embed_above: int) -> Preprocessing:
     """The preprocessing of these rows, which must be training rows only."""
     known = spellings(table, schema)
     frame = expanded(table, schema, known)
@@ -55,7 +55,23 @@ def fit(table: pa.Table, schema: Schema, scaling: str, rare_below: int, embed_ab
     for _, part, columns in transformers:
         if columns:
             part.fit(frame[columns])
-    return described(transformers, schema, known, embed_above)
+    preprocessing = described(transformers, schema, known, embed_above)
+    if not bins:
+        return preprocessing
+    return replace(preprocessing, numbers=[_binned(number, frame, bins, schema) for number in preprocessing.numbers])
+
+
+def _binned(number: Number, frame: pd.DataFrame, bins: int, schema: Schema) -> Number:
+    """With the edges of its bins: quantiles of the training rows, missing values left out, as the network sees them."""
+    if schema.kind(number.column) == "boolean":
+        return number  # two values, which a line can tell apart
+    values = frame[number.name].dropna().to_numpy()
+    if not len(values):
+        return number
+    quantiles = np.quantile(values, np.linspace(0, 1, bins + 1))
+    edges = np.unique(scaled(number, quantiles).astype(np.float32))
+    # One bin would say the same as the number itself.
+    return replace(number, edges=edges.tolist()) if len(edges) > 2 else number
 
 
 def described(

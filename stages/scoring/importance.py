@@ -40,7 +40,7 @@ def importance(
 ) -> tuple[list[Importance], int]:
     """Permutation importance of each column (Breiman 2001; Fisher, Rudin and Dominici 2019), the largest first.
 
-    inputs [rows, inputs]: what the network sees; actual [rows]: class indices; the first replica is asked. All inputs
+    inputs [rows, inputs]: what the network sees; actual [rows]: class indices. All inputs
     that come of a column are shuffled together. Also says how many rows were looked at, drawn at random where not all.
 
     A column's shuffles follow from the seed and its name: no other column has a say in them. A column that shares what
@@ -104,6 +104,6 @@ def _scores(
     model: Model, inputs: NDArray[np.float32], actual: NDArray[np.int64], threshold: float
 ) -> tuple[Floats, Floats]:
     """Of each row whether it is right, 1 or 0, and its log loss."""
-    probabilities = model.of_inputs(inputs)[0]
+    probabilities = model.of_inputs(inputs)
     chance = probabilities[np.arange(len(actual)), actual].clip(np.finfo(np.float64).tiny)
     return (decide(probabilities, threshold) == actual).astype(np.float64), -np.log(chance)

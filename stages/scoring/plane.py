@@ -61,13 +61,13 @@ def space(model: Model, rows: pa.Table, seen: NDArray[np.float32] | None = None)
 
 
 def probabilities(model: Model, points: Floats) -> Floats:
-    """Of points in the `space`, [points, classes], by the first replica."""
+    """Of points in the `space`, [points, classes]."""
     if is_flat(model.description):
         columns = zip(model.description.features, points.T, strict=True)
         rows = pa.table({name: np.ascontiguousarray(column) for name, column in columns})
-        chances: Floats = model.probabilities(rows)[0]
+        chances: Floats = model.probabilities(rows)
     else:
-        chances = model.of_expanded(points.astype(np.float32))[0]
+        chances = model.of_expanded(points.astype(np.float32))
     return chances
 
 

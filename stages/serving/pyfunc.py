@@ -35,7 +35,7 @@ class Classifier(PythonModel):  # type: ignore[misc]
 
         description = self.model.description
         try:
-            (probabilities,) = self.model.probabilities(rows_of(model_input, description.features, description.kinds))
+            probabilities = self.model.probabilities(rows_of(model_input, description.features, description.kinds))
         except Unusable as error:
             raise MlflowException.invalid_parameter_value(f"{error}; leave the row out or fill it in") from None
         labels = np.array(description.classes, dtype=object)[decide(probabilities, self.threshold)]

@@ -17,13 +17,14 @@ Dropout = Callable[[Tensor], Tensor]
 
 
 class Pass(NamedTuple):
-    """A forward pass, all [replicas, rows, units]: each layer's input, each hidden layer's sum and mask, the logits.
+    """A forward pass, all [replicas, rows, units]: layers' inputs; hidden layers' sums, outputs and masks; logits.
 
     entered: of the first layer, whose input is not all in `inputs`.
     """
 
     inputs: list[Tensor]
     sums: list[Tensor]
+    outputs: list[Tensor]
     masks: list[Tensor]
     logits: Tensor
     entered: Inputs
@@ -32,17 +33,18 @@ class Pass(NamedTuple):
 def forward(network: Network, x: Tensor, dropout: Dropout | None = None) -> Pass:
     """As `network(x)`, keeping what `backward` needs."""
     entered = network.enter(x)
-    inputs, sums, masks = [entered.dense], [], []
+    inputs, sums, outputs, masks = [entered.dense], [], [], []
     z = network.first(entered)
     for layer in network.layers[1:]:
         x = network.activation.forward(z)
+        outputs.append(x)
         if dropout is not None:
             masks.append(dropout(x))
             x = x * masks[-1]
         sums.append(z)
         inputs.append(x)
         z = layer(x)
-    return Pass(inputs, sums, masks, z, entered)
+    return Pass(inputs, sums, outputs, masks, z, entered)
 
 
 def backward(network: Network, passed: Pass, gradient: Tensor) -> list[Tensor]:
@@ -53,17 +55,19 @@ def backward(network: Network, passed: Pass, gradient: Tensor) -> list[Tensor]:
         gradients[:0] = torch.bmm(x.mT, gradient), gradient.sum(1, keepdim=True)
         gradient = torch.bmm(gradient, network.layers[index].weight.mT)
         if passed.masks:
-            # Where a unit was silenced its output is 0 whatever the sum was; the activation's own output is x / mask
-            # elsewhere, so that the derivative is taken from the sum.
-            gradient = gradient * passed.masks[index - 1]
-            x = network.activation.forward(passed.sums[index - 1])
-        gradient = network.activation.gradient(gradient, passed.sums[index - 1], x)
-    first = _of_first_weight(network, passed.entered, gradient), gradient.sum(1, keepdim=True)
-    return [*first, *gradients, *_of_embeddings(network, passed.entered.codes, gradient)]
+            gradient = gradient.mul_(passed.masks[index - 1])
+        gradient = network.activation.gradient(gradient, passed.sums[index - 1], passed.outputs[index - 1])
+    first, bias = _of_first_weight(network, passed.entered, gradient), gradient.sum(1, keepdim=True)
+    embeddings = _of_embeddings(network, passed.entered.codes, gradient)
+    if network.scale is None:
+        return [first, bias, *gradients, *embeddings]
+    # What came out of `first_weight` is a product: each factor's gradient is that of the product times the other one.
+    scale = (first * network.layers[0].weight).sum(2, keepdim=True)
+    return [first.mul_(network.scale.weight), bias, *gradients, *embeddings, scale]
 
 
 def _of_first_weight(network: Network, entered: Inputs, gradient: Tensor) -> Tensor:
-    """From the gradient at the first layer's sums [replicas, rows, units], as are the next."""
+    """Of `first_weight()`, from the gradient at the first layer's sums [replicas, rows, units], as are the next."""
     dense = torch.bmm(entered.dense.mT, gradient)
     if entered.places is None:
         return dense
@@ -72,15 +76,15 @@ def _of_first_weight(network: Network, entered: Inputs, gradient: Tensor) -> Ten
     for places in entered.places.unbind(2):  # rows with the same code add up
         total.index_add_(0, places.flatten(), gradient.flatten(0, 1))
     whole = total[:-1].view(replicas, inputs, units)
-    whole[:, : network.numbers] = dense[:, : network.numbers]
-    whole[:, inputs - network.vectors :] = dense[:, network.numbers :]
+    whole[:, : network.dense] = dense[:, : network.dense]
+    whole[:, inputs - network.vectors :] = dense[:, network.dense :]
     return whole
 
 
 def _of_embeddings(network: Network, codes: Tensor, gradient: Tensor) -> list[Tensor]:
     """Of each table."""
     gradients = []
-    first = network.layers[0].weight
+    first = network.first_weight() if network.embeddings else network.layers[0].weight
     start = first.shape[1] - network.vectors
     for index, table in enumerate(network.embeddings):
         width = table.weight.shape[2]

@@ -6,7 +6,8 @@ To add one: a function that returns its step and state, registered in OPTIMIZERS
 and in params.yaml.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -26,10 +27,39 @@ class Optimization(NamedTuple):
     state: dict[str, list[Tensor]]
 
 
+@dataclass(frozen=True)
+class Role:
+    """How a parameter is optimized: whether weight decay pulls it to zero, and the multiple of the learning rate."""
+
+    decays: bool = True
+    rate: float = 1.0
+
+
 # What the papers and torch use and nobody turns (Kingma and Ba 2015; Hinton 2012).
 ADAM_BETAS = (0.9, 0.999)
 RMSPROP_ALPHA = 0.99
 EPSILON = 1e-8
+
+
+def grouped(parameters: list[Tensor], section: Optimizer, roles: Sequence[Role]) -> Optimization:
+    """The optimizer that `section` names, with a group for each role, as torch's parameter groups are."""
+    if not section.weight_decay:
+        roles = [Role(rate=role.rate) for role in roles]  # one group where nothing decays: fewer calls a step
+    groups = []
+    state: dict[str, list[Tensor]] = {}
+    for role in dict.fromkeys(roles):
+        places = [index for index, other in enumerate(roles) if other == role]
+        own = section if role.decays else section.model_copy(update={"weight_decay": 0.0})
+        group = OPTIMIZERS[section.name]([parameters[place] for place in places], own)
+        groups.append((places, role.rate, group.step))
+        for name, tensors in group.state.items():
+            state.setdefault(name, []).extend(tensors)
+
+    def step(gradients: list[Tensor], learning_rate: float) -> None:
+        for places, rate, one in groups:
+            one([gradients[place] for place in places], learning_rate * rate)
+
+    return Optimization(step, state)
 
 
 def sgd(parameters: list[Tensor], section: Optimizer) -> Optimization:

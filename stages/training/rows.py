@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stages.datasets.schema import Schema
 from stages.files.tables import count_rows, read_pieces, read_table
+from stages.params.train import Train
 from stages.preprocessing.apply import Number, Preprocessing, Unusable, parts
 from stages.process.faults import BAD_DATA, Fault
 
@@ -21,15 +22,16 @@ class Rows(NamedTuple):
     y: Tensor
 
 
-def fit_preprocessing(path: Path, schema: Schema, scaling: str, rare_below: int, embed_above: int) -> Preprocessing:
+def fit_preprocessing(path: Path, schema: Schema, section: Train) -> Preprocessing:
     """Of the training rows only, so that nothing of the others leaks into the model."""
     # A person's own table may lack a value in any row, also where no training row does.
-    if scaling == "none" and not schema.own and not schema.kinds:
+    if section.scaling == "none" and not section.bins and not schema.own and not schema.kinds:
         return Preprocessing([Number(name) for name in schema.features])
     # Not above: where there is nothing to fit, as in the classic circles, scikit-learn's second can be saved.
     from stages.preprocessing.fit import fit
 
-    return fit(read_table(path, schema.features), schema, scaling, rare_below, embed_above)
+    table = read_table(path, schema.features)
+    return fit(table, schema, section.scaling, section.bins, section.rare_below, section.embed_above)
 
 
 def read_rows(path: Path, schema: Schema, preprocessing: Preprocessing) -> Rows:

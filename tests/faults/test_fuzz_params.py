@@ -424,7 +424,7 @@ REFUSALS = {
     ],
     BAD_DATA: [
         r"data/dataset\.parquet: class '.*' of \w+ has \d+ rows and none of them is a \w+ row",
-        r"data/dataset\.parquet: class '.*' of \w+ has 1 distinct row to divide",
+        r"data/dataset\.parquet: too few distinct rows in class '.*' of \w+; .*; (add|raise) ",
         r"data/dataset\.parquet: the features \(.*\) tell nothing about",
         r"data/dataset\.parquet: no feature varies in the",
         r"data/dataset\.parquet: row \d+ has no \w+, by which split\.column divides",

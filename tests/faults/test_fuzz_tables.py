@@ -460,7 +460,7 @@ REFUSALS = [
         "none of them is a (training|validation|test) row",
     ),
     *(
-        "has 1 distinct row to divide",
+        "too few distinct rows in class",
         "tell nothing about",
         "no feature varies in the",
         "by which split.column divides",
