@@ -180,6 +180,10 @@ def report(fifteen: Board, four: Board, large: Board, seeds: Sequence[int]) -> s
         parts += ["## Tables that come with scikit-learn", bundled(four)]
     if large.places:
         parts += ["## Larger tables, one split", single(large)]
-    if notes := [*fifteen.notes, *four.notes, *large.notes]:
+    notes = [*fifteen.notes, *four.notes, *large.notes]
+    states = {entry["stamp"]["code"] for board in (fifteen, four, large) for entry in board.entries[own].values()}
+    if len(states) > 1:
+        notes.append(f"{own} was measured in {len(states)} states of the code, and not in one: measure it again.")
+    if notes:
         parts += ["## Left out", "\n".join(f"- {note}" for note in notes)]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -18,7 +18,7 @@ SEEDS = (26, 27)
 def entry(right, split="rows", **others):
     right = np.asarray(right, dtype=bool)
     values = dict.fromkeys(("macro_f1", "log_loss", "roc_auc", "calibration_error", "cpu", "cpu_without_imports"), 0.5)
-    stamp = {"split": split, "library": "1.0"}
+    stamp = {"split": split, "code": "today's", "library": "1.0"}
     return {"accuracy": right.mean(), **values, **rows_right(right), "stamp": stamp, "machine": "m", **others}
 
 
@@ -121,8 +121,11 @@ def test_the_report_stands_with_and_without_the_network(own):
     names = CONTESTANTS if own else CONTESTANTS[1:]
     kept = {(table, seed, name): entry([1, 0, 1]) for table in "ab" for seed in SEEDS for name in names}
     del kept["b", 27, "TabM_D"]
+    if own:
+        kept["a", 26, "Retrace"]["stamp"]["code"] = "yesterday's"
     full = board(kept, contestants=CONTESTANTS)
     text = report(full, board({}, contestants=CONTESTANTS[:2]), board({}, contestants=CONTESTANTS), SEEDS)
     assert ("## What is to be reached" in text) == own
     assert "TabM_D was measured on 3 of the 4" in text
+    assert ("in 2 states of the code" in text) == own
     assert "nan" not in text
