@@ -22,8 +22,8 @@ setup: .venv/installed  ## the environment in .venv, with the versions locked in
 # As the shell has them: make itself would expand a $ in them, and a quote would end the command's own.
 table: override export FILE := $(value FILE)
 table: override export TARGET := $(value TARGET)
-table: setup  ## a table of your own: FILE=... TARGET=...; say what is in it and write it into params.yaml; YES=1 does not ask
-	@python -m commands.table $(if $(YES),--yes) -- "$$FILE" "$$TARGET"
+table: setup  ## a table of your own: FILE=... TARGET=...; say what is in it, and write it and a recipe for its size into params.yaml; YES=1 does not ask
+	@python -m commands.table $(if $(YES),--yes) $(if $(RECIPE),--recipe) -- "$$FILE" "$$TARGET"
 
 # `validate` goes first because DVC reads params.yaml itself, and stops at some faults with less to say.
 run: setup  ## create the data, train, evaluate, plot and record: whatever changed since the last time

@@ -31,6 +31,7 @@ from stages.params.train import Train
 from stages.preprocessing.apply import encode
 from stages.train import describe
 from stages.training.device import make_deterministic
+from stages.training.recipe import recipe
 from stages.training.rows import fit_preprocessing, read_rows
 from stages.training.trainer import INITIAL, Training, generator
 
@@ -73,9 +74,10 @@ def main(root: Path, folder: Path) -> Results:
 
 
 def epochs() -> dict[str, float]:
-    """Training rows a second in one epoch over the same encoded rows, one thread."""
-    section, schema, path = read(Train).for_table(), read_schema(), Path("data/train.parquet")
-    preprocessing = fit_preprocessing(path, schema, section.scaling, section.rare_below, section.embed_above)
+    """Training rows a second in one epoch over the same encoded rows, one thread: of a network that all can train."""
+    plain = {"hidden": [128, 64], "bins": 0, "input_scale_rate": 0.0, "dropout": 0.0, "ship": "best"}
+    section, schema, path = read(Train).model_copy(update=plain), read_schema(), Path("data/train.parquet")
+    preprocessing = fit_preprocessing(path, schema, section)
     device = torch.device("cpu")
     make_deterministic(device, tf32=False)
     rows = read_rows(path, schema, preprocessing)
@@ -145,7 +147,7 @@ def forward(path: Path) -> Callable[[], float]:
         done = 0
         while done < ROWS:
             for piece in torch.split(inputs, ROWS_AT_ONCE):
-                model.network(piece[None])
+                model.network(piece.expand(model.network.replicas, -1, -1))
                 done += len(piece)
         return time.perf_counter() - started
 
@@ -184,13 +186,17 @@ def write(path: Path, rows: int) -> None:
 
 
 def project(root: Path, folder: Path, name: str) -> Path:
-    """A folder in which stages run on data/tables/NAME, with the shipped parameters but for network and batches."""
+    """A folder in which stages run on data/tables/NAME, with the recipe for ROWS rows, in one epoch."""
     (folder / "data" / "tables").mkdir(parents=True, exist_ok=True)
     yaml = YAML()
     params = yaml.load(root / "params.yaml")
     params["create"]["dataset"] = "table"
     params["create"]["table"].update(path=f"data/tables/{name}", target="class")
-    params["train"].update(batch_size=1024, epochs=1, replicas=1)
-    params["train"]["table"]["hidden"] = [128, 64]
+    training = int(ROWS * (1 - params["split"]["test_size"]) * (1 - params["split"]["validation_size"]))
+    for (*parents, last), value in {**recipe(training, NUMBERS), ("train", "epochs"): 1}.items():
+        place = params
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
     yaml.dump(params, folder / "params.yaml")
     return folder

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from stages.files.atomic import write_text
 from stages.process.run import run
+from stages.scoring.comparisons import in_words, what_ships
 
 README = Path("README.md")
 METRICS = Path("reports/metrics.json")
@@ -26,9 +27,10 @@ QUALITY = Path("benchmarks/quality.md")
 def results(metrics: dict[str, Any]) -> str:
     accuracy = metrics["accuracy"]
     training = metrics["training"]
+    ships = "the replica that ships" if training["shipped"] is not None else what_ships(None, training["replicas"])
     rows = [
         (
-            "**the network** (the replica that ships)",
+            f"**the network** ({ships})",
             f"**{accuracy['value']:.4f}**",
             f"{accuracy['low']:.4f} to {accuracy['high']:.4f}",
             "",
@@ -37,7 +39,9 @@ def results(metrics: dict[str, Any]) -> str:
     if accuracy["deviation"] is not None:
         luck = f"{accuracy['mean']:.4f} ± {accuracy['deviation']:.4f}"
         rows.append((f"its {training['replicas']} replicas, mean and standard deviation", luck, "", ""))
-    others = {name.replace("_", " "): other for name, other in metrics["baseline"].items()}
+    if accuracy.get("jackknife") is not None:
+        rows.append(("the luck of its seeds (jackknife)", f"± {accuracy['jackknife']:.4f}", "", ""))
+    others = {in_words(name): other for name, other in metrics["baseline"].items()}
     others["majority class"] = others.pop("majority")
     if metrics["bayes"] is not None:
         others = {"Bayes classifier (the limit)": metrics["bayes"], **others}

@@ -6,40 +6,54 @@ from typing import Any
 from stages.files.tables import read_json
 from stages.process.damage import check
 from stages.process.run import run
+from stages.scoring.comparisons import in_words, leads, what_ships
 
 METRICS = Path("reports/metrics.json")
 
 
 def summary(metrics: dict[str, Any]) -> list[str]:
-    accuracy, training = metrics["accuracy"], metrics["training"]
-    spread = ""
-    if accuracy["deviation"] is not None:
-        spread = f"; {training['replicas']} replicas {accuracy['mean']:.4f} +- {accuracy['deviation']:.4f}"
+    accuracy, balance, loss = metrics["accuracy"], metrics["macro_f1"], metrics["log_loss"]
     lines = [
         "",
         f"Test accuracy        {accuracy['value']:.4f}   {metrics['confidence']:.0%} interval {accuracy['low']:.4f} to"
-        f" {accuracy['high']:.4f} on {metrics['rows']:,} rows{spread}",
+        f" {accuracy['high']:.4f} on {metrics['rows']:,} rows; {_luck(accuracy, metrics['training'])}",
+        f"Macro-F1             {balance['value']:.4f}   {balance['low']:.4f} to {balance['high']:.4f}; mean of classes",
+        f"Log loss             {loss['value']:.4f}   {loss['low']:.4f} to {loss['high']:.4f}",
     ]
-    balance = metrics["macro_f1"]
-    lines.append(
-        f"Macro-F1             {balance['value']:.4f}   {balance['low']:.4f} to {balance['high']:.4f}; mean of classes"
-    )
     if metrics["bayes"] is not None:
         lines.append(
             f"Bayes limit          {metrics['bayes']['accuracy']:.4f}   no classifier can do better on average"
         )
     for name, baseline in sorted(metrics["baseline"].items(), key=lambda item: -item[1]["accuracy"]):
         lines.append(
-            f"{name.replace('_', ' ').capitalize():<21}{baseline['accuracy']:.4f}   the network is"
-            f" {baseline['difference']:+.4f} ({baseline['difference_low']:+.4f} to {baseline['difference_high']:+.4f})"
+            f"{in_words(name).capitalize():<21}{baseline['accuracy']:.4f}   the network is"
+            f" {_with_interval(baseline, 'difference')}; log loss {baseline['log_loss']:.4f}:"
+            f" {_with_interval(baseline, 'log_loss_difference')}"
         )
+    better = [f"Better baseline      {lead.text}" for lead in leads(metrics["baseline"])]
     return [
         *lines,
+        *([""] if better else []),
+        *better,
         "",
         "Figures              reports/figures/",
         "Runs                 make ui",
         "Good enough?         make gate",
     ]
+
+
+def _luck(accuracy: dict[str, Any], training: dict[str, Any]) -> str:
+    """What is the model, and how much of its accuracy the seeds decide."""
+    words = what_ships(training["shipped"], training["replicas"])
+    if accuracy["jackknife"] is not None:
+        words += f", +- {accuracy['jackknife']:.4f} by the luck of their seeds"
+    if accuracy["deviation"] is not None:
+        words += f"; {training['replicas']} replicas one by one {accuracy['mean']:.4f} +- {accuracy['deviation']:.4f}"
+    return words
+
+
+def _with_interval(baseline: dict[str, Any], key: str) -> str:
+    return f"{baseline[key]:+.4f} ({baseline[f'{key}_low']:+.4f} to {baseline[f'{key}_high']:+.4f})"
 
 
 def main() -> None:

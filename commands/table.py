@@ -2,14 +2,14 @@
 
 Prints what the stage `create` will find in it: rows, columns by kind, missing values, classes, suspicions. Then it
 shows what it would change, and does so when told to. A file from elsewhere is copied into data/tables, where the
-pipeline, git and DVC see it. Of params.yaml only the values that change are written anew: comments and all else stay.
+pipeline, git and DVC see it. A table that is new to params.yaml brings a recipe for its size, and a gate; where it is
+named there already, somebody may have tuned them, and they stay.
 """
 
 import argparse
 import difflib
 import filecmp
 import os
-import re
 import shutil
 import sys
 from collections import Counter, deque
@@ -18,9 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from stages.datasets.kinds import CARRIED, FEATURES
 from stages.datasets.reading import DELIMITERS, Source, open_own, open_source
@@ -28,17 +25,18 @@ from stages.datasets.table import Found, convert, look
 from stages.files.atomic import write, write_bytes
 from stages.files.text import shown
 from stages.params.create import Columns, Create, TableSource
-from stages.params.reader import PATH, read, suggest
+from stages.params.edit import Key, edited, written
+from stages.params.gate import Gate
+from stages.params.reader import PATH, read, read_verbatim, suggest
+from stages.params.split import Split
+from stages.params.train import Train
+from stages.preprocessing.columns import sources
 from stages.process.faults import BAD_DATA, BAD_PARAMS, Fault
 from stages.process.run import run
+from stages.training.recipe import recipe
 
 TABLES = Path("data/tables")
 MOST_NAMES, MOST_LINES, LONGEST = 8, 12, 40  # columns of a kind, lines of a block, letters of a name in a block
-# What every reader of YAML takes for a text, but for these words.
-PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
-WORDS = ("true", "false", "yes", "no", "y", "n", "on", "off", "null")
-
-Key = tuple[str, ...]
 
 
 # --- the file -------------------------------------------------------------------------------------------------------
@@ -124,71 +122,14 @@ def changes(old: Create, new: Create) -> dict[Key, Any]:
     return {key: after for key, (before, after) in values.items() if before != after}
 
 
-def edited(text: str, values: dict[Key, Any]) -> str:
-    """The text of params.yaml with other values at some keys; all else stays, byte for byte."""
-    old = YAML().compose(text)
-    nodes = {key: _node(old, key) for key in values}
-    new = text
-    for key, node in sorted(nodes.items(), key=lambda item: item[1].start_mark.index, reverse=True):
-        new = _replaced(new, node, written(values[key]))
-    expected = _plain(old)
-    for key, value in values.items():
-        expected[key] = [("str", each) for each in value] if isinstance(value, list) else ("str", value)
-    try:
-        found = _plain(YAML().compose(new))
-    except YAMLError:
-        found = {}
-    if found != expected:
-        lines = ", ".join(f"{'.'.join(key)}: {written(value)}" for key, value in values.items())
-        raise Fault(BAD_PARAMS, f"{PATH} is laid out in a way that this command cannot edit; write by hand: {lines}")
-    return new
-
-
-def written(value: str | list[str]) -> str:
-    """As YAML that every reader takes for the same text, on one line."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(written, value))}]"
-    if PLAIN.fullmatch(value) and value.lower() not in WORDS:
-        return value
-    if value.isprintable():
-        return "'" + value.replace("'", "''") + "'"
-    return '"' + "".join(_escaped(letter) for letter in value) + '"'
-
-
-def _escaped(letter: str) -> str:
-    return letter if letter.isprintable() and letter not in '"\\' else f"\\U{ord(letter):08X}"
-
-
-def _node(root: Node, key: Key) -> Node:
-    for part in key:
-        root = next(value for name, value in root.value if name.value == part)
-    return root
-
-
-def _replaced(text: str, node: Node, value: str) -> str:
-    """A comment behind the value stays in its column where there is room."""
-    start, end = node.start_mark.index, node.end_mark.index
-    if isinstance(node, SequenceNode) and not node.flow_style:
-        # A list with a line for each item: to YAML it ends only where the next key begins; it may stand below its key
-        # without being indented, as no other value may.
-        end, value = node.value[-1].end_mark.index, f"  {value}"
-    blank = re.compile(" +(?=#)").match(text, end)
-    if not blank or "\n" in text[start:end]:
-        return text[:start] + value + text[end:]
-    return text[:start] + value.ljust(blank.end() - start - 1) + " " + text[blank.end() :]
-
-
-def _plain(node: Node, key: Key = ()) -> dict[Key, Any]:
-    """Key -> what a reader sees there: kind and text, or a list of them."""
-    if not isinstance(node, MappingNode):
-        return {key: _item(node)}
-    return {path: item for name, value in node.value for path, item in _plain(value, (*key, str(name.value))).items()}
-
-
-def _item(node: Node) -> Any:
-    if isinstance(node, SequenceNode):
-        return [_item(each) for each in node.value]
-    return str(node.tag).rsplit(":", 1)[-1], node.value
+def suited(found: Found, split: Split) -> tuple[str, dict[Key, Any]]:
+    """What the recipe goes by, in words, and what of sections train and gate it sets otherwise than params.yaml."""
+    rows = int(sum(found.counts) * (1 - split.test_size) * (1 - split.validation_size))
+    kinds = [(name, kind) for name, kind in found.kinds.items() if kind in ("numeric", "datetime")]
+    numbers = sum(1 for _ in sources(kinds))
+    present = read_verbatim(Train)[1] | read_verbatim(Gate)[1]
+    values = {key: value for key, value in recipe(rows, numbers).items() if present[".".join(key)] != value}
+    return f"about {rows:,} training rows and {numbers:,} numbers in each", values
 
 
 # --- what a person sees ---------------------------------------------------------------------------------------------
@@ -246,8 +187,8 @@ def agreed() -> bool:
         return False
 
 
-def table(section: Create, file: Path, target: str, yes: bool) -> None:
-    """Look, show, ask and write; `section` is the present one."""
+def table(section: Create, file: Path, target: str, yes: bool = False, anew: bool = False) -> None:
+    """Look, show, ask and write; `section` is the present one. anew: the recipe also where the table is not new."""
     before = PATH.read_bytes()
     place, inside = settle(file)
     wanted = named(section, place, target)
@@ -260,15 +201,23 @@ def table(section: Create, file: Path, target: str, yes: bool) -> None:
     deque(convert(found), maxlen=0)  # a single value may be one that `create` would refuse, by its row
     for line in report(found):
         print(shown(line))
-    old = before.decode()
-    new = edited(old, changes(section, wanted))
-    if new == old and not copying:
-        print(f"\ntable: {PATH} names this table already; nothing to write")
-        return
     print()
+    old, values = before.decode(), changes(section, wanted)
+    size, settings = suited(found, read(Split))
+    if anew or (section.dataset, section.table) != (wanted.dataset, wanted.table):
+        values |= settings
+        if settings:
+            print(f"train: the recipe for {size}; gate: what suits a table of your own")
+    elif settings:
+        lines = ", ".join(f"{'.'.join(key)}: {written(value)}" for key, value in settings.items())
+        print(f"train and gate stay, since {PATH} names this table already; RECIPE=1 (--recipe) writes {lines}")
+    new = edited(old, values)
+    if new == old and not copying:
+        print(f"table: {PATH} names this table already; nothing to write")
+        return
     if copying:
-        size = sum(part.stat().st_size for part in source.parts)
-        print(shown(f"copy {source.path} to {place} ({size:,} bytes)"))
+        size = f"{sum(part.stat().st_size for part in source.parts):,} bytes"
+        print(shown(f"copy {source.path} to {place} ({size})"))
     for line in difference(old, new):
         print(line)
     if not yes and not agreed():
@@ -280,7 +229,7 @@ def table(section: Create, file: Path, target: str, yes: bool) -> None:
         copy(source, place)
     if new != old:
         write_bytes(PATH, new.encode())
-    print("table: written; next: make run, or: dvc repro")
+    print(f"table: written; next: make run, or: dvc repro; the way back: git checkout {PATH}")
 
 
 def main() -> None:
@@ -288,14 +237,14 @@ def main() -> None:
     parser.add_argument("file", help="a CSV or Parquet file, or a folder of Parquet parts")
     parser.add_argument("target", help="the column to predict")
     parser.add_argument("--yes", action="store_true", help="do not ask before writing")
+    parser.add_argument("--recipe", action="store_true", help="set train and gate also where the table is not new")
     given = parser.parse_args()
     if not given.file or not given.target:
         raise Fault(BAD_PARAMS, "table: FILE and TARGET are needed: make table FILE=penguins.csv TARGET=species")
     # Not every shell knows that what follows FILE= is a path.
     file = Path(given.file).expanduser() if given.file.startswith("~/") else Path(given.file)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # letters that the terminal lacks
-    section = read(Create)
-    table(section, file, given.target, given.yes)
+    table(read(Create), file, given.target, given.yes, given.recipe)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Reads   data/train.parquet, data/validation.parquet, data/test.parquet, data/schema.json
 Writes  reports/baseline.json     accuracy and log loss of each on the test rows
-        reports/baseline.parquet  its predicted class index at each test row, a column a baseline
+        reports/baseline.parquet  of each its predicted class index at each test row (NAME), and its log loss there
+                                  (NAME_log_loss)
 
 Majority class, logistic regression and gradient boosting of scikit-learn, fitted on the training rows. Nobody should
 ship a network that loses to a line.
@@ -35,6 +36,7 @@ from stages.params.baseline import Baseline
 from stages.params.reader import read
 from stages.preprocessing.frame import Spellings, expanded, spellings
 from stages.process.memory import need
+from stages.scoring.metrics import log_losses
 
 TRAIN = Path("data/train.parquet")
 VALIDATION = Path("data/validation.parquet")
@@ -112,14 +114,13 @@ def _result(model: Any, x: pd.DataFrame, classes: int) -> Result:
 
 
 def report(result: Result, actual: NDArray[np.int64]) -> dict[str, float | int]:
-    """Counts and log loss in nats, a probability of 0 taken for the smallest float64 above it."""
-    chance = result.probabilities[np.arange(len(actual)), actual].clip(np.finfo(np.float64).tiny)
+    """Counts and log loss."""
     correct = int((result.predicted == actual).sum())
     return {
         "correct": correct,
         "rows": len(actual),
         "accuracy": round(correct / len(actual), 6),
-        "log_loss": round(float(-np.log(chance).mean()), 6),
+        "log_loss": round(float(log_losses(result.probabilities, actual).mean()), 6),
     }
 
 
@@ -134,7 +135,10 @@ def main() -> None:
     results = baseline(train, validation, test, schema, section)
     actual = test.y
     content = {name: report(result, actual) for name, result in results.items()}
-    write_table(PREDICTIONS, pa.table({name: result.predicted for name, result in results.items()}))
+    columns: dict[str, NDArray[Any]] = {}
+    for name, result in results.items():
+        columns |= {name: result.predicted, f"{name}_log_loss": log_losses(result.probabilities, actual)}
+    write_table(PREDICTIONS, pa.table(columns))
     write_json(REPORT, content)
     listed = ", ".join(f"{name} {item['accuracy']:.4f}" for name, item in content.items())
     print(f"baseline: accuracy on {len(actual):,} test rows: {listed}")

@@ -2,10 +2,10 @@
 
 Reads   models/model.json, models/model.safetensors, models/replicas.safetensors, models/training.json
         data/test.parquet, data/train.parquet (for the plane of the pictures only), data/schema.json
-        reports/baseline.json, reports/baseline.parquet
+        reports/baseline.parquet
 Writes  reports/metrics.json              every number of the result: small, rounded, sorted, in git
         reports/predictions.parquet       class, prediction, probabilities and place in the plane of each test row
-        reports/replicas.csv              the metrics of each replica
+        reports/replicas.csv              the metrics of each replica; shipped: 1 for the model, or each of its mean
         reports/slices.csv                accuracy for each value of the columns that `slices` names, the worst first
         reports/importance.csv            what the model loses when a column is shuffled, the column it needs most first
         reports/classification_report.txt scikit-learn's
@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import classification_report, confusion_matrix, precision_recall_curve, roc_curve
 
-from stages.datasets.densities import bayes_predictions
+from stages.datasets.densities import bayes_probabilities
 from stages.datasets.schema import Schema, read_schema
 from stages.files.atomic import write_csv, write_json, write_text
 from stages.files.tables import count_rows, read_first, read_json, read_table, write_table
@@ -39,9 +39,10 @@ from stages.preprocessing.apply import encode
 from stages.process.disk import prepare
 from stages.process.memory import need
 from stages.scoring import plane as planes
+from stages.scoring.comparisons import leads
 from stages.scoring.importance import importance
 from stages.scoring.intervals import wilson
-from stages.scoring.metrics import Verdict, calibration, class_scores, metrics, resamples
+from stages.scoring.metrics import Verdict, calibration, class_scores, log_losses, metrics, resamples
 from stages.scoring.plane import Plane, grid, plane, space
 from stages.scoring.slices import Slice, slices
 
@@ -49,8 +50,7 @@ MODELS = Path("models")
 TRAINING = Path("models/training.json")
 TRAIN = Path("data/train.parquet")
 TEST = Path("data/test.parquet")
-BASELINE = Path("reports/baseline.json")
-BASELINE_PREDICTIONS = Path("reports/baseline.parquet")
+BASELINE = Path("reports/baseline.parquet")
 METRICS = Path("reports/metrics.json")
 PREDICTIONS = Path("reports/predictions.parquet")
 REPLICAS = Path("reports/replicas.csv")
@@ -79,16 +79,24 @@ class Evaluation(NamedTuple):
     replicas: dict[str, NDArray[np.float64]]
 
 
+class Other(NamedTuple):
+    """Another classifier on the same rows: predicted class indices [rows], and its log loss at each [rows]."""
+
+    predicted: NDArray[np.int64]
+    losses: NDArray[np.float64]
+
+
 def evaluate(
     verdict: Verdict,
     replicas: list[Verdict],
-    others: dict[str, NDArray[np.int64]],
+    others: dict[str, Other],
     schema: Schema,
     section: Evaluate,
+    of_mean: bool = False,
 ) -> Evaluation:
-    """Score the shipped replica on the test rows, with intervals, beside the other replicas and other classifiers.
+    """Score what ships on the test rows, with intervals, beside single replicas and other classifiers.
 
-    others: predicted class indices [rows] of each classifier to compare with, on the same rows.
+    of_mean: what ships is the mean of the replicas.
     """
     rows = len(verdict.actual)
     once = np.ones((1, rows))
@@ -96,7 +104,11 @@ def evaluate(
     each = [metrics(replica, once, section.calibration_bins) for replica in replicas]
     spread = {name: np.array([scores[name][0] for scores in each]) for name in values}
     hit = (verdict.predicted == verdict.actual).astype(np.float64)
-    gaps = {name: hit - (predicted == verdict.actual) for name, predicted in others.items()}
+    losses = log_losses(verdict.probabilities, verdict.actual)
+    gaps = {}
+    for name, other in others.items():
+        gaps[f"{name}.difference"] = hit - (other.predicted == verdict.actual)
+        gaps[f"{name}.log_loss_difference"] = losses - other.losses
     drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (*values, *gaps)}
     for weights in resamples(rows, section.resamples, section.seed):
         for name, sample in metrics(verdict, weights, section.calibration_bins).items():
@@ -115,6 +127,7 @@ def evaluate(
         "confidence": section.confidence,
         "threshold": section.threshold,
     }
+    errors = jackknife(replicas, section) if of_mean and len(replicas) > 1 else {}
     for name, value in values.items():
         low, high = bounds[name]
         content[name] = {
@@ -123,6 +136,7 @@ def evaluate(
             "high": high,
             "mean": spread[name].mean(),
             "deviation": spread[name].std(ddof=1) if len(replicas) > 1 else None,
+            "jackknife": errors.get(name),
         }
     scores = class_scores(verdict, once)
     content["classes"] = {
@@ -135,17 +149,37 @@ def evaluate(
         for index, name in enumerate(schema.classes)
     }
     comparisons = {}
-    for name, gap in gaps.items():
+    for name, other in others.items():
+        gap = gaps[f"{name}.difference"]
         comparisons[name] = {
             "accuracy": values["accuracy"] - gap.mean(),
             "correct": correct - round(gap.sum()),
-            "difference": gap.mean(),
-            "difference_low": bounds[name][0],
-            "difference_high": bounds[name][1],
+            "log_loss": other.losses.mean(),
         }
+        for key in ("difference", "log_loss_difference"):
+            low, high = bounds[f"{name}.{key}"]
+            comparisons[name] |= {key: gaps[f"{name}.{key}"].mean(), f"{key}_low": low, f"{key}_high": high}
     content["bayes"] = comparisons.pop("bayes", None)
     content["baseline"] = comparisons
     return Evaluation(content, spread)
+
+
+def jackknife(replicas: list[Verdict], section: Evaluate) -> dict[str, float]:
+    """Standard error of each metric of the replicas' mean, by leaving out one of them at a time (Efron 1982, ch. 3).
+
+    It says how much of a metric is the luck of these seeds: about how far the mean of as many other replicas would be
+    from this one, on the same rows. The interval beside it is about the luck of the rows.
+    """
+    count, actual = len(replicas), replicas[0].actual
+    total = np.sum([replica.probabilities for replica in replicas], axis=0)
+    left_out = []
+    for replica in replicas:
+        probabilities = ((total - replica.probabilities) / (count - 1)).clip(0, 1)
+        rest = Verdict(actual, decide(probabilities, section.threshold), probabilities)
+        left_out.append(metrics(rest, np.ones((1, len(actual))), section.calibration_bins))
+    return {
+        name: float(np.sqrt((count - 1) * np.var([scores[name][0] for scores in left_out]))) for name in left_out[0]
+    }
 
 
 def verdicts(model: Model, inputs: NDArray[np.float32], actual: NDArray[np.int64], threshold: float) -> list[Verdict]:
@@ -193,7 +227,7 @@ def main() -> None:
     # Inputs, and the probabilities of all replicas.
     size = 4 * count * (width + classes * (1 + len(training["replicas"])))
     need(size, f"evaluate: {count:,} test rows of {width:,} columns", few)
-    test, baseline = read_table(TEST), read_json(BASELINE)
+    test, baseline = read_table(TEST), read_table(BASELINE)
     drawn, training_rows = read_first(TRAIN, MOST_DRAWN, [*schema.features, schema.target]), count_rows(TRAIN)
     columns = sliced(test, schema, section)
     actual = test.column(schema.target).to_numpy()
@@ -201,16 +235,19 @@ def main() -> None:
     inputs = encode(model.description.preprocessing, test)
     probabilities = model.of_inputs(inputs)
     verdict = Verdict(actual, decide(probabilities, section.threshold), probabilities)
-    others = {name: predicted.to_numpy() for name, predicted in read_table(BASELINE_PREDICTIONS).to_pandas().items()}
+    others = {
+        name: Other(baseline.column(name).to_numpy(), baseline.column(f"{name}_log_loss").to_numpy())
+        for name in baseline.column_names
+        if f"{name}_log_loss" in baseline.column_names
+    }
     if schema.density is not None:
         rows = np.column_stack([test.column(name).to_numpy() for name in schema.features])
-        others["bayes"] = bayes_predictions(schema.density, rows)
+        chances = bayes_probabilities(schema.density, rows)
+        others["bayes"] = Other(chances.argmax(1), log_losses(chances, actual))
     all_verdicts = verdicts(replicas, inputs, actual, section.threshold)
-    content, spread = evaluate(verdict, all_verdicts, others, schema, section)
-    for name, item in baseline.items():
-        content["baseline"][name]["log_loss"] = item["log_loss"]
     shipped = training["shipped"]
-    chosen = training["replicas"][shipped]
+    content, spread = evaluate(verdict, all_verdicts, others, schema, section, of_mean=shipped is None)
+    chosen = training["mean"] if shipped is None else training["replicas"][shipped]
     content["training"] = {
         "replicas": len(all_verdicts),
         "shipped": shipped,
@@ -218,7 +255,7 @@ def main() -> None:
         "best_validation_loss": chosen["best_validation_loss"],
     }
     each_replica = [
-        [index, int(index == shipped), item["best_epoch"], item["best_validation_loss"], *map(float, values)]
+        [index, int(shipped in (index, None)), item["best_epoch"], item["best_validation_loss"], *map(float, values)]
         for index, (item, *values) in enumerate(zip(training["replicas"], *spread.values(), strict=True))
     ]
 
@@ -246,6 +283,8 @@ def main() -> None:
             f"evaluate: worst of {len(by_value)} slices: {worst.column!r} is {worst.value!r}, accuracy"
             f" {worst.accuracy:.4f} ({worst.low:.4f} to {worst.high:.4f}) on {worst.rows:,} test rows"
         )
+    for lead in leads(content["baseline"]):
+        print(f"evaluate: {lead.text}")
 
 
 def write_curves(verdict: Verdict, schema: Schema, section: Evaluate) -> None:

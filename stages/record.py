@@ -38,6 +38,7 @@ from stages.params.reader import read
 from stages.params.record import Record
 from stages.process.faults import BAD_DATA, RESTORE, Fault
 from stages.process.ran import forget, stages_that_ran
+from stages.scoring.comparisons import leads, what_ships
 from stages.scoring.gate import gate
 from stages.tracking import describe
 from stages.tracking.artifacts import PICTURES
@@ -103,8 +104,8 @@ LONGEST_TAG = 500
 class State(NamedTuple):
     """The pipeline's state, from its files.
 
-    findings: of FINDINGS; hits: which test rows are right; history: rows of HISTORY; steps: losses of the shipped
-    replica.
+    findings: of FINDINGS; hits: which test rows are right; history: rows of HISTORY; steps: losses of the replica
+    that ships, or the mean of all.
     """
 
     lock: Lock
@@ -186,8 +187,17 @@ def _candidate(state: State, bar: Gate) -> Candidate:
         test=state.lock.outs[TEST.as_posix()],
         hits=state.hits,
         confidence=state.metrics["confidence"],
+        remarks=_remarks(state, line),
         tags={FINGERPRINT: state.lock.fingerprint},
     )
+
+
+def _remarks(state: State, gate_line: str) -> list[str]:
+    """That the model is a mean, and which baselines are better, unless the gate's line has it already."""
+    better = [lead.text for lead in leads(state.metrics.get("baseline") or {}) if lead.text not in gate_line]
+    shipped, replicas = state.training["shipped"], len(state.training["replicas"])
+    mean = [f"The model is {what_ships(shipped, replicas)}."] if shipped is None else []
+    return [*mean, *(f"On the same test rows {text}." for text in better)]
 
 
 def _tags(state: State, names: dict[str, str], experiment: str) -> dict[str, str]:
@@ -241,7 +251,9 @@ def read_state(now: int) -> State:
     lock.check(SCHEMA)
     for path in (TRAIN, VALIDATION, TEST):
         lock.check_large(path)
-    steps = read_table(STEPS, [f"replica_{training['shipped']}"]).column(0).to_numpy()
+    shipped = training["shipped"]
+    shown = range(len(training["replicas"])) if shipped is None else [shipped]
+    steps = [column.to_numpy() for column in read_table(STEPS, [f"replica_{replica}" for replica in shown]).columns]
     schema = read_schema()
     figures = sorted(Path(path) for path in lock.outs if Path(path).parent == FIGURES)
     for path in (*TABLES, *figures, ENTRY, *CODE):
@@ -261,7 +273,7 @@ def read_state(now: int) -> State:
         served=Served(description, (MODEL, WEIGHTS), example, metrics["threshold"]),
         header=rows[0],
         history=np.array([[float(cell or "nan") for cell in row] for row in rows[1:]]).reshape(-1, len(rows[0])),
-        steps=steps,
+        steps=np.mean(steps, 0),
         figures=figures,
         datasets=[
             _dataset(TRAIN, "training", schema, lock),

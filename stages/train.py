@@ -78,8 +78,6 @@ def train(
     begun: Snapshot | None = None,
 ) -> Fit:
     """Fit the network to the training rows, judged on the validation rows after each epoch; or go on with that."""
-    if section.batch_size > len(training.x):
-        raise fault(Train, "batch_size", f"must be at most the number of training rows ({len(training.x):,})")
     if isinstance(section.class_weights, list) and len(section.class_weights) != len(description.classes):
         classes = listed(description.classes)
         raise fault(
@@ -116,9 +114,11 @@ def taken(description: Description, section: Train, rows: int, device: torch.dev
     """Bytes of main memory that it takes at least: the rows, and on the CPU weights, gradients and a step's outputs."""
     numbers = rows * description.preprocessing.width
     if device.type == "cpu":
-        # The weights at the beginning, now, and at their best, and their gradients.
-        batch = min(section.batch_size, rows)
-        numbers += section.replicas * (4 * description.weights + 2 * batch * sum(description.widths))
+        # The weights at the beginning, now, and at their best, and their gradients; with factors of the inputs also the
+        # product that the first layer works with.
+        batch, (inputs, units, *_) = min(section.batch_size, rows), description.widths
+        product = inputs * units if section.input_scale_rate else 0
+        numbers += section.replicas * (4 * description.weights + product + 2 * batch * sum(description.widths))
     return 4 * numbers
 
 

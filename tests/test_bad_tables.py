@@ -71,7 +71,10 @@ def test_d07_a_side_smaller_than_the_classes_has_a_row_of_each(table):
 @pytest.mark.parametrize(
     "counts",
     [
-        [463, 429, 244, 163, 51, 44, 35, 30, 20, 5],  # as in yeast, where one test row, one validation row is the class
+        [463, 429, 244, 163, 51, 44, 35, 30, 20, 5],  # as in yeast
+        [20, 12, 8],  # fewer rows than a batch
+        [14, 3, 3],
+        [3] * 7,
     ],
 )
 def test_rare_classes_and_few_rows_go_through(table, counts):

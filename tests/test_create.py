@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import i0e
+from scipy.special import expit, i0e
 from scipy.stats import norm
 from sklearn.datasets import load_digits, make_circles
 from sklearn.neighbors import KNeighborsClassifier
 
 from stages import create as stage
 from stages.create import create
-from stages.datasets.densities import DENSITIES, bayes_predictions
+from stages.datasets.densities import DENSITIES, bayes_predictions, bayes_probabilities
 from stages.datasets.generators import DATASETS
 from stages.datasets.schema import read_schema
 from stages.files.tables import read_table
@@ -115,6 +115,9 @@ def test_bayes_of_circles_is_the_closed_form():
     score = {R: np.log(i0e(r * R / noise**2)) - (r - R) ** 2 / (2 * noise**2) for R in (1.0, 0.8)}
     exact = (score[0.8] > score[1.0]).astype(int)
     ours = bayes_predictions(schema.density, features)
+    chances = bayes_probabilities(schema.density, features)
+    np.testing.assert_allclose(chances[:, 1], expit(score[0.8] - score[1.0]), atol=1e-6)
+    np.testing.assert_allclose(chances.sum(1), 1)
     assert np.mean(ours != exact) < 0.0005
     assert np.mean(ours == target) == pytest.approx(np.mean(exact == target), abs=0.0005)
     assert 0.97 < np.mean(ours == target) < 0.99

@@ -1,26 +1,32 @@
 """Stage evaluate: its metrics are scikit-learn's, its intervals hold what they promise, its JSON is always valid."""
 
+import importlib
 import json
 import math
+import re
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from stages.datasets.schema import Schema
-from stages.evaluate import decide, evaluate, rounded
+from stages.evaluate import METRICS, Other, decide, evaluate, jackknife, rounded
 from stages.files.atomic import write_json
 from stages.files.tables import read_first, write_pieces
-from stages.network.model import Description
+from stages.network.model import Description, load
 from stages.params.evaluate import Evaluate
-from stages.preprocessing.apply import Number, Preprocessing
+from stages.preprocessing.apply import Number, Preprocessing, encode
 from stages.process.faults import Fault
+from stages.scoring.gate import HEADLINES
 from stages.scoring.intervals import wilson
-from stages.scoring.metrics import Verdict, calibration, class_scores, metrics, resamples
+from stages.scoring.metrics import Verdict, calibration, class_scores, log_losses, metrics, resamples
 from stages.scoring.plane import grid, plane
 from tests.conftest import VALUES, changed
+from tests.project import TINY, turn
 
 
 def verdict(classes: int, rows: int = 300, seed: int = 0, skill: float = 1.0) -> Verdict:
@@ -118,14 +124,101 @@ def test_wilson_refuses_what_is_no_proportion(correct, rows):
 def test_the_report_compares_on_the_same_rows():
     v = verdict(2)
     worse = np.where(np.arange(len(v.actual)) < 30, 1 - v.predicted, v.predicted)
-    content = evaluate(v, [v, verdict(2, seed=1)], {"other": worse, "bayes": v.actual}, schema(2), section()).metrics
+    flat = np.full(len(v.actual), np.log(2))  # a coin's log loss at each row
+    others = {"other": Other(worse, flat), "bayes": Other(v.actual, np.zeros(len(v.actual)))}
+    content = evaluate(v, [v, verdict(2, seed=1)], others, schema(2), section()).metrics
     other = content["baseline"]["other"]
+    assert other["log_loss"] == pytest.approx(np.log(2))
+    assert other["log_loss_difference"] == pytest.approx(content["log_loss"]["value"] - np.log(2))
+    # Against what is the same at each row, it is the interval of the network's own log loss.
+    for end in ("low", "high"):
+        assert other[f"log_loss_difference_{end}"] == pytest.approx(content["log_loss"][end] - np.log(2))
+    assert content["bayes"]["log_loss_difference"] == pytest.approx(content["log_loss"]["value"])
     assert other["correct"] == (worse == v.actual).sum()
     assert other["difference"] == pytest.approx((content["correct"] - other["correct"]) / content["rows"])
     assert other["difference_low"] <= other["difference"] <= other["difference_high"]
     assert content["bayes"]["accuracy"] == 1
     interval = content["accuracy"]["low"], content["accuracy"]["high"]
     assert interval == wilson(content["correct"], content["rows"], 0.95)
+
+
+def test_differences_in_log_loss_are_paired():
+    """A rival that is a hair worse at every row is surely worse, however much log loss varies over rows."""
+    v = verdict(3)
+    rival = Other(v.predicted, log_losses(v.probabilities, v.actual) + 0.001)
+    other = evaluate(v, [v], {"rival": rival}, schema(3), section()).metrics["baseline"]["rival"]
+    assert other["log_loss_difference_high"] == pytest.approx(-0.001)
+    assert (other["difference_low"], other["difference_high"]) == (0, 0)
+
+
+def ensemble(count: int) -> tuple[Verdict, list[Verdict]]:
+    replicas = [verdict(3, seed=0)]
+    for seed in range(1, count):
+        other = verdict(3, seed=seed).probabilities
+        probabilities = (replicas[0].probabilities + other) / 2
+        replicas.append(Verdict(replicas[0].actual, decide(probabilities, 0.5), probabilities))
+    mean = np.mean([each.probabilities for each in replicas], axis=0)
+    return Verdict(replicas[0].actual, decide(mean, 0.5), mean), replicas
+
+
+def test_the_mean_has_a_jackknife_error_over_its_replicas():
+    mean, replicas = ensemble(5)
+    content = evaluate(mean, replicas, {}, schema(3), section(), of_mean=True).metrics
+    rest = [np.mean([each.probabilities for each in replicas if each is not out], axis=0) for out in replicas]
+    scores = {
+        "log_loss": [sk.log_loss(mean.actual, each, labels=range(3)) for each in rest],
+        "accuracy": [np.mean(each.argmax(1) == mean.actual) for each in rest],
+    }
+    for name, values in scores.items():
+        expected = np.sqrt(4 / 5 * np.sum((np.array(values) - np.mean(values)) ** 2))
+        assert content[name]["jackknife"] == pytest.approx(expected, rel=1e-6), name
+    # Of what is linear in the probabilities the jackknife is the error of a mean itself.
+    sums = np.array([each.probabilities[:, 0].sum() for each in replicas])
+    left_out = (sums.sum() - sums) / 4
+    assert np.sqrt(4 * left_out.var()) == pytest.approx(sums.std(ddof=1) / np.sqrt(5))
+    assert set(jackknife(replicas, section())) == set(HEADLINES)
+
+
+def test_without_a_mean_of_several_there_is_no_jackknife():
+    _, replicas = ensemble(3)
+    for content in (
+        evaluate(replicas[0], replicas, {}, schema(3), section()).metrics,
+        evaluate(replicas[0], replicas[:1], {}, schema(3), section(), of_mean=True).metrics,
+    ):
+        assert [content[name]["jackknife"] for name in HEADLINES] == [None] * len(HEADLINES)
+
+
+def test_the_mean_of_the_replicas_is_what_is_judged(project, capsys):
+    """From `create` to `evaluate`; boosting, which had time to learn, is better than a network that had none."""
+    turn(project, {**TINY, "train.ship": "mean", "train.replicas": 3, "baseline.boosting_iterations": 100})
+    for stage in ("create", "split", "baseline", "train", "evaluate"):
+        importlib.import_module(f"stages.{stage}").main()
+    training, content = (json.loads((project / path).read_text()) for path in ("models/training.json", METRICS))
+    mean = training["mean"]
+    assert content["training"] == {
+        **{"replicas": 3, "shipped": None, "best_epoch": mean["best_epoch"]},
+        "best_validation_loss": round(mean["best_validation_loss"], 6),
+    }
+    assert all(content[name]["jackknife"] is not None for name in HEADLINES)
+    replicas = pd.read_csv(project / "reports/replicas.csv")
+    assert replicas["shipped"].tolist() == [1, 1, 1]
+    assert replicas["accuracy"].mean() == pytest.approx(content["accuracy"]["mean"], abs=1e-6)
+    test, model = pq.read_table(project / "data/test.parquet"), load(project / "models", "replicas")
+    alone = model.of_replicas(encode(model.description.preprocessing, test))
+    shown = pq.read_table(project / "reports/predictions.parquet")
+    np.testing.assert_allclose(shown["probability_1"].to_numpy(), alone.mean(0)[:, 1])
+    # Each baseline as its stage says, and what is better is said last.
+    others = json.loads((project / "reports/baseline.json").read_text())
+    assert {name: item["log_loss"] for name, item in content["baseline"].items()} == {
+        name: item["log_loss"] for name, item in others.items()
+    }
+    assert {name: item["correct"] for name, item in content["baseline"].items()} == {
+        name: item["correct"] for name, item in others.items()
+    }
+    last = capsys.readouterr().out.splitlines()[-2:]
+    assert last[0].startswith("evaluate: gradient boosting is surely better in accuracy: ")
+    assert last[1].startswith("evaluate: gradient boosting is surely better in log loss: ")
+    assert re.search(r"network minus it -0\.\d{4} \(-0\.\d{4} to -0\.\d{4}\)$", last[0])
 
 
 def test_one_replica_has_no_spread_and_the_json_stays_valid(tmp_path):

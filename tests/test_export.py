@@ -15,7 +15,7 @@ from commands import export, predict
 from stages import create, split, train
 from stages.network.activations import ACTIVATIONS
 from stages.network.initializers import initialize
-from stages.network.model import Description, Model, decide
+from stages.network.model import Description, Model, decide, load
 from stages.network.network import to_torch_layout
 from stages.preprocessing.apply import Category, Number, Preprocessing
 from stages.preprocessing.columns import PARTS
@@ -47,12 +47,12 @@ def session(content: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
 
-def model_of(preprocessing: Preprocessing, activation: str = "tanh", classes: int = 3) -> Model:
+def model_of(preprocessing: Preprocessing, activation: str = "tanh", classes: int = 3, replicas: int = 1) -> Model:
     names = [f"class {index}" for index in range(classes)]
     width = 3 if preprocessing.embedded else 0
     description = Description(SCHEMA.features, SCHEMA.kinds, "class", names, [7, 5], activation, width, preprocessing)
-    network = description.network(1)
-    initialize(network, "default", 1.0, activation, [torch.Generator().manual_seed(0)])
+    network = description.network(replicas)
+    initialize(network, "default", 1.0, activation, [torch.Generator().manual_seed(seed) for seed in range(replicas)])
     return Model(description, to_torch_layout(network.state_dict()))
 
 
@@ -64,24 +64,35 @@ def both(model: Model, table: pa.Table, threshold: float = 0.5) -> tuple[np.ndar
     return model.probabilities(table), list(label), probabilities
 
 
+@pytest.mark.parametrize(("bins", "replicas"), [(0, 1), (6, 3)], ids=["one", "bins, mean of three"])
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("embed_above", [64, 1])
 @pytest.mark.parametrize("scaling", ["none", "standard", "robust", "quantile"])
-def test_every_scaling_and_kind_of_column(scaling, embed_above, classes):
+def test_every_scaling_and_kind_of_column(scaling, embed_above, classes, bins, replicas):
     from stages.preprocessing.fit import fit
 
-    fitted = fit(rows(400), SCHEMA, scaling, 10, embed_above)
+    fitted = fit(rows(400), SCHEMA, scaling, bins, 10, embed_above)
+    assert any(fitted.edges) == bool(bins)
     for table in (rows(400), rows(300, seed=1, strange=True)):
-        ours, label, probabilities = both(model_of(fitted, classes=classes), table, threshold=0.4)
+        ours, label, probabilities = both(model_of(fitted, classes=classes, replicas=replicas), table, threshold=0.4)
         np.testing.assert_allclose(probabilities, ours, atol=1e-6)
         assert label == [f"class {index}" for index in decide(ours, 0.4)]
+
+
+def test_a_model_without_numbers():
+    from stages.preprocessing.fit import fit
+
+    for embed_above in (64, 1):
+        fitted = replace(fit(rows(400), SCHEMA, "none", 0, 10, embed_above), numbers=[])
+        ours, _, probabilities = both(model_of(fitted, replicas=3), rows(300, seed=1, strange=True))
+        np.testing.assert_allclose(probabilities, ours, atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation(activation):
     from stages.preprocessing.fit import fit
 
-    ours, _, probabilities = both(model_of(fit(rows(300), SCHEMA, "standard", 10, 64), activation), rows(300))
+    ours, _, probabilities = both(model_of(fit(rows(300), SCHEMA, "standard", 0, 10, 64), activation), rows(300))
     np.testing.assert_allclose(probabilities, ours, atol=1e-6)
 
 
@@ -125,17 +136,21 @@ def test_an_empty_text_cannot_be_a_category():
     assert caught.value.status == BAD_DATA
 
 
-def test_predict_and_mlflow_and_onnx_say_the_same(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("ship", ["best", "mean"])
+def test_predict_and_mlflow_and_onnx_say_the_same(ship, tmp_path, monkeypatch, capsys):
     """On 1,000 raw rows with shuffled columns, missing values and unknown categories."""
     (tmp_path / "data/tables").mkdir(parents=True)
     (tmp_path / "params.yaml").write_text(PARAMS)
     people(600).to_csv(tmp_path / "data/tables/people.csv", index=False)
     table = {"create.table.path": "data/tables/people.csv", "create.table.target": "species"}
-    turn(tmp_path, {**TINY, "create.dataset": "table", **table, "train.embed_above": 3})
+    shipped = {"train.ship": ship, "train.replicas": 3, "train.bins": 8, "train.input_scale_rate": 10.0}
+    others = {"train.scaling": "standard", "train.embed_above": 3, "train.optimizer.learning_rate": 0.05}
+    turn(tmp_path, {**TINY, "create.dataset": "table", **table, **shipped, **others})
     monkeypatch.chdir(tmp_path)
     for stage in (create, split, train, export):
         stage.main()
     content = export.EXPORTED.read_bytes()
+    assert load(export.MODELS).network.replicas == (3 if ship == "mean" else 1)
     assert "export: models/model.onnx" in capsys.readouterr().out
     export.main()
     assert export.EXPORTED.read_bytes() == content

@@ -516,13 +516,35 @@ def triples(found: list[points.Point]) -> set[tuple]:
     return {(point.key, point.step, point.value) for point in found}
 
 
-def live_in_parts(table: np.ndarray, replicas: int, epochs: int, size: int) -> list[points.Point]:
+def live_in_parts(
+    table: np.ndarray, replicas: int, epochs: int, size: int, header: list[str] | None = None
+) -> list[points.Point]:
     found = []
     for first in range(1, int(table[:, 0].max()) + 1, size):
         part = table[(table[:, 0] >= first) & (table[:, 0] < first + size)]
-        found += points.live_points(HEADER, part, replicas, epochs, first - 1)
+        found += points.live_points(header or HEADER, part, replicas, epochs, first - 1)
     assert all(0 < point.at <= 1 for point in found)
     return found
+
+
+@pytest.mark.parametrize("size", [1, 4, 100])
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_where_the_mean_ships_all_of_it_is_live(replicas, size):
+    table = history([30] * replicas)
+    of_mean = np.repeat(np.random.default_rng(1).normal(size=30), replicas)
+    table = np.column_stack([table, of_mean])
+    found = live_in_parts(table, replicas, 30, size, [*HEADER, points.OF_MEAN])
+    whole = points.epoch_points([*HEADER, points.OF_MEAN], table, None)
+    assert triples(found) == triples(whole)
+    assert len(found) == len(whole) == 30 * (5 + 9 * (replicas > 1))
+    curves = by_key([(point.key, point.step, point.value) for point in found])
+    mean = table.reshape(30, replicas, -1).mean(1)
+    assert list(curves["validation/loss"].values()) == of_mean[::replicas].tolist()
+    for name, column in (("train/loss", 2), ("validation/accuracy", 4), ("learning_rate", 5), ("dead/layer_1", 6)):
+        assert list(curves[name].values()) == pytest.approx(mean[:, column])
+    assert list(curves["learning_rate"].values()) == [1 / epoch for epoch in range(1, 31)]  # to the last digit
+    if replicas > 1:
+        assert list(curves["validation/loss_mean"].values()) == pytest.approx(mean[:, 3])
 
 
 @pytest.mark.parametrize("size", [1, 4, 100])

@@ -21,21 +21,74 @@ GOOD = {
     **{name: {"value": 0.98, "low": 0.97, "high": 0.99, "mean": 0.98, "deviation": None} for name in HEADLINES},
     "bayes": None,
     "baseline": {
-        "majority": {"correct": 1635, "difference_low": 0.46},
-        "logistic_regression": {"correct": 1566},
-        "gradient_boosting": {"correct": 3214},
+        name: {
+            **{"correct": correct, "accuracy": correct / 3300, "log_loss": 0.6},
+            **{"difference": 0.1, "difference_low": 0.05, "difference_high": 0.2},
+            **{"log_loss_difference": -0.5, "log_loss_difference_low": -0.6, "log_loss_difference_high": -0.4},
+        }
+        for name, correct in (("majority", 1635), ("logistic_regression", 1566), ("gradient_boosting", 3214))
     },
 }
 
 
-def verdict(metrics, bar=0.95, macro_f1=0.9, margin=0.01) -> str:
+def verdict(metrics, bar=0.95, macro_f1=0.9, margin=0.01, beat_baselines=True) -> str:
     try:
-        return gate(metrics, Gate(min_accuracy=bar, min_macro_f1=macro_f1, margin=margin))
+        section = Gate(min_accuracy=bar, min_macro_f1=macro_f1, margin=margin, beat_baselines=beat_baselines)
+        return gate(metrics, section)
     except Fault as fault:
         line, status = str(fault), fault.status
     assert status == GATE_FAILED
     assert "\n" not in line
     return line
+
+
+def with_baseline(name: str, **changes: Any) -> dict[str, Any]:
+    return {**GOOD, "baseline": {**GOOD["baseline"], name: {**GOOD["baseline"][name], **changes}}}
+
+
+ACCURACY = {"difference": -0.01, "difference_low": -0.02, "difference_high": -0.001}
+LOG_LOSS = {"log_loss_difference": 0.01, "log_loss_difference_low": 0.001, "log_loss_difference_high": 0.02}
+
+
+@pytest.mark.parametrize("name", ["logistic_regression", "gradient_boosting"])
+@pytest.mark.parametrize(("changes", "metric"), [(ACCURACY, "accuracy"), (LOG_LOSS, "log loss")])
+def test_a_baseline_that_is_surely_better_closes_it(name, changes, metric):
+    metrics = with_baseline(name, **changes)
+    line = verdict(metrics)
+    sign = "-" if metric == "accuracy" else "+"
+    assert f"failed: reports/metrics.json: {name.replace('_', ' ')} is surely better in {metric}: " in line
+    assert f"network minus it {sign}0.0100 (" in line
+    assert "use that baseline instead, or set gate.beat_baselines: false in params.yaml" in line
+    assert "passed" in verdict(metrics, beat_baselines=False)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {**ACCURACY, "difference_high": 0.0},  # the edge: not surely
+        {**LOG_LOSS, "log_loss_difference_low": 0.0},
+        {"difference": 0.0, "difference_low": 0.0, "difference_high": 0.0},
+    ],
+)
+def test_one_that_is_perhaps_better_does_not(changes):
+    assert "passed" in verdict(with_baseline("gradient_boosting", **changes))
+
+
+@pytest.mark.parametrize("name", ["majority", "logistic_regression", "gradient_boosting"])
+@pytest.mark.parametrize("key", ["difference", "difference_high", "log_loss", "log_loss_difference_low"])
+def test_a_comparison_that_cannot_be_made_closes_it(name, key):
+    metrics = with_baseline(name)
+    del metrics["baseline"][name][key]
+    assert f"a number is missing or wrong (KeyError: '{key}')" in verdict(metrics)
+    assert "passed" in verdict(metrics, beat_baselines=False)
+    for value in (None, "low", float("nan")):
+        assert "failed" in verdict(with_baseline(name, **{key: value}))
+
+
+def test_what_only_a_mean_has_may_be_null():
+    headline = {**GOOD["accuracy"], "jackknife": None}
+    assert "passed" in verdict({**GOOD, "accuracy": headline, "training": {"replicas": 8, "shipped": None}})
+    assert "failed" in verdict({**GOOD, "training": {"replicas": None, "shipped": 6}})
 
 
 def test_a_good_result_passes():
@@ -60,8 +113,7 @@ def test_it_must_beat_the_majority_class():
     """96 % of one class: accuracy 0.96 passes the bar and says nothing."""
 
     def over(majority: int, low: float) -> dict[str, Any]:
-        baseline = {**GOOD["baseline"], "majority": {"correct": majority, "difference_low": low}}
-        return {**GOOD, "correct": 3200, "baseline": baseline}
+        return {**with_baseline("majority", correct=majority, difference_low=low), "correct": 3200}
 
     assert "beat" in verdict(over(3200, 0.0), margin=0.0)
     assert "passed" in verdict(over(3199, 0.0), margin=0.0)

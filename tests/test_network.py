@@ -4,21 +4,25 @@ import hashlib
 import json
 import math
 import pickle
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file, save
 from torch import Generator, nn
 
+from stages.datasets.schema import Schema
 from stages.network import model
 from stages.network.activations import ACTIVATIONS, UNIT_HEALTH, dead, saturated
 from stages.network.initializers import INITIALIZERS, gain_of, initialize
 from stages.network.model import Description, Model
-from stages.network.network import Linear, Network, to_torch_layout
+from stages.network.network import Bins, Linear, Network, folded, to_torch_layout
 from stages.preprocessing.apply import Number, Preprocessing
+from stages.preprocessing.fit import _binned
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
 
 TORCH_ACTIVATIONS = {
@@ -228,11 +232,15 @@ def raw(values):
     return pa.table(dict(zip("cab", np.ascontiguousarray(values.T)[[2, 0, 1]], strict=True)))
 
 
+def scaled(values):
+    return ((values - CENTER) / SPREAD).astype(np.float32)
+
+
 def test_a_model_comes_back_as_it_was_saved(stored):
     shipped, replicas = model.load(MODELS), model.load(MODELS, "replicas")
     assert shipped.description == replicas.description == DESCRIPTION
-    assert replicas.probabilities(raw(rows())).shape == (3, 20, 2)
-    np.testing.assert_array_equal(shipped.probabilities(raw(rows())), replicas.probabilities(raw(rows()))[1])
+    assert replicas.of_replicas(scaled(rows())).shape == (3, 20, 2)
+    np.testing.assert_array_equal(shipped.probabilities(raw(rows())), replicas.of_replicas(scaled(rows()))[1])
     before = {path.name: path.read_bytes() for path in MODELS.iterdir()}
     model.save(MODELS, replicas.description, replicas.network.state_dict(), shipped=1)
     assert {path.name: path.read_bytes() for path in MODELS.iterdir()} == before
@@ -252,9 +260,131 @@ def test_the_files_hold_ordinary_torch_layers(stored):
 def test_probabilities_of_many_classes_are_a_softmax(project):
     description = description_of(["x", "y", "z"], [], "relu")
     network = network_of(description)
-    ours = Model(description, to_torch_layout(network.state_dict())).probabilities(raw(rows()))
+    ours = Model(description, to_torch_layout(network.state_dict())).of_replicas(rows().astype(np.float32))
     logits = network(torch.tensor(rows()).float().expand(3, -1, -1)).detach()
     np.testing.assert_allclose(ours, torch.softmax(logits, 2).numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_where_the_mean_ships_the_model_is_the_mean_of_all_probabilities(classes, project):
+    description = description_of(["x", "y", "z"][:classes], [4], "relu", CENTER, SPREAD)
+    state = network_of(description).state_dict()
+    model.save(MODELS, description, state, shipped=None)
+    assert (MODELS / "model.safetensors").read_bytes() == (MODELS / "replicas.safetensors").read_bytes()
+    each = []
+    for replica in range(3):
+        one = {name: tensor[replica : replica + 1] for name, tensor in to_torch_layout(state).items()}
+        each.append(Model(description, one).probabilities(raw(rows())))
+    shipped = model.load(MODELS)
+    np.testing.assert_allclose(shipped.of_replicas(scaled(rows())), each, rtol=1e-6)
+    np.testing.assert_allclose(shipped.probabilities(raw(rows())), np.mean(each, 0), rtol=1e-6)
+    np.testing.assert_allclose(shipped.of_expanded(shipped.expanded(scaled(rows()))), np.mean(each, 0), rtol=1e-5)
+    assert np.abs(np.mean(each, 0) - each[0]).max() > 0.01
+
+
+# --- bins and factors -----------------------------------------------------------------------------------------------
+
+EDGES = [[-1.0, 0.0, 0.5, 2.0], [], [0.0, 10.0], [1.0, 1.5, 4.0]]
+
+
+def far_and_wide(count=200):
+    """Numbers [2, count, 4], also far outside of the edges and right at them."""
+    x = torch.randn(2, count, 4, generator=seeded(0)) * 3
+    for place, edges in enumerate(EDGES):
+        x[:, : len(edges), place] = torch.tensor(edges)
+    return x
+
+
+def test_bins_are_those_of_their_formula():
+    """Piece by piece, number by number, as Gorishniy et al. (2022) write it; the ends are open."""
+    x = far_and_wide()
+    found = Bins(EDGES)(x).numpy()
+    assert (len(Bins(EDGES)), found.shape[2]) == (6, 6)
+    for (replica, row), values in zip(np.ndindex(2, 200), x.flatten(0, 1).tolist(), strict=True):
+        expected = []
+        for value, edges in zip(values, EDGES, strict=True):
+            for index, (low, high) in enumerate(pairwise(edges)):
+                if value < low and index > 0:
+                    expected.append(0.0)
+                elif value > high and index < len(edges) - 2:
+                    expected.append(1.0)
+                else:
+                    expected.append((value - low) / (high - low))
+        np.testing.assert_allclose(found[replica, row], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_bins_are_those_of_the_papers_authors():
+    theirs = pytest.importorskip("rtdl_num_embeddings")
+    x = far_and_wide()[0]
+    edges = [torch.tensor(each) for each in EDGES if each]
+    expected = theirs.PiecewiseLinearEncoding(edges)(x[:, [place for place, each in enumerate(EDGES) if each]])
+    torch.testing.assert_close(Bins(EDGES)(x), expected)
+    table = x.numpy().astype(np.float64)
+    computed = theirs.compute_bins(torch.tensor(table), n_bins=8)
+    for column, wanted in zip(table.T, computed, strict=True):
+        fitted = _binned(Number("x"), pd.DataFrame({"x": column}), 8, Schema("t", ["x"], "y", ["a"], [1], None))
+        np.testing.assert_allclose(fitted.edges, wanted, rtol=1e-6)
+
+
+def test_no_edges_are_no_bins():
+    assert len(Bins([])) == len(Bins([[], []])) == 0
+    assert Network(1, [2, 1], "relu", edges=[[], []]).numbers == 2
+
+
+FULL = {"one_hot": [3], "embedded": [(2, 2)], "edges": [[-1.0, 0.0, 1.0], []], "scaled": True}
+FULL_INPUTS = 2 + 2 + 3 + 2
+
+
+def full_network() -> Network:
+    """Two numbers, one of them with two bins, a one-hot category and an embedded one, factors that are not 1."""
+    network = Network(2, [FULL_INPUTS, 5, 3], "tanh", **FULL)
+    initialize(network, "default", 1.0, "tanh", [seeded(0), seeded(1)])
+    assert torch.equal(network.scale.weight, torch.ones(2, FULL_INPUTS, 1))
+    with torch.no_grad():
+        network.scale.weight.normal_(generator=seeded(2))
+    return network
+
+
+def full_rows(count=30):
+    codes = torch.stack([torch.arange(count) % 4, torch.arange(count) % 3], 1).float()  # unknown ones among them
+    return torch.cat([2 * torch.randn(count, 2, generator=seeded(3)), codes], 1)
+
+
+def test_a_network_with_bins_and_factors_is_one_of_ordinary_layers():
+    network, x = full_network(), full_rows()
+    state = to_torch_layout(network.state_dict())
+    bins = torch.stack([(x[:, 0] + 1).clamp(max=1), x[:, 0].clamp(min=0)], 1)
+    ones = torch.eye(4)[x[:, 2].long(), :3]
+    logits = network(x.expand(2, -1, -1))
+    torch.testing.assert_close(network.classify(network.expand(x)), logits)
+    for replica in range(2):
+        vectors = state["embeddings.0.weight"][replica][x[:, 3].long()]
+        assert not vectors[x[:, 3] == 2].any()
+        inputs = torch.cat([x[:, :2], bins, ones, vectors], 1) * network.scale.weight[replica, :, 0]
+        layers = {name: tensor for name, tensor in state.items() if name.startswith("layers")}
+        torch.testing.assert_close(logits[replica], plain(layers, replica, "tanh")(inputs))
+
+
+def test_the_space_of_points_has_numbers_and_codes_and_no_bins():
+    network, x = full_network(), full_rows()
+    points = network.expand(x)
+    assert points.shape == (30, 2 + 3 + 2 * 2)  # each replica's vectors
+    assert torch.equal(points[:, :2], x[:, :2])
+    # A point that is moved has the bins of where it is then.
+    moved = x.clone()
+    moved[:, 0] += 1.5
+    points[:, 0] += 1.5
+    torch.testing.assert_close(network.classify(points), network(moved.expand(2, -1, -1)))
+
+
+def test_folded_weights_give_what_the_network_with_factors_gives():
+    network, x = full_network(), full_rows().expand(2, -1, -1)
+    state = folded(network.state_dict())
+    without = Network(2, [FULL_INPUTS, 5, 3], "tanh", **{**FULL, "scaled": False})
+    without.load_state_dict(state)
+    torch.testing.assert_close(without(x), network(x))
+    assert set(network.state_dict()) - set(state) == {"scale.weight"}
+    assert folded(state) == state
 
 
 def test_n10_any_float_type_gives_the_same_probabilities(stored):

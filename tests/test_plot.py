@@ -65,6 +65,7 @@ def tables_of(
     stopped: int | None = None,
     dataset: str = "tiny",
     prefix: str = "x",
+    ship: str = "best",
 ) -> Tables:
     """Tables such as earlier stages write: `errors` test rows misclassified, replica 0 stopped after `stopped`."""
     random = np.random.default_rng(7)
@@ -97,6 +98,7 @@ def tables_of(
             "gradient_norm_layer_1": 0.1 / epoch,
             "gradient_norm_layer_2": 0.0 if replica == 0 else 0.3 / epoch,
             **({f"{health}_layer_1": 0.1 * replica} if health else {}),
+            **({"validation_loss_of_mean": 0.9 / epoch + 0.01 * epoch**2} if ship == "mean" else {}),
         }
         for epoch in range(1, epochs + 1)
         for replica in range(replicas)
@@ -111,9 +113,10 @@ def tables_of(
     return Tables(
         schema=schema,
         training={
-            "shipped": replicas - 1,
+            "shipped": None if ship == "mean" else replicas - 1,
             "steps_per_epoch": steps,
             "replicas": [{"best_epoch": last, "best_validation_loss": 0.4, "epochs": last} for last in epochs_of],
+            **({"mean": {"best_epoch": 3, "best_validation_loss": 0.35, "epochs": epochs}} if ship == "mean" else {}),
         },
         metrics={
             "rows": test,
@@ -291,6 +294,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "one of everything": {"features": 1, "epochs": 1, "steps": 1, "replicas": 1, "health": "", "errors": 0, "test": 30},
     "ten classes, projected": {"names": [str(index) for index in range(10)], "features": 64, "health": "saturated"},
     "many columns, long names": {"features": 30, "prefix": "W" * 40, "replicas": 1},
+    "the mean of eight": {"ship": "mean", "replicas": 8},
+    "the mean of one": {"ship": "mean", "epochs": 3, "replicas": 1},
     "forty classes": {"names": [f"class {index}" for index in range(40)], "test": 160, "replicas": 1},
 }
 
@@ -340,6 +345,35 @@ def test_a_replica_that_stopped_early_ends_early():
     assert ends == {1.8: 1, 5.8: 2, 6.0: 1}  # a mean of three steps stands at the second; the last is the raw loss
     mean = next(line for line in draw(tables, "loss").axes[0].get_lines() if line.get_linestyle() == ":")
     assert mean.get_ydata() == pytest.approx([1.1, 0.6, 1 / 3 + 0.15, 0.25 + 0.15, 0.2 + 0.15, 1 / 6 + 0.15])
+
+
+def test_where_the_mean_ships_the_figures_are_of_the_mean(monkeypatch):
+    tables = tables_of(ship="mean", epochs=5, replicas=4)
+    axes = draw(tables, "loss").axes[0]
+    lines = {line.get_label(): np.asarray(line.get_ydata()) for line in axes.get_lines() if line.get_linestyle() == "-"}
+    epochs = np.arange(1, 6)
+    assert lines["training"] == pytest.approx(1 / epochs + 0.15)  # the mean of their losses
+    assert lines["validation"] == pytest.approx(0.9 / epochs + 0.01 * epochs**2)  # the loss of their mean
+    dotted = [line.get_ydata() for line in axes.get_lines() if line.get_linestyle() == ":"]
+    assert dotted[1] == pytest.approx(1.2 / epochs + 0.15)
+    (star,) = [found for found in axes.collections if isinstance(found, PathCollection)]
+    assert np.asarray(star.get_offsets()) == pytest.approx(np.array([[3, 0.39]]))
+    assert star.get_label() == "best epoch, 3: validation loss 0.35 as it ships"
+
+    losses = np.stack([numbers(tables.steps, f"replica_{replica}") for replica in range(4)])
+    axes = draw(tables, "steps").axes[0]
+    raw = next(line for line in axes.get_lines() if line.get_label() == "the mean of 4 replicas, each step")
+    assert raw.get_ydata() == pytest.approx(losses.mean(0))
+    assert [line.get_ydata()[0] for line in axes.get_lines()[2:]] == pytest.approx(list(losses[:, :3].mean(1)))
+
+    titles = {"loss": "solid: the mean of 4 replicas, which ships", "steps": "the mean of 4 replicas"}
+    titles |= {
+        "decision_boundary": "decisions of the mean of 4 replicas",
+        "calibration": "calibration of the mean of 4 replicas",
+    }
+    titles["accuracy"] = "the mean of 4 replicas"
+    for name, title in titles.items():
+        assert any(title in text for text, _ in texts(draw(tables, name), monkeypatch)), name
 
 
 def test_gradients_that_are_all_zero_have_no_logarithmic_axis():

@@ -1,8 +1,9 @@
 """Preprocessing: what the network sees is what scikit-learn's ColumnTransformer gives, of training rows only."""
 
 import json
+import math
 import warnings
-from dataclasses import asdict
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -72,7 +73,7 @@ def test_places_in_the_spellings_give_what_texts_give():
     train = rows(400)
     texts = train.select(["colour", "town"]).to_pandas().astype(object)
     theirs = OneHotEncoder(min_frequency=30, handle_unknown="infrequent_if_exist").fit(texts.where(texts.notna(), None))
-    ours = fit(train, SCHEMA, "none", 30, 64)
+    ours = fit(train, SCHEMA, "none", 0, 30, 64)
     for category, all_of, rare in zip(ours.categories, theirs.categories_, theirs.infrequent_categories_, strict=True):
         infrequent = [] if rare is None else list(rare)
         assert category.values == [value for value in all_of if value is not None and value not in infrequent]
@@ -81,23 +82,26 @@ def test_places_in_the_spellings_give_what_texts_give():
 
 def test_a_column_with_many_categories_is_to_be_embedded_and_comes_last():
     train, other = rows(400), rows(200, seed=1, strange=True)
-    one_hot, embedded = fit(train, SCHEMA, "standard", 10, 64), fit(train, SCHEMA, "standard", 10, 2)
+    one_hot, embedded = fit(train, SCHEMA, "standard", 0, 10, 64), fit(train, SCHEMA, "standard", 0, 10, 2)
     assert [category.column for category in one_hot.categories] == ["colour", "town"]
     assert [category.column for category in embedded.categories] == ["town", "colour"]
     assert [category.embedded for category in embedded.categories] == [False, True]
     assert (embedded.one_hot, embedded.embedded) == ([2], [embedded.categories[1].codes])
     for table in (train, other):
         assert np.array_equal(encode(embedded, table)[:, -1], encode(one_hot, table)[:, -2])
-    never = fit(train, SCHEMA, "standard", 1, 2)  # no training row is rare: an unknown one has a code of its own
+    never = fit(train, SCHEMA, "standard", 0, 1, 2)  # no training row is rare: an unknown one has a code of its own
     unknown = encode(never, other.filter(pc.equal(other["colour"].cast(pa.string()), "never seen")))
     assert set(unknown[:, -1]) == {float(never.categories[-1].codes)}
 
 
 def test_it_survives_json_and_any_order_of_columns_and_chunks():
     train = rows(300)
-    fitted = fit(train, SCHEMA, "quantile", 10, 64)
-    again = Preprocessing.of(json.loads(json.dumps(asdict(fitted))))
+    fitted = fit(train, SCHEMA, "quantile", 8, 10, 64)
+    again = Preprocessing.of(json.loads(json.dumps(fitted.content())))
     assert again == fitted
+    assert any(fitted.edges)
+    # A model without bins is the same file as before there were any.
+    assert all("edges" not in each for each in fit(train, SCHEMA, "quantile", 0, 10, 64).content()["numbers"])
     whole = encode(again, train)
     shuffled = pa.concat_tables([train.slice(0, 100), train.slice(100)]).select(train.column_names[::-1])
     assert np.array_equal(encode(again, shuffled), whole)
@@ -108,7 +112,7 @@ def test_it_survives_json_and_any_order_of_columns_and_chunks():
 
 
 def test_missing_and_unknown_values_are_inputs_of_their_own_and_the_bucket_of_rare_ones():
-    fitted = fit(rows(400), SCHEMA, "none", 30, 64)
+    fitted = fit(rows(400), SCHEMA, "none", 0, 30, 64)
     by_name = {number.name: number for number in fitted.numbers}
     assert by_name["age"].indicator
     assert by_name["age"].fill == pytest.approx(np.median([a for a in rows(400)["age"].to_pylist() if a is not None]))
@@ -143,7 +147,53 @@ def test_a_value_that_no_network_takes_is_named():
         assert (caught.value.column, caught.value.row) == ("x", 1)
 
 
+@pytest.mark.parametrize("scaling", ["none", "standard", "robust", "quantile"])
+def test_edges_of_bins_are_quantiles_of_the_training_rows_as_the_network_sees_them(scaling):
+    train = rows(400)
+    fitted = fit(train, SCHEMA, scaling, 8, 10, 64)
+    without = fit(train, SCHEMA, scaling, 0, 10, 64)
+    assert [replace(number, edges=[]) for number in fitted.numbers] == without.numbers
+    seen = encode(fitted, train)
+    for place, number in enumerate(fitted.numbers):
+        present = ~pc.is_null(train.column(number.column)).to_numpy(zero_copy_only=False)
+        if number.column == "member":
+            assert number.edges == []  # true and false need none
+        elif number.column in ("age", "size") and scaling != "quantile":
+            expected = np.quantile(seen[present, place], np.linspace(0, 1, 9))
+            assert len(number.edges) == 9
+            np.testing.assert_allclose(number.edges, expected, rtol=1e-5, atol=1e-6)
+        if number.edges:
+            counts = np.histogram(seen[present, place], number.edges)[0]
+            assert counts.sum() == present.sum()  # the outer edges are the lowest and the highest of them
+            assert (np.diff(number.edges) > 0).all()
+            assert np.array_equal(number.edges, np.float32(number.edges))
+    by_name = {number.name: number for number in fitted.numbers}
+    # 60 % are 0, 30 % are 1, 10 % are 7: equal quantiles are one edge.
+    assert len(by_name["ties"].edges) == 3
+
+
+def test_what_a_line_can_say_needs_no_bins():
+    for values in ([5.0] * 40, [0.0] * 37 + [1.0] * 3, [None] * 40):
+        train = rows(40).set_column(0, "age", pa.array(values, pa.float64()))
+        assert fit(train, SCHEMA, "standard", 8, 10, 64).numbers[0].edges == []
+    train = rows(40).set_column(0, "age", pa.array([0.0, 1.0, 1.0, 2.0] * 10))
+    assert fit(train, SCHEMA, "none", 2, 10, 64).numbers[0].edges == [0.0, 1.0, 2.0]
+
+
+def test_a_value_too_large_for_the_network_is_left_to_who_names_its_row():
+    train = rows(40).set_column(0, "age", pa.array([0.0, 1.0, 2.0, 1e39] * 10))
+    fitted = fit(train, SCHEMA, "none", 8, 10, 64)
+    with pytest.raises(Unusable, match=r"column 'age', row 4: .* is too large"):
+        encode(fitted, train)
+
+
+@pytest.mark.parametrize("edges", [[0.0], [0.0, 0.0], [1.0, 0.0, 2.0], [0.0, math.inf], [0.0, "1"]])
+def test_edges_that_do_not_ascend_are_none(edges):
+    with pytest.raises(TypeError):
+        Number("x", edges=edges)
+
+
 def test_a_column_that_is_empty_in_the_training_rows_stays_usable():
     train = rows(50).set_column(0, "age", pa.nulls(50, pa.float64()))
-    fitted = fit(train, SCHEMA, "standard", 10, 64)
+    fitted = fit(train, SCHEMA, "standard", 0, 10, 64)
     assert np.isfinite(encode(fitted, rows(20, seed=3))).all()

@@ -1,39 +1,45 @@
-"""The real tables of scikit-learn as files of one's own, with the parameters as they are shipped, from end to end."""
+"""The real tables of scikit-learn as files of one's own, with what `make table` writes, from end to end."""
 
 import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn import datasets
 
+from commands.table import table as make_table
+from stages.params.create import Create
+from stages.params.reader import read
 from tests.project import turn
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def through(path: Path, target: str, changes: dict[str, int]) -> dict[str, Any]:
+    """The metrics of the table's recipe, with some of it changed, and with less of what costs only time."""
+    make_table(read(Create), path, target, yes=True)
+    cheap = {"baseline.boosting_iterations": 5, "evaluate.resamples": 100, "evaluate.permutations": 2}
+    turn(Path(), cheap | changes)
+    for stage in ("validate", "create", "split", "baseline", "train", "evaluate"):
+        importlib.import_module(f"stages.{stage}").main()
+    return json.loads(Path("reports/metrics.json").read_text())
+
+
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
-def test_the_network_does_not_lose_to_a_line(project, name, ending):
+def test_the_network_does_not_lose_to_a_line(project, name):
+    """In the mean of three splits: on the 50 test rows of iris a single one is worth two hundredths."""
     bunch = getattr(datasets, f"load_{name}")()
     table = pd.DataFrame(bunch.data, columns=[str(each) for each in bunch.feature_names])
     table["target"] = [str(bunch.target_names[index]) for index in bunch.target]
-    path = Path(f"data/tables/{name}.{ending}")
-    path.parent.mkdir(parents=True)
-    table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
-    turn(
-        project,
-        {
-            **{"create.dataset": "table", "create.table.path": path.as_posix(), "create.table.target": "target"},
-            "baseline.boosting_iterations": 5,
-        },
-    )
-    for stage in ("validate", "create", "split", "baseline", "train", "evaluate"):
-        importlib.import_module(f"stages.{stage}").main()
-    metrics = json.loads(Path("reports/metrics.json").read_text())
-    assert metrics["accuracy"]["value"] >= metrics["baseline"]["logistic_regression"]["accuracy"] - 0.01
-    # And not by luck: the mean of the replicas does not, either.
-    assert metrics["accuracy"]["mean"] >= metrics["baseline"]["logistic_regression"]["accuracy"] - 0.01
+    Path("data/tables").mkdir(parents=True)
+    differences = []
+    for seed, ending in ((26, "csv"), (27, "parquet"), (28, "csv")):
+        path = Path(f"data/tables/{seed}.{ending}")
+        table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
+        metrics = through(path, "target", {"split.seed": seed})
+        differences.append(metrics["accuracy"]["value"] - metrics["baseline"]["logistic_regression"]["accuracy"])
+    assert np.mean(differences) >= -0.01, differences
 
 
 def test_a_column_with_many_categories_is_learned(project):
@@ -46,16 +52,7 @@ def test_a_column_with_many_categories_is_learned(project):
     table.loc[:50, "town"] = None
     Path("data/tables").mkdir(parents=True)
     table.to_csv("data/tables/towns.csv", index=False)
-    turn(
-        project,
-        {
-            **{"create.dataset": "table", "create.table.path": "data/tables/towns.csv", "create.table.target": "y"},
-            **{"baseline.boosting_iterations": 5, "train.replicas": 2, "train.epochs": 30},
-        },
-    )
-    for stage in ("validate", "create", "split", "baseline", "train", "evaluate"):
-        importlib.import_module(f"stages.{stage}").main()
+    metrics = through(Path("data/tables/towns.csv"), "y", {"train.replicas": 2, "train.epochs": 30})
     description = json.loads(Path("models/model.json").read_text())
     assert [each["embedded"] for each in description["preprocessing"]["categories"]] == [True]
-    metrics = json.loads(Path("reports/metrics.json").read_text())
-    assert metrics["accuracy"]["mean"] > 0.85  # 0.9 at best; a guess is right on half
+    assert metrics["accuracy"]["value"] > 0.85  # 0.9 at best; a guess is right on half

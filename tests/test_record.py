@@ -17,6 +17,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -27,12 +28,16 @@ from commands import ui
 from stages import record
 from stages.files.tables import write_table
 from stages.files.text import escape
+from stages.params.gate import Gate
+from stages.params.reader import read
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
 from stages.process.ran import PATH as RAN
 from stages.scoring.comparisons import mcnemar
+from stages.scoring.gate import HEADLINES
 from stages.tracking import describe, points, store
 from stages.tracking.lock import compare, parse
 from stages.tracking.model import ENTRY
+from stages.tracking.registry import Registered
 from tests.conftest import PARAMS, ROOT
 from tests.state import (
     EPOCHS,
@@ -175,8 +180,11 @@ def test_a_run_holds_everything_about_its_state(here, capsys, request):
     text = found["mlflow.note.content"]
     assert "**Test accuracy 0.7500** (95 % interval 0.5000 to 0.9000): 3 of 4 test rows" in text
     assert "my \\*table\\*" in text
-    assert "mean of its 3 replicas&emsp; | 0.7000, standard deviation 0.0500" in text
-    assert "| majority&emsp; | 0.5000&emsp; | 0.2500 (95 % interval 0.1000 to 0.4000)&emsp; |" in text
+    assert "one of its 3 replicas, on average&emsp; | 0.7000, standard deviation 0.0500" in text
+    assert (
+        "| majority&emsp; | 0.5000&emsp; | 0.2500 (95 % interval 0.1000 to 0.4000)&emsp; | 0.7000&emsp; | -0.3000 ("
+        in text
+    )
     assert "Bayes limit" in text
     assert "3 things to know about the data, in tables/data.md." in text
     assert "The first run of this experiment." in text
@@ -273,6 +281,29 @@ def test_git_tells_commit_and_uncommitted_changes_and_the_committed_state_names_
     assert "0.5 → **0.25**" in tags(tmp_path, third)["mlflow.note.content"]
 
 
+def test_where_the_mean_ships_the_curves_are_of_the_mean(tmp_path, monkeypatch):
+    make_state(tmp_path, ship="mean")
+    monkeypatch.chdir(tmp_path)
+    found = {
+        (point.key, point.step): point.value
+        for point in record.record(record.read_state(0), read(Gate), "", 0).points
+        if point.step
+    }
+    steps = range(1, EPOCHS * STEPS_PER_EPOCH)
+    expected = {("train/step_loss", step): pytest.approx(1 + (step - 1) / 10) for step in steps}  # the last is infinite
+    for epoch in range(1, EPOCHS + 1):
+        curves = {"validation/loss": 1 / epoch, "train/loss": 1 + 1 / epoch, "validation/accuracy": 0.5}
+        curves |= {"learning_rate": 0.1, "gradient_norm/layer_1": 0.5}
+        for key, first, last in (
+            ("train/loss", 1 / epoch, 2 + 1 / epoch),
+            ("validation/loss", 2 / epoch, 2 + 2 / epoch),
+            ("validation/accuracy", 0.5, 0.5),
+        ):
+            curves |= {f"{key}_low": first, f"{key}_mean": (first + last) / 2, f"{key}_high": last}
+        expected |= {(key, epoch): pytest.approx(value) for key, value in curves.items()}
+    assert found == expected
+
+
 def test_a_model_of_another_training_gets_the_times_of_the_replay(here, request):
     clock = here / ".retrace/train.json"
     text = clock.read_text()
@@ -360,9 +391,9 @@ def scores(here):
     bar = here / "params.yaml"
     kept = {path: path.read_bytes() for path in (bar, here / "data/test.parquet")}
 
-    def act(right: list[bool], min_accuracy: float = 0.5) -> None:
+    def act(right: list[bool], min_accuracy: float = 0.5, **boosting: float) -> None:
         bar.write_text(PARAMS.replace("min_accuracy: 0.95", f"min_accuracy: {min_accuracy}"))
-        write_scores(here, right)
+        write_scores(here, right, **boosting)
         record.main()
 
     yield act
@@ -415,6 +446,47 @@ def test_the_champion_is_the_one_that_passes_and_is_surely_better_on_the_same_ro
     assert "[Version 7](#/models/" in tags(here, last)["mlflow.note.content"]
 
 
+def test_a_better_baseline_is_told_with_the_version_and_on_the_page(here, request, scores):
+    name = request.node.name
+    right = [True] * 70 + [False] * 30
+    gap = {"log_loss_difference": 0.02, "log_loss_difference_low": -0.01, "log_loss_difference_high": 0.05}
+    scores(right, **gap)
+    scores(right, **{**gap, "log_loss_difference_low": 0.01})
+    numbers = "better in log loss: 0.7000, network minus it +0.0200"
+    perhaps, surely = described(here, name)
+    assert perhaps == (
+        "Champion: the first version that passed the gate. On the same test rows gradient boosting is perhaps"
+        f" {numbers} (-0.0100 to +0.0500)."
+    )
+    assert surely.startswith(f"Not champion, the gate failed: gradient boosting is surely {numbers} (+0.0100 to")
+    assert surely.count("surely better") == 1
+    assert aliases(here, name) == {"champion": 1}
+    for run_id, sure in zip(runs(here, name), ("perhaps", "surely"), strict=True):
+        first, second, *rest = tags(here, run_id)["mlflow.note.content"].split("\n\n")
+        assert first.startswith("**Test accuracy")
+        assert second.startswith(f"**gradient boosting is {sure} better in log loss: 0.7000, network minus it")
+        assert not [line for line in rest if "perhaps better" in line]
+
+
+def test_a_mean_is_told_on_the_page_and_with_the_version():
+    mean = {"best_epoch": 5, "best_validation_loss": 0.25, "epochs": 9}
+    training = {"shipped": None, "replicas": [{}] * 8, "mean": mean}
+    metrics = {
+        **{"confidence": 0.95, "correct": 7, "rows": 10, "training": {"replicas": 8, "shipped": None}},
+        **{
+            name: {"value": 0.7, "low": 0.6, "high": 0.8, "mean": 0.65, "deviation": 0.01, "jackknife": 0.002}
+            for name in HEADLINES
+        },
+    }
+    registered = Registered("name", "1", "Champion.")
+    page = describe.description("run", "table", metrics, training, None, registered, [], [])
+    assert "- The mean of 8 replicas ships: best epoch 5 of 9, validation loss 0.2500. The luck of" in page
+    assert "a standard error of 0.0020 in accuracy (jackknife)." in page
+    assert "| one of its 8 replicas, on average&emsp; | 0.6500, standard deviation 0.0100&emsp; | 0.0500" in page
+    state = SimpleNamespace(metrics=metrics, training=training)
+    assert record._remarks(state, "") == ["The model is the mean of 8 replicas."]
+
+
 @pytest.mark.parametrize("call", ["update_model_version", "set_registered_model_alias", "set_terminated"])
 def test_a_recording_that_is_cut_off_at_the_decision_decides_the_same(here, request, scores, monkeypatch, call):
     name = store.safe_key(request.node.name)
@@ -428,10 +500,14 @@ def test_a_recording_that_is_cut_off_at_the_decision_decides_the_same(here, requ
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, call, cut_off)
         with pytest.raises(KeyboardInterrupt):
-            scores([True] * 100)
-    scores([True] * 100)
+            scores([True] * 100, log_loss_difference=0.1)
+    scores([True] * 100, log_loss_difference=0.1)
     assert aliases(here, name) == {"champion": 2, "challenger": 1}
-    assert described(here, name)[1].startswith("Champion: better than version 1, the champion before")
+    text = described(here, name)[1]
+    assert text.startswith("Champion: better than version 1, the champion before")
+    assert text.count("On the same test rows gradient boosting is perhaps better in log loss") == 1
+    page = tags(here, runs(here, request.node.name)[1])["mlflow.note.content"]
+    assert page.count("perhaps better") == 1
 
 
 def test_other_test_rows_cannot_be_compared_and_that_is_said(here, request, scores):

@@ -3,10 +3,12 @@
 import gzip
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,14 +18,20 @@ import pytest
 import yaml
 from ruamel.yaml import YAML
 
-from commands.table import written
 from stages.params.create import Create
-from stages.params.reader import read
+from stages.params.edit import edited, written
+from stages.params.gate import Gate
+from stages.params.reader import leaves, read, read_verbatim
+from stages.params.train import Train
 from stages.process.faults import BAD_DATA, BAD_PARAMS
-from tests.conftest import PARAMS
-from tests.project import copy_project, environment, git, run, turn
+from stages.training.recipe import recipe
+from tests.conftest import PARAMS, VALUES
+from tests.project import copy_project, environment, git, repro, run, turn
 
 ROWS = 60
+# Of which 36 are for training; a mass, and the four parts of a date.
+RECIPE = {".".join(key): value for key, value in recipe(36, 5).items()}
+DIFFERING = [key for key, value in leaves(VALUES) if RECIPE.get(key, value) != value]
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +106,11 @@ def section() -> tuple[str, str, str]:
     return found.dataset, found.table.path, found.table.target
 
 
+def settings() -> dict[str, Any]:
+    """Those of train and gate, as the stages read them."""
+    return read_verbatim(Train)[1] | read_verbatim(Gate)[1]
+
+
 def changed_lines() -> list[str]:
     """Lines of params.yaml that are not the shipped ones; each is one of those in another shape, comment and all."""
     pairs = list(zip(PARAMS.split("\n"), Path("params.yaml").read_text().split("\n"), strict=True))
@@ -167,19 +180,28 @@ def test_the_report(project, tmp_path):
     assert "    and 3 more, of 4 to 4 rows\n" in said
 
 
-def test_of_params_only_three_values_change(project, tmp_path):
+def test_of_params_only_the_table_and_its_recipe_change(project, tmp_path):
     frame().to_csv(tmp_path / "a longer name than the one that is there.csv", index=False)
     said = call(str(tmp_path / "a longer name than the one that is there.csv"), "species", "--yes").stdout
-    assert changed_lines() == [
+    lines = changed_lines()
+    assert lines[:3] == [
         "  dataset: table",
         "    path: 'data/tables/a longer name than the one that is there.csv'",
         "    target: species",
     ]
+    assert lines[3:] == [
+        f"{'  ' * key.count('.')}{key.rpartition('.')[2]}: {written(RECIPE[key])}" for key in DIFFERING
+    ]
+    assert settings() == settings() | RECIPE
+    assert "\ntrain: the recipe for about 36 training rows and 5 numbers in each; gate: " in said
+    assert "\n-  ship: best                # which of them is the model" in said
+    assert "\n+  ship: mean                # which of them is the model" in said
     # The comment keeps its column where there is room.
     assert "\n    target: species         # the column to predict" in Path("params.yaml").read_text()
     assert "\n-    target: class           # the column" in said
     assert "\n+    target: species         # the column" in said
     assert "next: make run" in said
+    assert said.endswith("; the way back: git checkout params.yaml\n")
 
 
 def test_a_file_of_another_layout(project, tmp_path):
@@ -197,7 +219,9 @@ def test_a_file_of_another_layout(project, tmp_path):
     call(str(tmp_path / "p.csv"), "species", "--yes")
     expected = text.replace("dataset: circles", "dataset: table  ").replace('"data/tables/t.csv"', "data/tables/p.csv")
     expected = expected.replace("target: class", "target: species").replace("- old # 1\r\n      - rowid", "  [rowid]")
+    expected = edited(expected, {tuple(key.split(".")): RECIPE[key] for key in DIFFERING})
     assert Path("params.yaml").read_bytes() == expected.encode()
+    assert expected.count("\n") == expected.count("\r\n")
 
 
 def test_a_layout_that_it_cannot_edit(project, tmp_path):
@@ -205,9 +229,92 @@ def test_a_layout_that_it_cannot_edit(project, tmp_path):
     Path("params.yaml").write_text(PARAMS.replace("    target: class ", "    target: |\n      class\n   "))
     line = refused(str(tmp_path / "p.csv"), "species", status=BAD_PARAMS)
     assert (
-        "write by hand: create.dataset: table, create.table.path: data/tables/p.csv, create.table.target: species"
+        "write by hand: create.dataset: table, create.table.path: data/tables/p.csv, create.table.target: species, "
         in line
     )
+    advice = re.findall(r"((?:\w+\.)+\w+): (\[.*?\]|[^,\n]+)", line.partition("by hand: ")[2])
+    turn(project, {key: YAML(typ="safe").load(value) for key, value in advice})
+    by_hand = Path("params.yaml").read_bytes()
+    said = call(str(tmp_path / "p.csv"), "species", "--yes").stdout
+    assert f"copy {tmp_path / 'p.csv'} to data/tables/p.csv" in said
+    assert "train and gate stay" not in said
+    assert Path("params.yaml").read_bytes() == by_hand
+    assert settings() == settings() | RECIPE
+
+
+def test_a_recipe_in_another_layout(project, tmp_path):
+    """Lists over several lines, mappings on one line, nothing for null, whole numbers, other signs of the same."""
+    frame().to_csv(tmp_path / "p.csv", index=False)
+    text = PARAMS
+    optimizer = (
+        "\n  optimizer: {name: 'sgd', learning_rate: .1, momentum: 0, nesterov: false, \"weight_decay\": +0.0} # one"
+    )
+    i, j = text.index("\n  optimizer:"), text.index("\n  schedule:")
+    text = f"{text[:i]}{optimizer}\n  # two{text[j:]}"
+    for old, new in (
+        ("  hidden: [10]  ", "  hidden: [ # of the item\n    10,\n    20\n  ] # three\n"),
+        ("  patience: null  ", "  patience:   # four\n"),
+        ("  gradient_clip: null ", "  gradient_clip: 1.0\n"),
+        ("  ship: best ", "  ship: 'best'"),
+        ("  dropout: 0.0 ", "  dropout: 0 "),
+        ("  label_smoothing: 0.0 ", "  label_smoothing: 0 "),
+        ("  input_scale_rate: 0.0 ", "  input_scale_rate: -0.0\n"),
+    ):
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    Path("params.yaml").write_text(text)
+    call(str(tmp_path / "p.csv"), "species", "--yes")
+    assert settings() == settings() | RECIPE
+    new = Path("params.yaml").read_text()
+    assert [line.partition("#")[2] for line in new.split("\n") if "#" in line] == [
+        line.partition("#")[2] for line in text.split("\n") if "#" in line and "# of the item" not in line
+    ]
+    assert "  label_smoothing: 0 " in new
+    assert yaml.safe_load(new) == YAML(typ="safe").load(new)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        *(("p:\n  q: 1", "p: 12\n  q: 1"), ("q: 1\n  p:\n\n", "q: 1\n  p: 12\n\n"), ("p: ~ # x", "p: 12 # x")),
+        *(("p:    # x\n  # y\n  q: 1", "p: 12 # x\n  # y\n  q: 1"), ("p: null", "p: 12")),
+        *(("{ p: , q: 1 }", "{ p: 12 , q: 1 }"), ("p: !!null null # x", "p: 12          # x")),
+    ],
+)
+def test_nothing_becomes_a_value(before, after):
+    assert edited(f"a:\n  {before}\n", {("a", "p"): 12}) == f"a:\n  {after}\n"
+
+
+def test_settings_that_somebody_tuned_stay(project, tmp_path):
+    frame().to_csv(tmp_path / "p.csv", index=False)
+    call(str(tmp_path / "p.csv"), "species", "--yes")
+    turn(project, {"train.epochs": 7, "train.hidden": [9], "gate.min_accuracy": 0.8})
+    before = listing()
+    said = call(str(tmp_path / "p.csv"), "species", "--yes").stdout
+    assert (
+        "\ntrain and gate stay, since params.yaml names this table already; RECIPE=1 (--recipe) writes"
+        f" train.hidden: {written(RECIPE['train.hidden'])}, train.epochs: {RECIPE['train.epochs']},"
+        " gate.min_accuracy: 0.0\ntable: params.yaml names this table already; nothing to write\n"
+    ) in said
+    assert listing() == before
+    # What else is written leaves them alone, too.
+    turn(project, {"create.columns.numeric": ["of another table"]})
+    call(str(tmp_path / "p.csv"), "species", "--yes")
+    assert (read(Create).columns.numeric, settings()["train.epochs"]) == ([], 7)
+    call(str(tmp_path / "p.csv"), "species", "--yes", "--recipe")
+    assert settings() == settings() | RECIPE
+    # Another target is another table.
+    turn(project, {"train.epochs": 7})
+    call(str(tmp_path / "p.csv"), "island", "--yes")
+    assert settings() == settings() | RECIPE
+
+
+def test_the_pipeline_runs_with_what_it_writes(project, tmp_path):
+    frame().to_csv(tmp_path / "p.csv", index=False)
+    call(str(tmp_path / "p.csv"), "species", "--yes")
+    assert len(repro(project)) == 8
+    done = run(project, "-m", "commands.gate")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_kinds_of_columns_that_the_table_lacks_go(project, tmp_path):
@@ -238,7 +345,7 @@ def test_odd_names_come_back_as_they_are(project, tmp_path, name, target):
     assert section() == ("table", f"data/tables/{name}", target)
     assert all(letter.isprintable() for letter in done.stdout if letter != "\n")
     if "#" not in name + target:  # which these two cannot tell from a comment's
-        assert len(changed_lines()) == 3
+        assert len(changed_lines()) == 3 + len(DIFFERING)
     done = run(project, "-m", "stages.create")
     assert done.returncode == 0, done.stderr
 
@@ -249,6 +356,16 @@ def test_each_reader_of_yaml_takes_it_for_the_same_text(text):
         for line in (f"key: {written(value)} # comment", f"{{ key: {written(value)}, more: 1 }}"):
             assert YAML(typ="safe").load(line)["key"] == value
             assert yaml.safe_load(line)["key"] == value
+
+
+@pytest.mark.parametrize(
+    "value", [0, -3, 128, 0.0, 50.0, 0.002, 1e-05, 1e22, 1.5e-300, True, False, None, [128, 64], []]
+)
+def test_each_reader_of_yaml_takes_it_for_the_same_value(value):
+    for line in (f"key: {written(value)} # comment", f"{{ key: {written(value)}, more: 1 }}"):
+        for load in (YAML(typ="safe").load, yaml.safe_load):
+            found = load(line)["key"]
+            assert (found, type(found)) == (value, type(value))
 
 
 # --- asking ---------------------------------------------------------------------------------------------------------
@@ -389,6 +506,10 @@ def test_make_passes_names_as_they_are(project, tmp_path):
     done = make(f"FILE={tmp_path / name}", f"TARGET={target}", "YES=1")
     assert done.returncode == 0, done.stderr
     assert section() == ("table", f"data/tables/{name}", target)
+    turn(project, {"train.epochs": 7})
+    for more, epochs in (("YES=1", 7), ("RECIPE=1", RECIPE["train.epochs"])):
+        assert make(f"FILE={tmp_path / name}", f"TARGET={target}", "YES=1", more).returncode == 0
+        assert settings()["train.epochs"] == epochs
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")

@@ -1,6 +1,8 @@
 """The training loop: each replica learns what a plain PyTorch loop would, and what goes wrong is said."""
 
 import math
+import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,12 +15,13 @@ from stages.network.activations import ACTIVATIONS
 from stages.network.initializers import initialize
 from stages.network.network import Network, to_torch_layout
 from stages.process.faults import MACHINE_FAULT, Fault
+from stages.training import trainer
 from stages.training.backpropagation import backward, forward
 from stages.training.losses import LOSSES, class_weights, shares, targets
-from stages.training.optimizers import OPTIMIZERS
+from stages.training.optimizers import OPTIMIZERS, grouped
 from stages.training.rows import Rows
 from stages.training.schedules import SCHEDULES, learning_rates
-from stages.training.trainer import DROPOUT, ORDER, Fit, fit, generator
+from stages.training.trainer import DROPOUT, ORDER, Fit, fit, generator, log_mean, roles
 from tests.conftest import train_section
 
 CPU = torch.device("cpu")
@@ -49,14 +52,16 @@ def rows(count, features=3, classes=2, seed=0) -> Rows:
     return Rows(x, ((x[:, 0] * x[:, 1] + x[:, 2] + noise) * classes / 2).floor().long() % classes)
 
 
-def trained(train=None, validation=None, classes=2, **changes) -> Fit:
+def trained(train=None, validation=None, classes=2, edges=(), **changes) -> Fit:
     """A short training; 150 rows in batches of 32 leave a last batch of 22."""
     small = {"replicas": 3, "hidden": [6, 5], "epochs": 3, "batch_size": 32}
     section = train_section(**{**small, **changes})
     train = train or rows(150, classes=classes)
     validation = validation or rows(60, classes=classes, seed=1)
     outputs = 1 if classes == 2 else classes
-    network = Network(section.replicas, [train.x.shape[1], *section.hidden, outputs], section.activation)
+    inputs = train.x.shape[1] + sum(len(each) - 1 for each in edges)
+    widths, scaled = [inputs, *section.hidden, outputs], section.input_scale_rate > 0
+    network = Network(section.replicas, widths, section.activation, edges=edges, scaled=scaled)
     return fit(network, train, validation, section, CPU)
 
 
@@ -108,7 +113,7 @@ def test_each_replica_learns_what_a_plain_torch_loop_learns(classes, changes):
     widths = [3, 6, 5, 1 if classes == 2 else classes]
     for replica in range(2):
         network = plain(start(section, widths), replica)
-        optimizer = TORCH_OPTIMIZERS[section.optimizer.name](network.parameters(), section.optimizer)
+        optimizer = optimizer_of(section, network.parameters())
         gamma = section.schedule.gamma if section.schedule.name == "exponential" else 1.0
         scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma)
         losses = []
@@ -133,6 +138,17 @@ def test_each_replica_learns_what_a_plain_torch_loop_learns(classes, changes):
         assert result.best_loss[replica] == pytest.approx(best[0], rel=1e-4)
         for mine, theirs in zip(to_torch_layout(result.state).values(), best[1], strict=True):
             torch.testing.assert_close(mine[replica], theirs, rtol=1e-3, atol=1e-5)
+
+
+def optimizer_of(section, parameters, scales=()) -> torch.optim.Optimizer:
+    """torch's, with a group for what decays, weights, and for what does not: biases, and factors of the inputs."""
+    parameters = list(parameters)
+    optimizer = TORCH_OPTIMIZERS[section.optimizer.name]([p for p in parameters if p.dim() > 1], section.optimizer)
+    optimizer.add_param_group({"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0})
+    rate = section.optimizer.learning_rate * section.input_scale_rate
+    if scales:
+        optimizer.add_param_group({"params": list(scales), "weight_decay": 0.0, "lr": rate})
+    return optimizer
 
 
 def torch_loss(logits, classes, smoothing=0.0):
@@ -163,6 +179,8 @@ def test_backpropagation_is_autograd(activation, masked):
         torch.testing.assert_close(passed.logits, network(x))
 
 
+EDGES = [[-1.0, 0.0, 1.0], [-0.5, 0.5, 0.7, 2.0]]  # of the bins of two numbers
+BINS = 5
 SIZES = {"one_hot": [6, 2], "embedded": [(4, 4), (2, 3)]}  # of 2 + (6 + 2) + (4 + 3) inputs
 
 
@@ -178,22 +196,26 @@ def initialized(network: Network, method: str = "default") -> Network:
     return network
 
 
-@pytest.mark.parametrize("kinds", [["one_hot"], ["embedded"], ["one_hot", "embedded"]], ids=str)
+@pytest.mark.parametrize("scaled", [False, True], ids=["", "factors"])
+@pytest.mark.parametrize("edges", [[], EDGES], ids=["", "bins"])
+@pytest.mark.parametrize("kinds", [[], ["one_hot"], ["embedded"], ["one_hot", "embedded"]], ids=str)
 @pytest.mark.parametrize("hidden", [[7, 5], []], ids=["deep", "flat"])
-def test_looking_up_is_a_product_with_ones_and_zeros(kinds, hidden):
+def test_looking_up_is_a_product_with_ones_and_zeros(kinds, hidden, edges, scaled):
     """Forward: the same as the plain first layer on all inputs. Backward: autograd's."""
     sizes = {name: SIZES[name] for name in kinds}
     x = with_codes(40, unknown=True).expand(2, -1, -1)
     kept = [0, 1, *([2, 3] if "one_hot" in kinds else []), *([4, 5] if "embedded" in kinds else [])]
     x = x[..., kept]
-    inputs = 2 + 8 * ("one_hot" in kinds) + 7 * ("embedded" in kinds)
-    network = initialized(Network(2, [inputs, *hidden, 3], "tanh", **sizes))
-    expanded = network.expand(x)
-    assert expanded.shape == (2, 40, inputs)
+    inputs = 2 + BINS * bool(edges) + 8 * ("one_hot" in kinds) + 7 * ("embedded" in kinds)
+    network = initialized(Network(2, [inputs, *hidden, 3], "tanh", **sizes, edges=edges, scaled=scaled))
+    if network.scale is not None:
+        network.scale.weight.data.normal_(generator=Generator().manual_seed(4))
+    expanded = network.expand(x[0])
+    assert expanded.shape == (40, 2 + 8 * ("one_hot" in kinds) + 2 * 7 * ("embedded" in kinds))
     for place in (2, 3) if "one_hot" in kinds else ():
         size, start = SIZES["one_hot"][place - 2], 2 + 6 * (place - 2)
-        ones = expanded[..., start : start + size]
-        assert torch.equal(ones.sum(2), (x[..., place] < size).float())
+        ones = expanded[:, start : start + size]
+        assert torch.equal(ones.sum(1), (x[0, :, place] < size).float())
     upstream = torch.randn(2, 40, 3, generator=Generator().manual_seed(9))
     passed = forward(network, x)
     torch.testing.assert_close(passed.logits, network.classify(expanded))
@@ -208,54 +230,72 @@ def test_looking_up_is_a_product_with_ones_and_zeros(kinds, hidden):
 
 def test_what_no_training_row_has_is_looked_up_as_nothing():
     network = initialized(Network(2, [17, 7, 3], "tanh", **SIZES))
-    unknown = torch.tensor([[[0.5, -0.5, 6, 2, 4, 2]]]).expand(2, -1, -1)
-    assert torch.equal(network.expand(unknown)[..., 2:], torch.zeros(2, 1, 15))
+    unknown = torch.tensor([[0.5, -0.5, 6, 2, 4, 2]])
+    assert torch.equal(network.expand(unknown)[:, 2:], torch.zeros(1, 8 + 2 * 7))
 
 
+@pytest.mark.parametrize("full", [False, True], ids=["", "bins, factors, decay"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_categories_learn_what_torchs_modules_do_and_each_replica_alone(optimizer):
+def test_categories_learn_what_torchs_modules_do_and_each_replica_alone(optimizer, full):
     """Against one-hot inputs and torch.nn.Embedding in a plain loop with autograd, from the same start and order."""
     x = with_codes(150)
     table = Rows(x, (x[:, 2] + x[:, 4]).long() % 2)
     small = {"hidden": [6], "epochs": 3, "batch_size": 32, "optimizer_name": optimizer, "optimizer_learning_rate": 0.05}
+    if full:
+        rate = 20.0 if optimizer == "adamw" else 100.0
+        small |= {"optimizer_weight_decay": 0.1, "input_scale_rate": rate, "optimizer_learning_rate": 0.01}
+    inputs = 17 + BINS * full
+    shape = {**SIZES, "edges": EDGES if full else [], "scaled": full}
 
     def trained_on(replicas: int):
         section = train_section(**small, replicas=replicas)
-        return section, fit(Network(replicas, [17, 6, 1], section.activation, **SIZES), table, table, section, CPU)
+        return section, fit(Network(replicas, [inputs, 6, 1], section.activation, **shape), table, table, section, CPU)
 
     section, three = trained_on(3)
     alone = trained_on(1)[1]
     assert {len(row) for row in three.history} == {len(three.header)}
     for name, tensor in alone.state.items():
         torch.testing.assert_close(three.state[name][:1], tensor, rtol=1e-4, atol=1e-6)
-    start = Network(3, [17, 6, 1], section.activation, **SIZES)
+    start = Network(3, [inputs, 6, 1], section.activation, **shape)
     sources = [generator(section.seed, replica, 0) for replica in range(3)]
     initialize(start, section.init, section.init_scale, section.activation, sources)
     state = to_torch_layout(start.state_dict())
     for replica in range(3):
         vectors = [state[f"embeddings.{i}.weight"][replica].clone() for i in (0, 1)]
         tables = [nn.Embedding.from_pretrained(each, freeze=False) for each in vectors]
-        layers = [nn.Linear(17, 6), nn.Linear(6, 1)]
+        layers, scale = [nn.Linear(inputs, 6), nn.Linear(6, 1)], nn.Parameter(torch.ones(inputs))
         for index, layer in enumerate(layers):
             layer.weight.data = state[f"layers.{index}.weight"][replica].clone()
             layer.bias.data = state[f"layers.{index}.bias"][replica].clone()
         parameters = [*(p for layer in layers for p in layer.parameters()), *(each.weight for each in tables)]
-        optimize = TORCH_OPTIMIZERS[optimizer](parameters, section.optimizer)
+        optimize = optimizer_of(section, parameters, [scale] if full else [])
         for epoch in range(1, 4):
             order = torch.randperm(150, generator=generator(section.seed, replica, epoch))
             for batch in order.split(32):
                 codes = x[batch, 2:].long()
                 ones = [F.one_hot(codes[:, i], size).float() for i, size in enumerate(SIZES["one_hot"])]
                 looked_up = [each(codes[:, 2 + i]) for i, each in enumerate(tables)]
-                hidden = torch.relu(layers[0](torch.cat([x[batch, :2], *ones, *looked_up], 1)))
+                bins = [piecewise(x[batch, i], EDGES[i]) for i in range(2 * full)]
+                hidden = torch.relu(layers[0](torch.cat([x[batch, :2], *bins, *ones, *looked_up], 1) * scale))
                 optimize.zero_grad()
                 F.binary_cross_entropy_with_logits(layers[1](hidden).squeeze(1), table.y[batch].float()).backward()
                 optimize.step()
         assert three.best_epoch[replica] == 3
         learned = {name: tensor[replica] for name, tensor in to_torch_layout(three.state).items()}
-        torch.testing.assert_close(learned["layers.0.weight"], layers[0].weight, rtol=1e-3, atol=1e-5)
+        assert scale.sub(1).abs().max() > 0.05 or not full  # or nothing would be tested
+        weight = layers[0].weight * scale  # folded
+        torch.testing.assert_close(learned["layers.0.weight"], weight, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(learned["layers.0.bias"], layers[0].bias, rtol=1e-3, atol=1e-5)
         for i in (0, 1):
             torch.testing.assert_close(learned[f"embeddings.{i}.weight"], tables[i].weight, rtol=1e-3, atol=1e-5)
+
+
+def piecewise(x: torch.Tensor, edges: list[float]) -> torch.Tensor:
+    """An input for each bin; the first one is open below, the last one above."""
+    pairs = list(pairwise(edges))
+    inputs = [(x - low) / (high - low) for low, high in pairs]
+    inputs = [each if index == 0 else each.clamp(min=0) for index, each in enumerate(inputs)]
+    return torch.stack([*(each.clamp(max=1) for each in inputs[:-1]), inputs[-1]], 1)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -380,6 +420,37 @@ def test_an_optimizer_is_that_of_torch_step_for_step(changes):
             torch.testing.assert_close(mine, other.data, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", TORCH_OPTIMIZERS)
+def test_roles_are_torchs_parameter_groups(name, decay):
+    """Weights and embeddings decay, biases and factors do not; factors have a rate of their own."""
+    momentum = 0.9 if name in ("sgd", "rmsprop") else 0.0
+    section = train_section(
+        optimizer_name=name, optimizer_weight_decay=decay, optimizer_momentum=momentum, input_scale_rate=50.0
+    )
+    network = initialized(Network(2, [17, 6, 1], "relu", **SIZES, scaled=True))
+    ours = [parameter.detach().clone() for parameter in network.parameters()]
+    theirs = {key: nn.Parameter(parameter.detach().clone()) for key, parameter in network.named_parameters()}
+    step, state = grouped(ours, section.optimizer, roles(network, section))
+    assert {len(tensors) for tensors in state.values() if tensors} == {len(ours)}  # all of it goes into a checkpoint
+    still = [parameter for key, parameter in theirs.items() if key.endswith("bias")]
+    decays = [parameter for key, parameter in theirs.items() if not key.endswith("bias") and key != "scale.weight"]
+    optimizer = TORCH_OPTIMIZERS[name](decays, section.optimizer)
+    optimizer.add_param_group({"params": still, "weight_decay": 0.0})
+    optimizer.add_param_group({"params": [theirs["scale.weight"]], "weight_decay": 0.0})
+    for index in range(12):
+        random, rate = Generator().manual_seed(index), 0.01 / (1 + index)
+        gradients = [torch.randn(parameter.shape, generator=random) for parameter in ours]
+        for parameter, gradient in zip(theirs.values(), gradients, strict=True):
+            parameter.grad = gradient.clone()
+        for group, factor in zip(optimizer.param_groups, (1, 1, 50), strict=True):
+            group["lr"] = rate * factor
+        optimizer.step()
+        step(gradients, rate)
+    for mine, other in zip(ours, theirs.values(), strict=True):
+        torch.testing.assert_close(mine, other.data, rtol=1e-5, atol=1e-6)
+
+
 def test_every_optimizer_is_tested_here():
     assert set(TORCH_OPTIMIZERS) == set(OPTIMIZERS)
 
@@ -446,8 +517,10 @@ def test_the_warm_up_is_linear_and_ends():
         {"dropout": 0.4, "optimizer_momentum": 0.9},
         {"optimizer_name": "adam", "optimizer_learning_rate": 0.01, "gradient_clip": 0.1, "patience": 2, "epochs": 9},
         {"activation": "gelu", "init": "normal", "init_scale": 0.5, "loss": "mean_squared_error"},
+        {"edges": EDGES, "input_scale_rate": 10.0, "optimizer_name": "adamw", "optimizer_learning_rate": 0.01}
+        | {"optimizer_weight_decay": 0.1, "gradient_clip": 0.5, "dropout": 0.1},
     ],
-    ids=["plain", "dropout and momentum", "adam, clipping, patience", "others"],
+    ids=["plain", "dropout and momentum", "adam, clipping, patience", "others", "bins and factors"],
 )
 def test_a_replica_is_the_same_alone_or_among_others(changes):
     alone, among = trained(replicas=1, **changes), trained(replicas=6, **changes)
@@ -562,10 +635,11 @@ def test_dead_units_are_in_the_history_and_a_dead_layer_is_a_warning(capsys):
     result = trained(init="zeros")  # all units put out 0; only the last bias learns
     assert column(result, "dead_layer_1", 2) == column(result, "dead_layer_2", 2) == [1.0] * 3
     lines = capsys.readouterr().err.splitlines()
-    assert lines == [f"train: warning: every unit of hidden layer {i} is dead in replicas 0, 1, 2" for i in (1, 2)]
+    dead = [f"train: warning: every unit of hidden layer {i} is dead in replicas 0, 1, 2" for i in (1, 2)]
+    assert [line for line in lines if "dead" in line] == dead
     result = trained(init="he_uniform")
     assert column(result, "dead_layer_1", 0)[-1] < 1
-    assert capsys.readouterr().err == ""
+    assert "dead" not in capsys.readouterr().err
 
 
 def test_saturated_units_are_in_the_history():
@@ -578,7 +652,8 @@ def test_saturated_units_are_in_the_history():
 
 def test_n07_an_exploding_gradient_is_a_warning(capsys):
     trained(Rows(1e5 * rows(150).x, rows(150).y), epochs=1, hidden=[], optimizer_learning_rate=1e-9)
-    assert capsys.readouterr().err == "train: warning: gradient norms over 10000 in layer 1, replicas 0, 1, 2\n"
+    line = "train: warning: gradient norms over 10000 in layer 1, replicas 0, 1, 2"
+    assert capsys.readouterr().err.splitlines()[-1] == line
 
 
 # --- early stopping, the best epoch, clipping -----------------------------------------------------------------------
@@ -647,6 +722,146 @@ def test_clipping_bounds_the_whole_gradient_of_each_replica():
     torch.testing.assert_close(clipped.norm(dim=1), norms.clamp(max=limit), rtol=1e-3, atol=0)
     # Shortened, not turned.
     assert torch.nn.functional.cosine_similarity(free, clipped).min() > 0.9999
+
+
+# --- the mean of the replicas ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_log_mean_is_the_logarithm_of_the_mean_of_probabilities(outputs):
+    logits = 3 * torch.randn(5, 30, outputs, generator=Generator().manual_seed(0))
+    classes = torch.randint(0, max(2, outputs), (30,), generator=Generator().manual_seed(1))
+    z = logits.numpy().astype(np.float64)
+    z = np.concatenate([np.zeros_like(z), z], 2) if outputs == 1 else z
+    probabilities = np.exp(z) / np.exp(z).sum(2, keepdims=True)
+    expected = np.log(probabilities[:, np.arange(30), classes].mean(0))
+    np.testing.assert_allclose(log_mean(logits, targets(classes, outputs)), expected, rtol=1e-6)
+
+
+def test_log_mean_of_a_chance_beyond_all_numbers_is_finite():
+    for logits in (torch.full((2, 1, 1), -1e4), torch.tensor([[[1e4, 0.0]], [[1e4, 0.0]]])):
+        assert log_mean(logits, targets(torch.tensor([1]), logits.shape[2])).tolist() == [-1e4]
+
+
+@pytest.mark.parametrize("changes", [{}, {"class_weights": "balanced"}, {"loss": "mean_squared_error"}], ids=str)
+@pytest.mark.parametrize("classes", [2, 4])
+def test_where_the_mean_ships_its_log_loss_stops_all_and_each_keeps_its_best(classes, changes, monkeypatch):
+    monkeypatch.setattr(trainer, "ROWS_AT_ONCE", 25)  # more than one piece
+    train, validation = rows(40, classes=classes), rows(60, seed=1, classes=classes)
+    changes = {"replicas": 4, "hidden": [32], "batch_size": 8, "optimizer_learning_rate": 0.3, "epochs": 40, **changes}
+    # After each epoch, what each replica says of the validation rows.
+    said = []
+    close = trainer.Training._close_epoch
+
+    def watched(self, *arguments):
+        close(self, *arguments)
+        logits = self.network(validation.x.expand(4, -1, -1)).detach()
+        both = torch.cat([torch.zeros_like(logits), logits], 2) if classes == 2 else logits
+        chosen = torch.softmax(both.double(), 2)[:, torch.arange(60), validation.y]
+        said.append((chosen, self.network.layers[0].weight.detach().clone()))
+
+    monkeypatch.setattr(trainer.Training, "_close_epoch", watched)
+    result = trained(train, validation, classes, **changes, ship="mean", patience=3)
+    counts = torch.bincount(train.y, minlength=classes)
+    weights = 40 / (classes * counts[validation.y]) if "class_weights" in changes else torch.ones(60)
+    losses = [float(-(weights * chosen.mean(0).log()).sum() / weights.sum()) for chosen, _ in said]
+    assert result.mean_losses == pytest.approx(losses, rel=1e-6)
+    assert result.header[-1] == "validation_loss_of_mean"
+    assert [row[-1] for row in result.history] == [loss for loss in result.mean_losses for _ in range(4)]
+    best = losses.index(min(losses)) + 1
+    assert (result.shipped, result.mean_epoch) == (None, best)
+    assert result.epochs == [best + 3] * 4
+    assert best + 3 < 40
+    assert torch.isfinite(torch.cat(result.step_losses)).all()
+    for replica in range(4):
+        own = column(result, "validation_loss", replica)
+        assert result.best_epoch[replica] == own.index(min(own)) + 1
+        assert torch.equal(result.state["layers.0.weight"][replica], said[result.best_epoch[replica] - 1][1][replica])
+    assert len({*result.best_epoch, best}) > 1  # or it would not tell the epochs apart
+    together = torch.stack([said[epoch - 1][0][replica] for replica, epoch in enumerate(result.best_epoch)])
+    assert result.mean_loss == pytest.approx(float(-(weights * together.mean(0).log()).sum() / weights.sum()), rel=1e-5)
+
+
+def test_what_ships_changes_no_replica():
+    best, mean = trained(), trained(ship="mean")
+    assert best.shipped is not None
+    assert [row[:-1] for row in mean.history] == best.history
+    assert all(torch.equal(best.state[name], mean.state[name]) for name in best.state)
+
+
+def test_folded_weights_reproduce_the_best_validation_loss():
+    validation = rows(60, seed=1)
+    result = trained(validation=validation, edges=EDGES, input_scale_rate=20.0)
+    assert "scale.weight" not in result.state
+    network = Network(3, [3 + BINS, 6, 5, 1], "relu", edges=EDGES)
+    network.load_state_dict(result.state)
+    logits = network(validation.x.expand(3, -1, -1))
+    for replica, best in enumerate(result.best_loss):
+        assert torch_loss(logits[replica], validation.y).item() == pytest.approx(best, rel=1e-5)
+
+
+# --- warnings about the result --------------------------------------------------------------------------------------
+
+LAST = "train: warning: the best epoch is the last one, 3: it still improves; raise train.epochs"
+
+
+@pytest.mark.parametrize("ship", ["best", "mean"])
+def test_a_training_that_still_improves_is_a_warning(ship, capsys):
+    trained(ship=ship, optimizer_learning_rate=0.01)
+    assert LAST in capsys.readouterr().err.splitlines()
+    # Its last epoch is the best one, but not the last one allowed: with this patience it stops of itself.
+    trained(rows(40), ship=ship, epochs=40, hidden=[32], batch_size=8, optimizer_learning_rate=0.3, patience=3)
+    assert "the best epoch" not in capsys.readouterr().err
+    trained(rows(40), ship=ship, epochs=30, hidden=[32], batch_size=8, optimizer_learning_rate=0.3)
+    assert "the best epoch" not in capsys.readouterr().err
+
+
+def test_which_replica_still_improves_matters_only_if_it_ships(capsys):
+    changes = {"replicas": 6, "hidden": [32], "batch_size": 8, "optimizer_learning_rate": 0.3}
+    for epochs in range(3, 12):
+        result = trained(rows(40), rows(60, seed=1), epochs=epochs, **changes)
+        assert result.shipped is not None
+        ships = result.best_epoch[result.shipped] == epochs
+        assert ("the best epoch is the last one" in capsys.readouterr().err) == ships
+        if not ships and epochs in result.best_epoch:
+            return
+    raise AssertionError("no such case")
+
+
+@pytest.mark.parametrize("ship", ["best", "mean"])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_rows_that_are_learned_by_heart_are_a_warning(classes, ship, capsys):
+    random = Generator().manual_seed(0)
+    noise = [
+        Rows(torch.randn(300, 10, generator=random), torch.randint(0, classes, (300,), generator=random))
+        for _ in range(2)
+    ]
+    fast = {"hidden": [64], "epochs": 40, "optimizer_name": "adam", "optimizer_learning_rate": 0.01, "ship": ship}
+    # Judged by training rows, so that the best weights are the last ones.
+    result = trained(noise[0], Rows(noise[0].x[:60], noise[0].y[:60]), classes, **fast)
+    assert "by heart" not in capsys.readouterr().err  # right on both
+    assert max(column(result, "validation_accuracy", 0)) > 0.8
+    mixed = Rows(torch.cat([noise[0].x[:100], noise[1].x[:100]]), torch.cat([noise[0].y[:100], noise[1].y[:100]]))
+    trained(noise[0], mixed, classes, **{**fast, "loss": "mean_squared_error"})
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "by heart" in line]
+    found = re.fullmatch(
+        r"train: warning: accuracy (0\.\d+|1\.000) on training rows and (0\.\d+) on validation .*", line
+    )
+    assert found
+    assert float(found[1]) - float(found[2]) > 0.1
+    # What chance may do with so few rows is none.
+    trained(noise[0], Rows(mixed.x[95:103], mixed.y[95:103]), classes, **{**fast, "loss": "mean_squared_error"})
+    assert "by heart" not in capsys.readouterr().err
+    trained(ship=ship)
+    assert "by heart" not in capsys.readouterr().err
+
+
+def test_a_warning_is_about_rows_from_all_over_the_table(capsys, monkeypatch):
+    """Rows may stand in the order of their classes: the first ones alone would look perfect."""
+    monkeypatch.setattr(trainer, "ROWS_AT_ONCE", 50)
+    ordered = Rows(torch.zeros(300, 1), torch.cat([torch.zeros(180), torch.ones(120)]).long())
+    trained(ordered, Rows(ordered.x, ordered.y.flip(0)), hidden=[2], epochs=2)
+    assert "by heart" not in capsys.readouterr().err
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------

@@ -20,6 +20,12 @@ _SMALLEST_NOISE = 1e-3
 
 def bayes_predictions(density: dict[str, Any], features: Floats) -> NDArray[np.int64]:
     """Class index [rows] of the highest density at each row of features [rows, columns]."""
+    best: NDArray[np.int64] = bayes_probabilities(density, features).argmax(1)
+    return best
+
+
+def bayes_probabilities(density: dict[str, Any], features: Floats) -> Floats:
+    """Chance of each class at each row of features [rows, columns] -> [rows, classes]."""
     anchors, noise = DENSITIES[density["name"]](density)
     noise = max(noise, _SMALLEST_NOISE)
     scores = np.empty((len(anchors), len(features)))
@@ -32,8 +38,9 @@ def bayes_predictions(density: dict[str, Any], features: Floats) -> NDArray[np.i
             nearest = squared.min(1)
             total = np.exp(nearest[:, None] - squared).sum(1)
             scores[index, start : start + piece] = np.log(total) - nearest - np.log(len(points))
-    best: NDArray[np.int64] = scores.argmax(0)
-    return best
+    likelihoods = np.exp(scores - scores.max(0))
+    chances: Floats = (likelihoods / likelihoods.sum(0)).T
+    return chances
 
 
 def _circles(density: dict[str, Any]) -> tuple[list[Floats], float]:

@@ -1,6 +1,9 @@
 """Figures of the training: losses and gradients over time, all replicas."""
 
 import re
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,10 @@ RUNS = 1500
 
 
 def steps(tables: Tables, section: Plot) -> Figure:
-    """Training loss of every step, smoothed: the replica that ships over its own raw loss, the others behind."""
+    """Training loss of every step, smoothed: of the replica that ships over its own raw loss, the others behind.
+
+    Where the mean of all ships: the mean of their losses, and each of them behind.
+    """
     per_epoch, shipped = tables.training["steps_per_epoch"], tables.shipped
     figure = new_figure(8.0, 4.0, tables.schema.dataset, "training loss step by step")
     axes = figure.subplots()
@@ -26,21 +32,25 @@ def steps(tables: Tables, section: Plot) -> Figure:
     mean = f"running mean over {window:,} steps; " if window > 1 else ""
     axes.set_title(f"{mean}{per_epoch:,} {'step' if per_epoch == 1 else 'steps'} an epoch")
     highest = 0.0
-    for replica in (shipped, *(index for index in range(tables.count) if index != shipped)):
-        loss = numbers(tables.steps, f"replica_{replica}")
+    behind = [replica for replica in range(tables.count) if replica != shipped]
+    of_others = "each replica" if shipped is None else "the other replicas"
+    first = (
+        reduce(np.add, _steps(tables, behind)) / tables.count if shipped is None else next(_steps(tables, [shipped]))
+    )
+    for index, loss in enumerate(chain([first], _steps(tables, behind))):
         loss = loss[np.isfinite(loss)]  # NaN after the replica stopped
         smooth = running_mean(loss, section.smoothing)
         middle = (len(loss) - len(smooth)) / 2  # a mean stands at the middle of its steps
         x = (np.arange(len(smooth)) + 1 + middle) / per_epoch
         highest = max(highest, smooth.max())
-        if replica == shipped:
-            title = f"replica {shipped}, which ships"
+        if index == 0:
+            title = tables.ships if shipped is None else f"{tables.ships}, which ships"
             axes.plot(*thin(x, smooth), color=BLUE, linewidth=2.2, zorder=4, label=title, **_visible(smooth))
             x = (np.arange(len(loss)) + 1) / per_epoch
-            axes.plot(*thin(x, loss), color=BLUE, alpha=0.25, linewidth=0.6, label=f"replica {shipped}, each step")
+            axes.plot(*thin(x, loss), color=BLUE, alpha=0.25, linewidth=0.6, label=f"{tables.ships}, each step")
             highest = max(highest, float(np.quantile(loss, 0.999)))  # a single outlier must not flatten the rest
         else:
-            label = "the other replicas" if replica == (0 if shipped else 1) else None
+            label = of_others if index == 1 else None
             axes.plot(*thin(x, smooth), color=GRAY, alpha=0.7, linewidth=0.8, zorder=3, label=label)
     axes.set_ylim(0, highest * 1.05)
     _epochs(axes, tables.steps.num_rows / per_epoch)
@@ -50,20 +60,31 @@ def steps(tables: Tables, section: Plot) -> Figure:
 
 
 def loss(tables: Tables, section: Plot) -> Figure:
-    """Training and validation loss by epoch: mean and range over the replicas, and the one that ships."""
+    """Training and validation loss by epoch: mean and range over the replicas, and the one that ships.
+
+    Where their mean ships: the mean of the training losses, and the validation loss of the mean.
+    """
     shipped = tables.shipped
-    best = tables.training["replicas"][shipped]
+    best = tables.training["mean"] if shipped is None else tables.training["replicas"][shipped]
     figure = new_figure(8.0, 4.0, tables.schema.dataset, "loss by epoch")
     axes = figure.subplots()
     others = f"; dotted and shaded: mean and range of {tables.count} replicas" if tables.count > 1 else ""
-    axes.set_title(f"solid: replica {shipped}, which ships{others}")
+    axes.set_title(f"solid: {tables.ships}, which ships{others}")
     for name, title, tint in (("train_loss", "training", ORANGE), ("validation_loss", "validation", BLUE)):
         epoch, values = by_replica(tables.history, name, tables.count)
         if tables.count > 1:
             _band(axes, epoch, values, tint, linestyle=":")
-        axes.plot(epoch, values[shipped], color=tint, label=title, **_visible(epoch))
+        if shipped is not None:
+            solid = values[shipped]
+        elif name == "train_loss":
+            solid = values.mean(0)
+        else:
+            solid = by_replica(tables.history, "validation_loss_of_mean", tables.count)[1][0]
+        axes.plot(epoch, solid, color=tint, label=title, **_visible(epoch))
     epoch, value = best["best_epoch"], best["best_validation_loss"]
     label = f"best epoch, {epoch:,}: validation loss {value:.4g}"
+    if shipped is None:  # of which each replica ships as it was at its own best epoch
+        label, value = f"{label} as it ships", solid[epoch - 1]
     axes.scatter(epoch, value, s=180, marker="*", color=BLUE, edgecolors="white", zorder=4, label=label)
     axes.set_ylim(0, axes.dataLim.y1 * 1.05)
     _epochs(axes, axes.dataLim.x1)
@@ -105,6 +126,11 @@ def gradients(tables: Tables, section: Plot) -> Figure:
         _epochs(axes, float(numbers(tables.history, "epoch").max()))
     legend(figure, *panels[0].get_legend_handles_labels())
     return figure
+
+
+def _steps(tables: Tables, replicas: Sequence[int]) -> Iterator[Floats]:
+    """The training loss of every step of each."""
+    return (numbers(tables.steps, f"replica_{replica}") for replica in replicas)
 
 
 def running_mean(values: Floats, window: int) -> Floats:

@@ -45,10 +45,10 @@ def data(tables: Tables, section: Plot) -> Figure:
 
 
 def decision_boundary(tables: Tables, section: Plot) -> Figure:
-    """What the shipped replica predicts all over the plane, and the test rows that it got right and wrong."""
+    """What the model that ships predicts all over the plane, and the test rows that it got right and wrong."""
     schema, metrics, predictions = tables.schema, tables.metrics, tables.predictions
     names, classes = labels(schema.classes), len(schema.classes)
-    figure = new_figure(7.6, 6.0, schema.dataset, f"decisions of replica {tables.shipped}")
+    figure = new_figure(7.6, 6.0, schema.dataset, f"decisions of {tables.ships}")
     axes = figure.subplots()
     axes.grid(False)
     _surface(axes, tables, names)

@@ -82,7 +82,7 @@ def accuracy(tables: Tables, section: Plot) -> Figure:
         last.set_facecolor("#f7f7f7")
         last.tick_params(axis="y", length=0)
     handles = [_point(BLUE, 9), _point(ORANGE, 7)]
-    names = ["the replica that ships", "simple models"]
+    names = [tables.ships if tables.shipped is None else "the replica that ships", "simple models"]
     if len(replicas) > 1:
         handles.insert(1, Line2D([], [], linestyle="none", marker="o", markersize=4, color=BLUE, alpha=0.45))
         names.insert(1, f"each of {len(replicas)} replicas")
@@ -172,7 +172,7 @@ def calibration(tables: Tables, section: Plot) -> Figure:
     low, high, rows, confidence, share = (
         numbers(bins, name) for name in ("low", "high", "rows", "confidence", "accuracy")
     )
-    figure = new_figure(7.0, 5.6, tables.schema.dataset, f"calibration of replica {tables.shipped}")
+    figure = new_figure(7.0, 5.6, tables.schema.dataset, f"calibration of {tables.ships}")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     error = _with_interval(metrics["calibration_error"])
     top.set_title(f"{metrics['rows']:,} test rows: expected calibration error {error}")

@@ -35,9 +35,16 @@ class Tables:
     importance: pa.Table
 
     @property
-    def shipped(self) -> int:
-        """The replica that ships, counted from 0."""
-        return int(self.training["shipped"])
+    def shipped(self) -> int | None:
+        """The replica that ships, counted from 0; None where the mean of all does."""
+        shipped: int | None = self.training["shipped"]
+        return shipped
+
+    @property
+    def ships(self) -> str:
+        """What ships, in words."""
+        replicas = "1 replica" if self.count == 1 else f"{self.count:,} replicas"
+        return f"the mean of {replicas}" if self.shipped is None else f"replica {self.shipped}"
 
     @property
     def count(self) -> int:

@@ -84,8 +84,8 @@ class Bins(nn.Module):
 
     def forward(self, numbers: Tensor) -> Tensor:
         """numbers [..., numbers] -> [..., bins of all numbers] float32."""
-        inputs = numbers.index_select(-1, self.columns).sub_(self.low).mul_(self.slope)
-        return torch.clamp(inputs, self.least, self.most, out=inputs)
+        inputs = numbers.index_select(-1, self.columns)
+        return inputs.sub_(self.low).mul_(self.slope).clamp_(self.least, self.most)
 
 
 class InputScale(nn.Module):
@@ -175,7 +175,8 @@ class Network(nn.Module):
         if len(self.counts):
             places = torch.where(codes < self.counts, self.offsets + codes, len(weight))
             z += F.embedding_bag(places, torch.cat([weight, weight.new_zeros(1, weight.shape[1])]), mode="sum")
-        return self.finish(z.view(len(x), self.replicas, -1).transpose(0, 1))
+        z = z.view(len(x), self.replicas, -1).transpose(0, 1)
+        return self.finish(z)
 
     def enter(self, x: Tensor) -> Inputs:
         numbers, codes = x[..., : self.numbers], x[..., self.numbers :].long()

@@ -13,3 +13,4 @@ class Gate(Section):
     min_accuracy: Share
     min_macro_f1: Share
     margin: Share
+    beat_baselines: bool

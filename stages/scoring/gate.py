@@ -9,6 +9,7 @@ from typing import Any
 
 from stages.params.gate import Gate
 from stages.process.faults import GATE_FAILED, Fault
+from stages.scoring.comparisons import COMPARED, leads
 from stages.scoring.intervals import wilson
 
 METRICS = Path("reports/metrics.json")
@@ -43,6 +44,10 @@ def gate(metrics: Any, section: Gate) -> str:
                 float(metrics[name][part])
         for name in ("logistic_regression", "gradient_boosting"):
             _count(metrics["baseline"][name], "correct")
+        if section.beat_baselines:
+            for scores in metrics["baseline"].values():
+                for key in COMPARED:
+                    float(scores[key])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise failure(f"a number is missing or wrong ({type(error).__name__}: {error}); run: dvc repro") from None
     interval = f"{correct:,} of {rows:,} test rows right, accuracy {correct / rows:.4f} ({low:.4f} to {high:.4f})"
@@ -63,6 +68,12 @@ def gate(metrics: Any, section: Gate) -> str:
             f"{balance}; the lower end must reach gate.min_macro_f1 {section.min_macro_f1}; see the rare classes in"
             " reports/classification_report.txt; train.class_weights: balanced helps them"
         )
+    better = [lead.text for lead in leads(metrics["baseline"]) if lead.surely]
+    if section.beat_baselines and better:
+        raise failure(
+            f"{'; '.join(better)}; improve the model (train.ship: mean often does), use that baseline instead, or set"
+            " gate.beat_baselines: false in params.yaml"
+        )
     return f"gate: passed: {interval}, {balance}; bars {section.min_accuracy} and {section.min_macro_f1}; {baseline}"
 
 
@@ -78,8 +89,8 @@ def _count(metrics: Any, key: str) -> int:
 
 
 def _may_be_null(key: str) -> bool:
-    """The limit where no density is known, and the spread of one replica."""
-    return key == "bayes" or key.endswith(".deviation")
+    """The limit where no density is known, the spread of one replica, and what a mean alone has, or lacks."""
+    return key in ("bayes", "training.shipped") or key.endswith((".deviation", ".jackknife"))
 
 
 def _leaves(content: Any, key: str = "") -> list[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from stages.network.model import Model, decide
 from stages.params.evaluate import Evaluate
 from stages.preprocessing.apply import parts
 from stages.scoring.intervals import quantile
+from stages.scoring.metrics import log_losses
 
 Floats = NDArray[np.float64]
 
@@ -74,7 +75,7 @@ def importance(
 
 def rows_in_reach(model: Model, columns: int, permutations: int) -> int:
     """How many test rows can be looked at within WORK."""
-    weights = sum(weight.numel() for weight in model.network.parameters()) // model.network.replicas
+    weights = sum(weight.numel() for weight in model.network.parameters())
     return min(max(WORK // (columns * permutations * weights), FEWEST_ROWS), MOST_ROWS)
 
 
@@ -105,5 +106,4 @@ def _scores(
 ) -> tuple[Floats, Floats]:
     """Of each row whether it is right, 1 or 0, and its log loss."""
     probabilities = model.of_inputs(inputs)
-    chance = probabilities[np.arange(len(actual)), actual].clip(np.finfo(np.float64).tiny)
-    return (decide(probabilities, threshold) == actual).astype(np.float64), -np.log(chance)
+    return (decide(probabilities, threshold) == actual).astype(np.float64), log_losses(probabilities, actual)

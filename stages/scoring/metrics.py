@@ -35,7 +35,6 @@ def metrics(verdict: Verdict, weights: Floats, bins: int) -> dict[str, Floats]:
     total = weights.sum(1)
     hit = weights * (actual == predicted)
     per_class = class_scores(verdict, weights)
-    chance = probabilities[np.arange(len(actual)), actual]
     one_hot = np.eye(classes)[actual]
     ranked = range(1, 2) if classes == 2 else range(classes)
     ranking = [_ranking(probabilities[:, index], actual == index, weights) for index in ranked]
@@ -47,11 +46,17 @@ def metrics(verdict: Verdict, weights: Floats, bins: int) -> dict[str, Floats]:
         "macro_f1": per_class["f1"].mean(1),
         "roc_auc": np.mean([auc for auc, _ in ranking], axis=0),
         "average_precision": np.mean([precision for _, precision in ranking], axis=0),
-        "log_loss": weights @ -np.log(chance.clip(np.finfo(np.float64).tiny)) / total,
+        "log_loss": weights @ log_losses(probabilities, actual) / total,
         # As scikit-learn scales it: from 0 to 1 for two classes, to 2 for more (Brier 1950).
         "brier_score": weights @ ((probabilities - one_hot) ** 2).sum(1) / total / (2 if classes == 2 else 1),
         "calibration_error": _calibration_error(verdict, weights, bins),
     }
+
+
+def log_losses(probabilities: Floats, actual: Indices) -> Floats:
+    """Log loss of each row, in nats; a probability of 0 is taken for the smallest float64 above it."""
+    losses: Floats = -np.log(probabilities[np.arange(len(actual)), actual].clip(np.finfo(np.float64).tiny))
+    return losses
 
 
 def class_scores(verdict: Verdict, weights: Floats) -> dict[str, Floats]:

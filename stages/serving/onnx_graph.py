@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from stages.network.model import Model
+from stages.network.network import Bins
 from stages.preprocessing.apply import Category, Number
 from stages.preprocessing.columns import DAY
 from stages.process.faults import BAD_DATA, Fault
@@ -60,34 +61,13 @@ class Graph:
 
 
 def build(model: Model, threshold: float) -> onnx.ModelProto:
-    """The first replica. Raises Fault where a category is the empty text, which stands for a missing one."""
+    """The mean of the model's replicas, or its only one, in one graph: what differs between them has a first axis.
+
+    Raises Fault where a category is the empty text, which stands for a missing one.
+    """
     description = model.description
     graph = Graph(description.features)
-    state = {name: tensor[0].numpy() for name, tensor in model.network.state_dict().items()}
-    encoded = description.preprocessing
-    numbers = [_source(graph, number) for number in encoded.numbers]
-    dense = [_scaled(graph, number, source) for number, source in zip(encoded.numbers, numbers, strict=True)]
-    dense += [
-        graph.op("Cast", graph.op("IsNaN", source), to=TensorProto.FLOAT)
-        for number, source in zip(encoded.numbers, numbers, strict=True)
-        if number.indicator
-    ]
-    tables = (state[f"embeddings.{index}.weight"] for index in range(len(encoded.embedded)))
-    for category in encoded.categories:
-        codes = _codes(graph, category)
-        if category.embedded:
-            vectors = graph.op("Gather", graph.constant(next(tables), np.float32), codes)
-            dense.append(graph.op("Squeeze", vectors, graph.constant([1], np.int64)))
-        else:
-            ones = graph.op("Equal", codes, graph.constant([range(category.codes)], np.int64))
-            dense.append(graph.op("Cast", ones, to=TensorProto.FLOAT))
-    x = graph.op("Concat", *dense, axis=1)
-    layers = len(description.widths) - 1
-    for layer in range(layers):
-        weight, bias = (graph.constant(state[f"layers.{layer}.{name}"], np.float32) for name in ("weight", "bias"))
-        x = graph.op("Add", graph.op("MatMul", x, weight), bias)
-        if layer < layers - 1:
-            x = ACTIVATIONS[description.activation](graph, x)
+    x = _network(graph, model, *_inputs(graph, model))
     label, probabilities = _decision(graph, graph.op("Cast", x, to=TensorProto.DOUBLE), description.classes, threshold)
     inputs = []
     for name in description.features:
@@ -109,6 +89,29 @@ def build(model: Model, threshold: float) -> onnx.ModelProto:
 
 
 # --- preprocessing --------------------------------------------------------------------------------------------------
+
+
+def _inputs(graph: Graph, model: Model) -> tuple[list[str], list[str]]:
+    """What all replicas see, each float32 [rows, some inputs], and codes of embedded categories, int64 [rows]."""
+    encoded = model.description.preprocessing
+    sources = [_source(graph, number) for number in encoded.numbers]
+    dense = [_scaled(graph, number, source) for number, source in zip(encoded.numbers, sources, strict=True)]
+    bins = [_bins(graph, model.network.bins, dense)] if len(model.network.bins) else []
+    dense += [
+        graph.op("Cast", graph.op("IsNaN", source), to=TensorProto.FLOAT)
+        for number, source in zip(encoded.numbers, sources, strict=True)
+        if number.indicator
+    ]
+    dense += bins
+    embedded = []
+    for category in encoded.categories:
+        codes = _codes(graph, category)
+        if category.embedded:
+            embedded.append(graph.op("Squeeze", codes, graph.constant([1], np.int64)))
+        else:
+            ones = graph.op("Equal", codes, graph.constant([range(category.codes)], np.int64))
+            dense.append(graph.op("Cast", ones, to=TensorProto.FLOAT))
+    return dense, embedded
 
 
 def _source(graph: Graph, number: Number) -> str:
@@ -161,6 +164,15 @@ def _scaled(graph: Graph, number: Number, value: str) -> str:
     return graph.op("Cast", graph.with_number("Div", centered, number.spread), to=TensorProto.FLOAT)
 
 
+def _bins(graph: Graph, bins: Bins, numbers: list[str]) -> str:
+    """float32 [rows, bins of all numbers], as network.Bins has them, from each number [rows, 1]."""
+    low, slope, least, most = (
+        graph.constant(each.numpy()[None], np.float32) for each in (bins.low, bins.slope, bins.least, bins.most)
+    )
+    columns = graph.op("Gather", graph.op("Concat", *numbers, axis=1), graph.constant(bins.columns, np.int64), axis=1)
+    return graph.op("Min", graph.op("Max", graph.op("Mul", graph.op("Sub", columns, low), slope), least), most)
+
+
 def _ranks(graph: Graph, known: NDArray[np.float64], value: str) -> str:
     """As apply.ranks: the mean of an interpolation from the left and one from the right."""
     last = len(known) - 1
@@ -210,6 +222,28 @@ def _codes(graph: Graph, category: Category) -> str:
 
 # --- network --------------------------------------------------------------------------------------------------------
 
+
+def _network(graph: Graph, model: Model, dense: list[str], embedded: list[str]) -> str:
+    """Logits, float32 [replicas, rows, outputs], from what `_inputs` gives."""
+    network, hidden = model.network, ACTIVATIONS[model.description.activation]
+    own = network.layers[0].weight.shape[1] - network.vectors  # the vectors are the last inputs of the first layer
+    x = ""
+    for layer, each in enumerate(network.layers):
+        bias = graph.constant(each.bias, np.float32)
+        if layer:
+            x = graph.op("MatMul", hidden(graph, x), graph.constant(each.weight, np.float32))
+        else:
+            products = [(graph.op("Concat", *dense, axis=1), each.weight[:, :own])] if dense else []
+            if embedded:
+                tables = [graph.constant(table.weight, np.float32) for table in network.embeddings]
+                vectors = [graph.op("Gather", *pair, axis=1) for pair in zip(tables, embedded, strict=True)]
+                products.append((graph.op("Concat", *vectors, axis=2), each.weight[:, own:]))
+            parts = [graph.op("MatMul", part, graph.constant(weight, np.float32)) for part, weight in products]
+            x = parts[0] if len(parts) == 1 else graph.op("Add", *parts)
+        x = graph.op("Add", x, bias)
+    return x
+
+
 # As network/activations.py has them, by name.
 ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
     "sigmoid": lambda graph, z: graph.op("Sigmoid", z),
@@ -224,15 +258,17 @@ ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
 
 
 def _decision(graph: Graph, logits: str, classes: list[str], threshold: float) -> tuple[str, str]:
+    """Names of label and probabilities, from logits float64 [replicas, rows, outputs]."""
     label, probabilities = graph.name("label"), graph.name("probabilities")
+    replicas = graph.constant([0], np.int64)
     if len(classes) == 2:
-        second = graph.op("Sigmoid", logits)
+        second = graph.op("ReduceMean", graph.op("Sigmoid", logits), replicas, keepdims=0)
         first = graph.op("Sub", graph.constant(1, np.float64), second)
         graph.op("Concat", first, second, axis=1, into=probabilities)
         chosen = graph.op("Cast", graph.with_number("GreaterOrEqual", second, threshold), to=TensorProto.INT64)
         chosen = graph.op("Squeeze", chosen, graph.constant([1], np.int64))
     else:
-        graph.op("Softmax", logits, axis=1, into=probabilities)
+        graph.op("ReduceMean", graph.op("Softmax", logits, axis=2), replicas, keepdims=0, into=probabilities)
         chosen = graph.op("ArgMax", probabilities, axis=1, keepdims=0)
     names = graph.name("classes")
     graph.constants.append(helper.make_tensor(names, TensorProto.STRING, [len(classes)], classes))

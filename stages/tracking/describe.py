@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from stages.files.text import escape, one_line
+from stages.scoring.comparisons import METRICS, in_words, leads, what_ships
 from stages.tracking.lock import Changes
 from stages.tracking.registry import Registered
 
@@ -90,14 +91,21 @@ def description(
         f"**Test accuracy {_number(accuracy['value'])}** ({share} interval {_interval(accuracy, 'low', 'high')}):"
         f" {metrics['correct']:,} of {metrics['rows']:,} test rows of {escape(dataset)} right."
     )
+    better = " ".join(f"**{escape(lead.text)}.**" for lead in leads(metrics.get("baseline") or {}))
     seen = " ".join(
         f"![{name.replace('_', ' ')}](get-artifact?path=figures%2F{name}.png&run_uuid={run_id})" for name in pictures
     )
-    shipped = training["replicas"][training["shipped"]]
+    shipped = training["shipped"]
+    chosen = training["mean"] if shipped is None else training["replicas"][shipped]
+    ships = what_ships(shipped, len(training["replicas"]))
     best = (
-        f"Replica {training['shipped']} ships: best epoch {shipped['best_epoch']} of {shipped['epochs']},"
-        f" validation loss {_number(shipped['best_validation_loss'])}."
+        f"{ships[0].upper()}{ships[1:]} ships: best epoch {chosen['best_epoch']} of {chosen['epochs']},"
+        f" validation loss {_number(chosen['best_validation_loss'])}."
     )
+    if accuracy.get("jackknife") is not None:
+        best += (
+            f" The luck of their seeds: a standard error of {_number(accuracy['jackknife'])} in accuracy (jackknife)."
+        )
     version = (
         f"[Version {registered.version}](#/models/{quote(registered.name)}/versions/{registered.version}) of the"
         f" registered model. {escape(registered.reason)}"
@@ -105,27 +113,31 @@ def description(
     comparison, details = _comparison(metrics, share), "\n".join(f"- {line}" for line in [best, *facts])
     for most in MOST_LINES:
         changed = "\n".join(_changed(previous, most))
-        text = "\n\n".join(part for part in (result, changed, version, seen, "\n".join(comparison), details) if part)
+        parts = (result, better, changed, version, seen, "\n".join(comparison), details)
+        text = "\n\n".join(part for part in parts if part)
         if len(text) <= LONGEST:
             break
     return text[:LONGEST]
 
 
 def _comparison(metrics: Mapping[str, Any], share: str) -> list[str]:
-    accuracy = metrics["accuracy"]
-    lines = _header("on the same test rows", "accuracy", "this network minus it")
+    lines = _header("on the same test rows", "accuracy", "this network minus it", "log loss", "this network minus it")
     replicas = (metrics.get("training") or {}).get("replicas")
-    if replicas and replicas > 1 and accuracy.get("mean") is not None:
-        spread = f"{_number(accuracy['mean'])}, standard deviation {_number(accuracy['deviation'])}"
-        difference = _number(accuracy["value"] - accuracy["mean"])
-        lines.append(_row(f"mean of its {replicas} replicas", spread, difference))
+    if replicas and replicas > 1 and metrics["accuracy"].get("mean") is not None:
+        cells = []
+        for own in (metrics["accuracy"], metrics["log_loss"]):
+            cells += [f"{_number(own['mean'])}, standard deviation {_number(own['deviation'])}"]
+            cells += [_number(own["value"] - own["mean"])]
+        lines.append(_row(f"one of its {replicas} replicas, on average", *cells))
     others = {"Bayes limit (no classifier does better on average)": metrics.get("bayes")}
-    others |= {escape(name.replace("_", " ")): scores for name, scores in (metrics.get("baseline") or {}).items()}
+    others |= {escape(in_words(name)): scores for name, scores in (metrics.get("baseline") or {}).items()}
     for name, scores in others.items():
         if scores:
-            interval = _interval(scores, "difference_low", "difference_high")
-            difference = f"{_number(scores.get('difference'))} ({share} interval {interval})"
-            lines.append(_row(name, _number(scores["accuracy"]), difference))
+            cells = []
+            for metric, gap, _ in METRICS:
+                interval = _interval(scores, f"{gap}_low", f"{gap}_high")
+                cells += [_number(scores.get(metric)), f"{_number(scores.get(gap))} ({share} interval {interval})"]
+            lines.append(_row(name, *cells))
     return lines
 
 

@@ -9,8 +9,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# Curves that come with mean, lowest and highest over replicas; the others are the shipped replica's alone.
+# Curves that come with mean, lowest and highest over replicas; the others are of what ships alone.
 BANDED = ("train_loss", "validation_loss", "validation_accuracy")
+# The column of history.csv that is there where the mean of the replicas ships.
+OF_MEAN = "validation_loss_of_mean"
 
 # More points would make neither the picture nor the answer better (MLflow draws 320 a curve), only the store slow.
 MOST_POINTS = 10_000
@@ -29,15 +31,16 @@ class Point(NamedTuple):
     side: Literal["validation", "test"] | None = None
 
 
-def epoch_points(header: list[str], history: NDArray[np.float64], shipped: int) -> list[Point]:
-    """Curves over epochs from the rows of history.csv [rows, columns]: shipped replica, and its band.
+def epoch_points(header: list[str], history: NDArray[np.float64], shipped: int | None) -> list[Point]:
+    """Curves over epochs from the rows of history.csv [rows, columns]: of what ships, and the band over replicas.
 
+    shipped: None: the mean of all replicas, whose validation loss is its own and all else the mean of theirs.
     A replica that stopped early is missing from the bands of later epochs.
     """
     replicas = len(np.unique(history[:, header.index("replica")]))
     last = max(history[:, header.index("epoch")].max(initial=0), 1)
     points: list[Point] = []
-    for key, steps, values in _curves(header, history, shipped, replicas):
+    for key, steps, values in [*_of_shipped(header, history, shipped), *_bands(header, history, replicas)]:
         kept = thin(len(steps))
         points.extend(
             Point(key, int(step), float(value), float(step / last))
@@ -50,13 +53,16 @@ def epoch_points(header: list[str], history: NDArray[np.float64], shipped: int) 
 def live_points(header: list[str], rows: NDArray[np.float64], replicas: int, epochs: int, before: int) -> list[Point]:
     """Of `epoch_points`, those that stay true whichever replica ships, from the rows of some whole epochs.
 
-    Bands, and the learning rate while all replicas train; of a single replica everything. replicas, epochs: that are
-    planned; before: the epoch before these rows: `at` is a share of the time since then.
+    Bands, and the learning rate while all replicas train; of a single replica, and of their mean, everything.
+    replicas, epochs: that are planned; before: the epoch before these rows: `at` is a share of the time since then.
     """
-    if replicas == 1:
-        curves = list(_curves(header, rows, 0, 1))
+    curves = list(_bands(header, rows, replicas))
+    if OF_MEAN in header:
+        curves += _of_shipped(header, rows, None)
+    elif replicas == 1:
+        curves += _of_shipped(header, rows, 0)
     else:
-        curves = [*_curves(header, rows, None, replicas), _common(header, rows, replicas)]
+        curves.append(_common(header, rows, replicas))
     last = rows[:, header.index("epoch")].max(initial=before + 1)
     # As `thin` will do it, if no replica stops early.
     every = math.ceil(epochs / MOST_POINTS)
@@ -68,24 +74,34 @@ def live_points(header: list[str], rows: NDArray[np.float64], replicas: int, epo
     ]
 
 
-def _curves(
-    header: list[str], history: NDArray[np.float64], shipped: int | None, replicas: int
-) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
-    """Key, epochs and values: of one replica, unless it is None, and of the bands over several."""
+# Key, epochs, values.
+Curve = tuple[str, NDArray[np.float64], NDArray[np.float64]]
+
+
+def _of_shipped(header: list[str], history: NDArray[np.float64], shipped: int | None) -> Iterator[Curve]:
     columns = {name: history[:, index] for index, name in enumerate(header)}
     epochs, replica = columns.pop("epoch"), columns.pop("replica")
+    if shipped is None:
+        columns["validation_loss"] = columns.pop(OF_MEAN)
     for name, values in columns.items():
-        if shipped is not None:
-            yield curve_key(name), epochs[replica == shipped], values[replica == shipped]
-        if name in BANDED and replicas > 1:
+        if shipped is None:
             steps, bands = band(epochs, values)
-            for suffix, line in bands.items():
-                yield f"{curve_key(name)}_{suffix}", steps, line
+            yield curve_key(name), steps, bands.get("mean", steps)
+        else:
+            yield curve_key(name), epochs[replica == shipped], values[replica == shipped]
 
 
-def _common(
-    header: list[str], rows: NDArray[np.float64], replicas: int
-) -> tuple[str, NDArray[np.float64], NDArray[np.float64]]:
+def _bands(header: list[str], history: NDArray[np.float64], replicas: int) -> Iterator[Curve]:
+    """Over several replicas."""
+    for name in header if replicas > 1 else ():
+        if name not in BANDED:
+            continue
+        steps, bands = band(history[:, header.index("epoch")], history[:, header.index(name)])
+        for suffix, line in bands.items():
+            yield f"{curve_key(name)}_{suffix}", steps, line
+
+
+def _common(header: list[str], rows: NDArray[np.float64], replicas: int) -> Curve:
     """The learning rate, one for all, of the epochs in which each replica trained: so did the one that will ship."""
     steps, firsts, counts = np.unique(rows[:, header.index("epoch")], return_index=True, return_counts=True)
     whole = counts == replicas
@@ -102,15 +118,13 @@ def band(
     if not len(steps):
         return steps, {}
     sorted_values = values[finite][order]
-    return steps, {
-        "mean": np.add.reduceat(sorted_values, firsts) / counts,
-        "low": np.minimum.reduceat(sorted_values, firsts),
-        "high": np.maximum.reduceat(sorted_values, firsts),
-    }
+    low, high = (function.reduceat(sorted_values, firsts) for function in (np.minimum, np.maximum))
+    # Of equal values the mean is that value, and not one beside it.
+    return steps, {"mean": (np.add.reduceat(sorted_values, firsts) / counts).clip(low, high), "low": low, "high": high}
 
 
 def step_points(losses: NDArray[np.floating]) -> list[Point]:
-    """The training loss of every step [steps] of the shipped replica; steps count from 1."""
+    """The training loss of every step [steps] of what ships; steps count from 1."""
     kept = thin(len(losses))
     return [
         Point("train/step_loss", index + 1, float(losses[index]), (index + 1) / len(losses))

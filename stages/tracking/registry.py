@@ -36,13 +36,17 @@ _ABOUT = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is decided on. hits: which test rows it gets right [rows]; gate: its line; test: digest of the test rows."""
+    """What is decided on. hits: which test rows it gets right [rows]; gate: its line; test: digest of the test rows.
+
+    remarks: sentences to say of the version, whatever is decided.
+    """
 
     passed: bool
     gate: str
     test: str
     hits: NDArray[np.bool_]
     confidence: float
+    remarks: list[str]
     tags: dict[str, str]
 
 
@@ -71,14 +75,15 @@ def register(client: "MlflowClient", experiment: str, model: "LoggedModel", cand
     # As mlflow.register_model does: the model's page says by it where it is registered.
     registered = json.dumps([{"name": name, "version": int(version.version)}])
     client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": registered})
-    champion = _champion(client, name)
+    champion, remarks = _champion(client, name), "".join(f" {text}" for text in candidate.remarks)
     if champion and champion.version == version.version:
         # A recording that was cut off after the decision.
-        reason, wins = version.description, True
+        reason, wins = version.description.removesuffix(remarks), True
     else:
         wins, reason = decide(client, champion, candidate)
-        client.update_model_version(name, version.version, reason)
-    client.set_logged_model_tags(model.model_id, {"mlflow.note.content": f"Version {version.version}. {reason}"})
+        client.update_model_version(name, version.version, reason + remarks)
+    note = f"Version {version.version}. {reason}{remarks}"
+    client.set_logged_model_tags(model.model_id, {"mlflow.note.content": note})
     if wins:
         client.set_registered_model_alias(name, CHAMPION, version.version)
         champion = version
@@ -94,7 +99,7 @@ def register(client: "MlflowClient", experiment: str, model: "LoggedModel", cand
 def decide(client: "MlflowClient", champion: "ModelVersion | None", candidate: Candidate) -> tuple[bool, str]:
     """Whether the candidate becomes champion, and why."""
     if not candidate.passed:
-        return False, f"Not champion, the gate failed: {candidate.gate.removeprefix(FAILED)}"
+        return False, f"Not champion, the gate failed: {candidate.gate.removeprefix(FAILED)}."
     if champion is None:
         return True, "Champion: the first version that passed the gate."
     number = champion.version

@@ -52,10 +52,17 @@ OWN = {
     "train.embed_above": 4,
     "train.rare_below": 5,
     "train.epochs": 12,
-    "train.table.optimizer.learning_rate": 0.05,
+    "train.ship": "mean",
+    "train.scaling": "standard",
+    "train.bins": 4,
+    "train.input_scale_rate": 10.0,
+    "train.hidden": [64],
+    "train.optimizer.name": "adamw",
+    "train.optimizer.learning_rate": 0.05,
     "evaluate.slices": ["colour", "number"],
     "gate.min_accuracy": 0.5,
     "gate.min_macro_f1": 0.5,
+    "gate.beat_baselines": False,
 }
 # The others only differ in how the table is stored.
 PROJECTS = {

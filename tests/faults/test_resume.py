@@ -41,10 +41,12 @@ RECIPES = {
     "momentum": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9, "nesterov": "true"},
     "adamw": {"name": "adamw", "learning_rate": 0.01, "weight_decay": 0.01},
     "rmsprop": {"name": "rmsprop", "learning_rate": 0.003, "momentum": 0.5},
+    "mean": {"name": "adamw", "learning_rate": 0.01, "weight_decay": 0.1}
+    | {"ship": "mean", "bins": 8, "input_scale_rate": 20.0, "scaling": "standard", "patience": 3},
 }
 REST = {"replicas": 3, "hidden": "[8, 4]", "dropout": 0.1, "gradient_clip": 1.0, "patience": 9, "batch_size": 16}
 EPOCHS = 14
-SCHEDULES = {"momentum": "step", "adamw": "cosine", "rmsprop": "one_cycle"}
+SCHEDULES = {"momentum": "step", "adamw": "cosine", "rmsprop": "one_cycle", "mean": "constant"}
 
 
 def make(folder: Path, recipe: str, epochs: int = EPOCHS, **changes) -> Path:
@@ -217,12 +219,17 @@ PARTS = [
     *("network", "best", "optimizer.first", "optimizer.second", "optimizer.steps", "optimizer.buffers"),
     *("history", "step_losses", "active", "best_epoch", "best_loss", "epochs", "epoch"),
 ]
+# Of a training whose mean ships, with factors of the inputs, the last one of the parameters.
+OF_MEAN = ["mean_losses", "network.scale", "best.scale", "optimizer.first.4", "optimizer.second.4", "optimizer.steps.4"]
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [*PARTS, *OF_MEAN])
 def test_a_state_that_is_left_out_changes_the_result(part):
     sgd = part == "optimizer.buffers"
     settings = {"optimizer_name": "sgd" if sgd else "adam", "optimizer_momentum": 0.9 if sgd else 0.0}
+    settings["optimizer_learning_rate"] = 0.1
+    if part in OF_MEAN:
+        settings |= {"ship": "mean", "input_scale_rate": 5.0, "optimizer_learning_rate": 0.01}
     section = train_section(
         replicas=3,
         hidden=[4],
@@ -230,7 +237,6 @@ def test_a_state_that_is_left_out_changes_the_result(part):
         patience=2,
         dropout=0.1,
         batch_size=16,
-        optimizer_learning_rate=0.1,
         **settings,
     )
     training, validation = rows(160), rows(60, seed=1)
@@ -243,8 +249,10 @@ def test_a_state_that_is_left_out_changes_the_result(part):
 
     device = torch.device("cpu")
     whole = fit(network(section), training, validation, section, device, keep=keep)
-    # A replica has stopped, another has not.
-    middle = next(epoch for epoch, found in taken.items() if set(found.facts["active"]) == {True, False})
+    # A replica has stopped, another has not; with the mean all stop together: two epochs before that.
+    apart = [epoch for epoch, found in taken.items() if set(found.facts["active"]) == {True, False}]
+    middle = max(taken) - 2 if part in OF_MEAN else apart[0]
+    assert middle > 1
     first, begun = taken[1], taken[middle]
     assert same(whole, fit(network(section), training, validation, section, device, begun=begun)), "with all of it"
 
@@ -265,7 +273,8 @@ def test_a_state_that_is_left_out_changes_the_result(part):
 
 
 def network(section) -> Network:
-    return Network(section.replicas, [3, *section.hidden, 1], section.activation)
+    scaled = section.input_scale_rate > 0
+    return Network(section.replicas, [3, *section.hidden, 1], section.activation, scaled=scaled)
 
 
 def same(one: Fit, other: Fit) -> bool:
@@ -274,8 +283,8 @@ def same(one: Fit, other: Fit) -> bool:
     return (
         all(torch.equal(one.state[name], other.state[name]) for name in one.state)
         and torch.equal(*losses)
-        and (one.history, one.best_epoch, one.best_loss, one.epochs)
-        == (other.history, other.best_epoch, other.best_loss, other.epochs)
+        and (one.history, one.best_epoch, one.best_loss, one.epochs, one.mean_losses)
+        == (other.history, other.best_epoch, other.best_loss, other.epochs, other.mean_losses)
     )
 
 

@@ -49,7 +49,8 @@ def done(tmp_path_factory) -> Done:
     """After `dvc repro`, and each command that reads what it made."""
     root = tmp_path_factory.mktemp(FOLDER) / "project"
     table = {"create.dataset": "table", "create.table.target": TARGET, "evaluate.slices": [TEXTS[0], TEXTS[14]]}
-    copy_project(root, {**TINY, **table, "train.table.hidden": [8], "train.epochs": 20})
+    table |= {"train.scaling": "standard", "train.hidden": [8], "train.epochs": 20}
+    copy_project(root, {**TINY, **table, "train.optimizer.name": "adamw", "train.optimizer.learning_rate": 0.003})
     write_table(root / "data/tables/table.csv")
     git(root, "remote", "add", "origin", f"https://me:{SECRET}@example.com/x.git")
     commands = [

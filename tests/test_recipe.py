@@ -1,0 +1,54 @@
+"""The recipe of `make table`: valid and affordable for any size of table."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+
+from stages.params.gate import Gate
+from stages.params.train import Train
+from stages.training.recipe import recipe
+from tests.conftest import VALUES
+
+SHARE = 0.67 * 0.9  # of all rows that are for training
+
+
+@pytest.mark.parametrize("rows", [0, 40, 100, 1_000, 100_000, 1_000_000, 50_000_000])
+@pytest.mark.parametrize("numbers", [0, 1, 30, 500, 501, 2_000, 100_000])
+def test_each_size_of_table_has_a_valid_recipe(rows, numbers):
+    values = copy.deepcopy(VALUES)
+    for (*parents, last), value in recipe(int(rows * SHARE), numbers).items():
+        place = values
+        for parent in parents:
+            place = place[parent]
+        assert last in place
+        place[last] = value
+    Train.model_validate(values["train"])
+    Gate.model_validate(values["gate"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "numbers", "bins", "batch"),
+    [
+        *(
+            (12, 5, 2, 8),
+            (36, 5, 2, 8),
+            (100, 5, 2, 16),
+            (511, 5, 3, 64),
+            (512, 5, 4, 128),
+            (2_000, 5, 15, 128),
+            (50_000, 5, 16, 128),
+        ),
+        *((60_300, 5, 16, 256), (200_000, 5, 16, 512), (603_000, 30, 16, 1024), (30_000_000, 30, 16, 1024)),
+        *((10_000, 200, 10, 128), (10_000, 1_000, 2, 128), (10_000, 1_001, 0, 128), (10_000, 0, 16, 128)),
+    ],
+)
+def test_bins_and_batch_follow_the_size(rows, numbers, bins, batch):
+    found = recipe(rows, numbers)
+    assert (found["train", "bins"], found["train", "batch_size"]) == (bins, batch)
+
+
+def test_it_costs_no_start_of_torch():
+    code = "import sys, commands.table; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
