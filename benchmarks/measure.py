@@ -21,11 +21,16 @@ def interleaved(contestants: dict[str, Callable[[], float]], rounds: int) -> dic
 
 
 class Result(NamedTuple):
-    """seconds: of the whole process, imports included; inside: of its `main` alone; peak: bytes."""
+    """seconds: of the whole process, imports included; inside: of its `main` alone; peak: bytes.
+
+    cpu: seconds of the processor, user and system, of the whole process; inside_cpu: of its `main` alone.
+    """
 
     seconds: float
     inside: float
     peak: int
+    cpu: float
+    inside_cpu: float
 
 
 def stage(root: Path, folder: Path, module: str, *arguments: str) -> Result:
@@ -33,8 +38,10 @@ def stage(root: Path, folder: Path, module: str, *arguments: str) -> Result:
     code = (
         f"import sys; sys.path.insert(0, {str(root)!r}); sys.argv = {[module, *arguments]!r}\n"
         f"import resource, importlib, time; main = importlib.import_module({module!r}).main\n"
-        "started = time.perf_counter(); main(); inside = time.perf_counter() - started\n"
-        "print(inside, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "started, before = time.perf_counter(), time.process_time(); main()\n"
+        "inside, inside_cpu = time.perf_counter() - started, time.process_time() - before\n"
+        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(); print(inside, used.ru_maxrss, used.ru_utime + used.ru_stime, inside_cpu)"
     )
     # Through a shell, since a peak begins with that of the process that forked, and this one is a large one.
     command = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", code]
@@ -44,5 +51,5 @@ def stage(root: Path, folder: Path, module: str, *arguments: str) -> Result:
     if done.returncode:
         raise RuntimeError(done.stderr)
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-    inside, peak = done.stdout.split()[-2:]
-    return Result(seconds, float(inside), int(peak) * unit)
+    inside, peak, cpu, inside_cpu = done.stdout.split()[-4:]
+    return Result(seconds, float(inside), int(peak) * unit, float(cpu), float(inside_cpu))

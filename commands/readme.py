@@ -3,6 +3,7 @@
 results  from reports/metrics.json
 rerun    from dvc.yaml: which stages a change in a section of params.yaml reruns
 bench    the first table of benchmarks/results.md, which `make bench` writes
+quality  the first table of benchmarks/quality.md, which `make bench-quality` writes
 """
 
 import json
@@ -20,6 +21,7 @@ README = Path("README.md")
 METRICS = Path("reports/metrics.json")
 GRAPH = Path("dvc.yaml")
 BENCH = Path("benchmarks/results.md")
+QUALITY = Path("benchmarks/quality.md")
 
 
 def results(metrics: dict[str, Any]) -> str:
@@ -95,7 +97,8 @@ def rerun(graph: dict[str, Any]) -> str:
     )
 
 
-def bench(text: str) -> str:
+def first_table(path: Path) -> str:
+    text = path.read_text() if path.exists() else ""
     match = re.search(r"(?m)(^\|.*\n)+", text)
     return match[0].strip() if match else ""
 
@@ -105,7 +108,8 @@ def filled(text: str) -> str:
     parts = {
         "results": results(json.loads(METRICS.read_text())),
         "rerun": rerun(YAML(typ="safe").load(GRAPH.read_text())),
-        "bench": bench(BENCH.read_text()) if BENCH.exists() else "",
+        "bench": first_table(BENCH),
+        "quality": first_table(QUALITY),
     }
     for name, part in parts.items():
         pattern = rf"(<!-- {name}: make readme -->\n).*?(<!-- /{name} -->)"
@@ -126,7 +130,7 @@ def _table(header: list[str], rows: list[list[str]], align: str = "---") -> str:
 
 def main() -> None:
     write_text(README, filled(README.read_text()))
-    print(f"readme: the tables of {README} are those of {METRICS}, {GRAPH} and {BENCH}")
+    print(f"readme: the tables of {README} are those of {METRICS}, {GRAPH}, {BENCH} and {QUALITY}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,185 @@
+"""`make bench-quality`: how good is what `make table` gives, against the best tools for tables, on the same rows?
+
+For each table and each seed of the split: a project of its own with the shipped params.yaml and what `commands.table`
+writes into it, the pipeline's own stages, and the peers (benchmarks/peers.py) on the rows that `split` wrote. All in
+processes of their own, one thread each, on the CPU. What was measured is kept (see quality_results.py), so that only
+what has changed is measured again, and a run that was cut off is resumed. The report is benchmarks/quality.md.
+
+    python -m benchmarks.quality                              # whatever is stale or missing, then the report
+    python -m benchmarks.quality --large                      # the two large tables, one split
+    python -m benchmarks.quality --tables german --contestants CatBoost Retrace
+    python -m benchmarks.quality --contestants                # measure nothing, write the report
+    python -m benchmarks.quality --again --contestants CatBoost Retrace    # CPU seconds, on a machine that is idle
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ruamel.yaml import YAML
+
+from benchmarks.measure import stage
+from benchmarks.peers import PEERS, RESULT
+from benchmarks.quality_board import Board
+from benchmarks.quality_report import report
+from benchmarks.quality_results import MEASURES, Entry, Results, rows_right, split_digest
+from benchmarks.quality_tables import BUNDLED, LARGE, SOURCES, Source
+from stages.files.atomic import write_text
+from stages.files.digest import md5
+from stages.files.tables import read_json, read_table
+from stages.process.run import run
+
+OWN = "Retrace"
+SEEDS = (26, 27, 28)
+CONTESTANTS = (OWN, *PEERS)
+FOLDER = Path(".quality")
+REPORT = Path("benchmarks/quality.md")
+PEERS_RESULTS, OWN_RESULTS = Path("benchmarks/peers.json"), Path("benchmarks/network.json")
+THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")
+
+
+class Task(NamedTuple):
+    """A table, a seed of its split, and who is measured on it."""
+
+    table: str
+    source: Source
+    seed: int
+    contestants: tuple[str, ...]
+
+
+BESIDE = (OWN, "logistic regression")  # on the tables that come with scikit-learn
+ANCHORS = (OWN, "logistic regression", "gradient boosting", "LightGBM", "CatBoost")  # on the large tables
+TASKS = [
+    *(Task(name, source, seed, CONTESTANTS) for seed in SEEDS for name, source in SOURCES.items()),
+    *(Task(name, source, seed, BESIDE) for seed in SEEDS for name, source in BUNDLED.items()),
+]
+LARGE_TASKS = [Task(name, source, SEEDS[0], ANCHORS) for name, source in LARGE.items()]
+
+
+class Project(NamedTuple):
+    """code: digest of what the pipeline's results follow from beside the rows; split: digest of the rows."""
+
+    folder: Path
+    code: str
+    split: str
+
+
+def code_digest(root: Path) -> str:
+    digest = md5()
+    for path in (*sorted((root / "stages").rglob("*.py")), root / "commands" / "table.py", root / "params.yaml"):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def project(root: Path, task: Task, code: str) -> Project:
+    """A folder with the table as `make table` names it, split; made anew when the code has changed."""
+    folder = root / FOLDER / f"{task.table}-{task.seed}"
+    made = folder / "made.json"
+    if made.exists() and (found := read_json(made))["code"] == code:
+        return Project(folder, code, found["split"])
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(root / "params.yaml", folder)
+    file = task.source.write(folder, task.table)
+    stage(root, folder, "commands.table", "--yes", file.name, task.source.target)
+    file.unlink()
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    params["split"]["seed"] = task.seed
+    yaml.dump(params, folder / "params.yaml")
+    for name in ("create", "split"):
+        stage(root, folder, f"stages.{name}")
+    done = Project(folder, code, split_digest(folder))
+    made.write_text(json.dumps({"code": code, "split": done.split}))
+    return done
+
+
+def own(root: Path, folder: Path) -> Entry:
+    """The pipeline's result, as its stages write it; cpu: of the process of `train`, imports included."""
+    stage(root, folder, "stages.baseline")
+    train = stage(root, folder, "stages.train")
+    stage(root, folder, "stages.evaluate")
+    content = read_json(folder / "reports" / "metrics.json")
+    predictions = read_table(folder / "reports" / "predictions.parquet", ["actual", "predicted"])
+    actual, predicted = (predictions.column(name).to_numpy() for name in ("actual", "predicted"))
+    return {
+        **{name: content[name]["value"] for name in MEASURES},
+        **rows_right(actual == predicted),
+        "cpu": round(train.cpu, 3),
+        "cpu_without_imports": round(train.inside_cpu, 3),
+        "wall": round(train.seconds, 3),
+    }
+
+
+def peer(root: Path, folder: Path, name: str) -> Entry:
+    (folder / RESULT).unlink(missing_ok=True)
+    stage(root, folder, "benchmarks.peers", name)
+    entry: Entry = read_json(folder / RESULT)
+    return entry
+
+
+def measure(root: Path, tasks: Iterable[Task], contestants: Iterable[str], again: bool) -> None:
+    """Whatever is stale or missing, or all of it again; a contestant after the other."""
+    kept = {OWN: Results(OWN_RESULTS), **dict.fromkeys(PEERS, Results(PEERS_RESULTS))}
+    code = code_digest(root)
+    failed: dict[tuple[str, int], str] = {}
+    for contestant in contestants:
+        for task in tasks:
+            place = task.table, task.seed
+            if contestant not in task.contestants or place in failed:
+                continue
+            try:
+                done = project(root, task, code)
+                versions = PEERS[contestant].versions if contestant in PEERS else {"code": code}
+                stamp = {"split": done.split, **versions}
+                if not again and kept[contestant].fresh(*place, contestant, stamp):
+                    continue
+                entry = own(root, done.folder) if contestant == OWN else peer(root, done.folder, contestant)
+            except RuntimeError as error:
+                failed[place] = (str(error).strip().splitlines() or ["ended by the system"])[-1]
+                print(f"quality: {task.table}, split {task.seed}: {failed[place]}", file=sys.stderr, flush=True)
+                continue
+            kept[contestant].put(*place, contestant, {**entry, "stamp": stamp, "machine": machine()})
+            seen = entry.get("failed") or f"accuracy {entry['accuracy']:.4f}, {entry['cpu']:.1f} CPU seconds"
+            print(f"quality: {task.table}, split {task.seed}, {contestant}: {seen}", flush=True)
+
+
+def machine() -> str:
+    """What CPU seconds depend on; they can be compared on the same one only."""
+    cpu = Path("/proc/cpuinfo")
+    model = re.search(r"(?m)^model name\s*: (.*)$", cpu.read_text()) if cpu.exists() else None
+    return f"{platform.machine()}, {model[1] if model else platform.processor() or platform.system()}"
+
+
+def board(sources: Iterable[str], seeds: Sequence[int], contestants: Sequence[str]) -> Board:
+    kept = Results(OWN_RESULTS).entries | Results(PEERS_RESULTS).entries
+    return Board(kept, list(sources), seeds, contestants)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("benchmarks.quality", description="The network against other classifiers.")
+    parser.add_argument("--large", action="store_true", help="the large tables in place of the fifteen")
+    parser.add_argument("--tables", nargs="*", help="measure on these only")
+    parser.add_argument("--contestants", nargs="*", choices=CONTESTANTS, default=CONTESTANTS, help="and these only")
+    parser.add_argument("--again", action="store_true", help="measure also what is known, for instance CPU seconds")
+    given = parser.parse_args()
+    # Before a library is loaded in the processes that are started: each of them has one thread, and no GPU.
+    os.environ |= {f"{name}_NUM_THREADS": "1" for name in THREADS} | {"CUDA_VISIBLE_DEVICES": ""}
+    tasks = LARGE_TASKS if given.large else TASKS
+    if given.tables is not None:
+        tasks = [task for task in tasks if task.table in given.tables]
+    measure(Path.cwd(), tasks, given.contestants, given.again)
+    boards = board(SOURCES, SEEDS, CONTESTANTS), board(BUNDLED, SEEDS, BESIDE), board(LARGE, SEEDS[:1], ANCHORS)
+    write_text(REPORT, report(*boards, SEEDS))
+    print(f"quality: {REPORT}")
+
+
+if __name__ == "__main__":
+    run(main)
