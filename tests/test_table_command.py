@@ -258,6 +258,7 @@ def test_a_recipe_in_another_layout(project, tmp_path):
         ("  ship: best ", "  ship: 'best'"),
         ("  dropout: 0.0 ", "  dropout: 0 "),
         ("  label_smoothing: 0.0 ", "  label_smoothing: 0 "),
+        ("  rare_below: 10 ", "  rare_below: +10 "),
         ("  input_scale_rate: 0.0 ", "  input_scale_rate: -0.0\n"),
     ):
         assert text.count(old) == 1, old
@@ -269,7 +270,7 @@ def test_a_recipe_in_another_layout(project, tmp_path):
     assert [line.partition("#")[2] for line in new.split("\n") if "#" in line] == [
         line.partition("#")[2] for line in text.split("\n") if "#" in line and "# of the item" not in line
     ]
-    assert "  label_smoothing: 0 " in new
+    assert "  rare_below: +10 " in new
     assert yaml.safe_load(new) == YAML(typ="safe").load(new)
 
 

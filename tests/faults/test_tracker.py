@@ -71,10 +71,11 @@ class Ended:
 
     @property
     def line(self) -> str:
-        """The one line that the stage says; what DVC adds names the stage alone."""
+        """The one line that `record` says; DVC's names the stage alone, and `train` warns after so few epochs."""
         assert "Traceback" not in self.errors, self.errors
         lines = filter(None, self.errors.splitlines())
-        own = [line for line in lines if not line.startswith("ERROR: failed to reproduce 'record'")]
+        others = ("ERROR: failed to reproduce 'record'", "train: warning: the best epoch is the last one")
+        own = [line for line in lines if not line.startswith(others)]
         assert len(own) == 1, self.errors
         return own[0]
 
