@@ -137,8 +137,8 @@ def measure(root: Path, tasks: Iterable[Task], contestants: Iterable[str], again
                 continue
             try:
                 done = project(root, task, code)
-                versions = PEERS[contestant].versions if contestant in PEERS else {"code": code}
-                stamp = {"split": done.split, **versions}
+                of = PEERS[contestant].stamp if contestant in PEERS else {"code": code}
+                stamp = {"split": done.split, **of}
                 if not again and kept[contestant].fresh(*place, contestant, stamp):
                     continue
                 entry = own(root, done.folder) if contestant == OWN else peer(root, done.folder, contestant)

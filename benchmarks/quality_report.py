@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from benchmarks.peers import PATIENCE, ROUNDS
 from benchmarks.quality_board import ACCURACY, BEST, CALIBRATION, CPU, LOG_LOSS, MEASURES, Board, Measure, Place
 
 
@@ -141,7 +142,7 @@ def made_with(boards: Iterable[Board]) -> str:
     """The versions of the peers, and the machines, of all that is reported."""
     entries = [entry for board in boards for each in board.entries.values() for entry in each.values()]
     versions = {(name, text) for entry in entries for name, text in entry["stamp"].items()}
-    packages = ", ".join(f"{name} {text}" for name, text in sorted(versions) if name not in ("split", "code"))
+    packages = ", ".join(f"{name} {text}" for name, text in sorted(versions) if name not in ("split", "code", "rounds"))
     machines = sorted({entry["machine"] for entry in entries})
     return f"{packages}. Measured on: {'; '.join(machines)}"
 
@@ -153,8 +154,9 @@ def report(fifteen: Board, four: Board, large: Board, seeds: Sequence[int]) -> s
         "# Quality",
         f"Written by `make bench-quality`: {made_with([fifteen, four, large])}.",
         f"{own} is the pipeline with the shipped params.yaml and what `make table` writes for it; the others have"
-        " their libraries' defaults, and stop early by the validation rows. All have the same training, validation and"
-        f" test rows, over splits {', '.join(map(str, seeds))}, and one thread. A table's value is the mean over the"
+        " their libraries' defaults, and stop early by the validation rows (boosted trees: of at most"
+        f" {ROUNDS} rounds the best, {PATIENCE} without a better one end the fit). All have the same training,"
+        f" validation and test rows, over splits {', '.join(map(str, seeds))}, and one thread. A table's value is the mean over the"
         " splits, a mean is over the tables; ranks are among those of the table below. CPU seconds are those of the"
         f" fit; those of {own} are of the whole process of `train`, with its imports. *Surely better / worse* counts"
         " tables by McNemar's exact test, p < 0.05, on the test rows of all splits together; a row may be in more than"
