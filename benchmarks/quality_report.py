@@ -154,14 +154,15 @@ def report(fifteen: Board, four: Board, large: Board, seeds: Sequence[int]) -> s
         "# Quality",
         f"Written by `make bench-quality`: {made_with([fifteen, four, large])}.",
         f"{own} is the pipeline with the shipped params.yaml and what `make table` writes for it; the others have"
-        " their libraries' defaults, and stop early by the validation rows (boosted trees: of at most"
-        f" {ROUNDS} rounds the best, {PATIENCE} without a better one end the fit). All have the same training,"
-        f" validation and test rows, over splits {', '.join(map(str, seeds))}, and one thread. A table's value is the"
-        " mean over the splits, a mean is over the tables; ranks are among those of the table below. CPU seconds are"
-        f" those of the fit; those of {own} are of the whole process of `train`, with its imports. *Surely better / worse* counts"
-        " tables by McNemar's exact test, p < 0.05, on the test rows of all splits together; a row may be in more than"
-        " one of them, so that these counts are rather too large than too small. The best peer of a table is the one"
-        " with the highest accuracy on its test rows, of those that were measured on all splits.",
+        f" their libraries' defaults, and stop early by the validation rows (boosted trees: of at most {ROUNDS}"
+        f" rounds the best, {PATIENCE} without a better one end the fit). All have the same training, validation"
+        f" and test rows, over splits {', '.join(map(str, seeds))}, and one thread. A table's value is the mean"
+        " over the splits, a mean is over the tables; ranks are among those of the table below. CPU seconds are"
+        f" those of the fit; those of {own} are of the whole process of `train`, with its imports. *Surely better /"
+        " worse* counts tables by McNemar's exact test, p < 0.05, on the test rows of all splits together; a row"
+        " may be in more than one of them, so that these counts are rather too large than too small. The best peer"
+        " of a table is the one with the highest accuracy on its test rows, of those that were measured on all"
+        " splits.",
         f"{len(fifteen.tables)} tables, {len(fifteen.places)} pairs of table and split:",
         means(fifteen, complete, seeds),
         alone(fifteen),
