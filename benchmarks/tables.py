@@ -25,7 +25,7 @@ from benchmarks.measure import Result, interleaved, stage
 from stages.datasets.schema import read_schema
 from stages.files.tables import read_table
 from stages.network.initializers import initialize
-from stages.network.model import ROWS_AT_ONCE, load
+from stages.network.model import load
 from stages.params.reader import read
 from stages.params.train import Train
 from stages.preprocessing.apply import encode
@@ -137,7 +137,7 @@ def epochs() -> dict[str, float]:
 def forward(path: Path) -> Callable[[], float]:
     """Reading the file, and the network's forward pass over ready tensors: what no prediction can do without."""
     model = load(Path("models"))
-    inputs = torch.from_numpy(encode(model.description.preprocessing, read_table(Path("data/test.parquet"))))
+    inputs = encode(model.description.preprocessing, read_table(Path("data/test.parquet")))
 
     def measure() -> float:
         started = time.perf_counter()
@@ -146,9 +146,8 @@ def forward(path: Path) -> Callable[[], float]:
                 file.read_row_group(group)
         done = 0
         while done < ROWS:
-            for piece in torch.split(inputs, ROWS_AT_ONCE):
-                model.network.of_same_rows(piece)
-                done += len(piece)
+            model.of_inputs(inputs)
+            done += len(inputs)
         return time.perf_counter() - started
 
     return measure

@@ -39,7 +39,7 @@ from stages.preprocessing.apply import encode
 from stages.process.disk import prepare
 from stages.process.memory import need
 from stages.scoring import plane as planes
-from stages.scoring.comparisons import leads
+from stages.scoring.comparisons import leads, training_of_shipped
 from stages.scoring.importance import importance
 from stages.scoring.intervals import wilson
 from stages.scoring.metrics import Verdict, calibration, class_scores, log_losses, metrics, resamples
@@ -247,7 +247,7 @@ def main() -> None:
     all_verdicts = verdicts(replicas, inputs, actual, section.threshold)
     shipped = training["shipped"]
     content, spread = evaluate(verdict, all_verdicts, others, schema, section, of_mean=shipped is None)
-    chosen = training["mean"] if shipped is None else training["replicas"][shipped]
+    chosen = training_of_shipped(training)
     content["training"] = {
         "replicas": len(all_verdicts),
         "shipped": shipped,

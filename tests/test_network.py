@@ -20,7 +20,7 @@ from stages.network import model
 from stages.network.activations import ACTIVATIONS, UNIT_HEALTH, dead, saturated
 from stages.network.initializers import INITIALIZERS, gain_of, initialize
 from stages.network.model import Description, Model
-from stages.network.network import Bins, Linear, Network, folded, to_torch_layout
+from stages.network.network import Bins, Linear, Lookup, Network, folded, to_torch_layout
 from stages.preprocessing.apply import Number, Preprocessing
 from stages.preprocessing.fit import _binned
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
@@ -378,15 +378,17 @@ def test_the_space_of_points_has_numbers_and_codes_and_no_bins():
     torch.testing.assert_close(network.classify(points), network(moved.expand(2, -1, -1)))
 
 
-@pytest.mark.parametrize("kinds", [[], ["one_hot"], ["embedded"], ["one_hot", "embedded"]], ids=str)
-@pytest.mark.parametrize("edges", [[], FULL["edges"]], ids=["", "bins"])
-def test_rows_that_all_replicas_are_asked_about_give_what_each_gives(edges, kinds):
-    inputs = 2 + 2 * bool(edges) + 3 * ("one_hot" in kinds) + 2 * ("embedded" in kinds)
-    sizes = {kind: FULL[kind] for kind in kinds}
-    network = Network(3, [inputs, 5, 4], "relu", **sizes, edges=edges, scaled=True)
+@pytest.mark.parametrize("one_hot", [[], [3]], ids=["", "codes"])
+@pytest.mark.parametrize("edges", [[[], [-0.5, 0.1, 2.0]], [[-1.0, 0.5, 1.5, 1.75], [-0.5, 0.1, 2.0]]], ids=str)
+def test_the_first_layer_out_of_tables_gives_what_each_replica_gives(edges, one_hot):
+    inputs = 2 + sum(max(0, len(each) - 1) for each in edges) + sum(one_hot)
+    network = Network(3, [inputs, 5, 4], "relu", one_hot, edges=edges, scaled=True)
     initialize(network, "default", 1.0, "relu", [seeded(index) for index in range(3)])
-    x = full_rows()[:, [0, 1, *([2] if "one_hot" in kinds else []), *([3] if "embedded" in kinds else [])]]
-    torch.testing.assert_close(network.of_same_rows(x), network(x.expand(3, -1, -1)))
+    # On the edges, between and far beyond them; of the codes also one that the network does not know.
+    values = torch.tensor([-50, -1.0, -0.5, -0.2, 0.1, 0.5, 1.6, 1.75, 2.0, 50])
+    numbers = torch.cartesian_prod(values, values)
+    x = torch.cat([numbers, *(torch.arange(len(numbers))[:, None] % (count + 1) for count in one_hot)], 1)
+    torch.testing.assert_close(Lookup(network)(x), network(x.expand(3, -1, -1)), rtol=1e-5, atol=1e-5)
 
 
 def test_folded_weights_give_what_the_network_with_factors_gives():

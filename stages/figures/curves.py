@@ -14,7 +14,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from stages.figures.style import BLUE, GRAY, ORANGE, legend, logarithmic, new_figure
 from stages.figures.tables import Floats, Tables, by_replica, numbers
+from stages.files.live import LOSS_OF_MEAN
 from stages.params.plot import Plot
+from stages.scoring.comparisons import training_of_shipped
 
 # Runs of points that a line is thinned to: more than a figure has columns of pixels.
 RUNS = 1500
@@ -65,7 +67,7 @@ def loss(tables: Tables, section: Plot) -> Figure:
     Where their mean ships: the mean of the training losses, and the validation loss of the mean.
     """
     shipped = tables.shipped
-    best = tables.training["mean"] if shipped is None else tables.training["replicas"][shipped]
+    best = training_of_shipped(tables.training)
     figure = new_figure(8.0, 4.0, tables.schema.dataset, "loss by epoch")
     axes = figure.subplots()
     others = f"; dotted and shaded: mean and range of {tables.count} replicas" if tables.count > 1 else ""
@@ -79,7 +81,7 @@ def loss(tables: Tables, section: Plot) -> Figure:
         elif name == "train_loss":
             solid = values.mean(0)
         else:
-            solid = by_replica(tables.history, "validation_loss_of_mean", tables.count)[1][0]
+            solid = by_replica(tables.history, LOSS_OF_MEAN, tables.count)[1][0]
         axes.plot(epoch, solid, color=tint, label=title, **_visible(epoch))
     epoch, value = best["best_epoch"], best["best_validation_loss"]
     label = f"best epoch, {epoch:,}: validation loss {value:.4g}"

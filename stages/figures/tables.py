@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.datasets.schema import Schema
+from stages.scoring.comparisons import what_ships
 
 Floats = NDArray[np.float64]
 
@@ -43,8 +44,7 @@ class Tables:
     @property
     def ships(self) -> str:
         """What ships, in words."""
-        replicas = "1 replica" if self.count == 1 else f"{self.count:,} replicas"
-        return f"the mean of {replicas}" if self.shipped is None else f"replica {self.shipped}"
+        return what_ships(self.shipped, self.count)
 
     @property
     def count(self) -> int:

@@ -18,6 +18,9 @@ from stages.files.atomic import write_json, write_text
 FACTS = Path(".retrace/live.json")
 HISTORY = Path(".retrace/live.csv")
 
+# The column of the history that is there where the mean of the replicas ships.
+LOSS_OF_MEAN = "validation_loss_of_mean"
+
 # Between two writes of the history: an epoch may take less than a millisecond.
 SECONDS = 1.0
 

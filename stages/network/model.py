@@ -24,7 +24,7 @@ from torch import Tensor
 
 from stages.files.atomic import write_bytes, write_json
 from stages.files.tables import read_bytes, read_json
-from stages.network.network import Network, class_probabilities, from_torch_layout, to_torch_layout
+from stages.network.network import Lookup, Network, class_probabilities, from_torch_layout, to_torch_layout
 from stages.preprocessing.apply import Preprocessing, Unusable, encode
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, RESTORE, Fault
 
@@ -89,6 +89,9 @@ class Model:
         self.network = description.network(replicas)
         self.network.load_state_dict(from_torch_layout(state))
         self.network.requires_grad_(False)
+        # Without bins there is little to look up; embedded categories have vectors of each replica's own.
+        bins, embeddings = len(self.network.bins), len(self.network.embeddings)
+        self.lookup = Lookup(self.network) if bins and not embeddings else None
 
     def probabilities(self, rows: pa.Table) -> NDArray[np.float64]:
         """Raw rows, a column a feature in any order -> [rows, classes]. Raises Unusable for a bad value."""
@@ -120,9 +123,9 @@ class Model:
         )
 
     def _each(self, inputs: Tensor) -> Tensor:
-        # Of one replica the other way would give the same but for rounding.
-        one = self.network.replicas == 1
-        return class_probabilities(self.network(inputs[None]) if one else self.network.of_same_rows(inputs))
+        if self.lookup is None:
+            return class_probabilities(self.network(inputs.expand(self.network.replicas, -1, -1)))
+        return class_probabilities(self.lookup(inputs))
 
     def _pieces(self, inputs: NDArray[np.float32]) -> Iterator[Tensor]:
         size = ROWS_AT_ONCE if self.network.replicas == 1 else ROWS_OF_REPLICAS_AT_ONCE

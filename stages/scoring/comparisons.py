@@ -47,7 +47,14 @@ def in_words(name: str) -> str:
 
 def what_ships(shipped: int | None, replicas: int) -> str:
     """shipped: as in models/training.json; replicas: their number."""
-    return f"the mean of {replicas} replicas" if shipped is None else f"replica {shipped}"
+    return f"the mean of {replicas:,} replica{'s' * (replicas > 1)}" if shipped is None else f"replica {shipped}"
+
+
+def training_of_shipped(training: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of models/training.json what it says of the model: of a replica, or of the mean of all."""
+    shipped: int | None = training["shipped"]
+    entry: Mapping[str, Any] = training["mean"] if shipped is None else training["replicas"][shipped]
+    return entry
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

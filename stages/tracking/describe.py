@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from stages.files.text import escape, one_line
-from stages.scoring.comparisons import METRICS, in_words, leads, what_ships
+from stages.scoring.comparisons import METRICS, in_words, leads, training_of_shipped, what_ships
 from stages.tracking.lock import Changes
 from stages.tracking.registry import Registered
 
@@ -96,7 +96,7 @@ def description(
         f"![{name.replace('_', ' ')}](get-artifact?path=figures%2F{name}.png&run_uuid={run_id})" for name in pictures
     )
     shipped = training["shipped"]
-    chosen = training["mean"] if shipped is None else training["replicas"][shipped]
+    chosen = training_of_shipped(training)
     ships = what_ships(shipped, len(training["replicas"]))
     best = (
         f"{ships[0].upper()}{ships[1:]} ships: best epoch {chosen['best_epoch']} of {chosen['epochs']},"

@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.files.live import LOSS_OF_MEAN
+
 # Curves that come with mean, lowest and highest over replicas; the others are of what ships alone.
 BANDED = ("train_loss", "validation_loss", "validation_accuracy")
-# The column of history.csv that is there where the mean of the replicas ships.
-OF_MEAN = "validation_loss_of_mean"
 
 # More points would make neither the picture nor the answer better (MLflow draws 320 a curve), only the store slow.
 MOST_POINTS = 10_000
@@ -57,7 +57,7 @@ def live_points(header: list[str], rows: NDArray[np.float64], replicas: int, epo
     replicas, epochs: that are planned; before: the epoch before these rows: `at` is a share of the time since then.
     """
     curves = list(_bands(header, rows, replicas))
-    if OF_MEAN in header:
+    if LOSS_OF_MEAN in header:
         curves += _of_shipped(header, rows, None)
     elif replicas == 1:
         curves += _of_shipped(header, rows, 0)
@@ -82,7 +82,7 @@ def _of_shipped(header: list[str], history: NDArray[np.float64], shipped: int | 
     columns = {name: history[:, index] for index, name in enumerate(header)}
     epochs, replica = columns.pop("epoch"), columns.pop("replica")
     if shipped is None:
-        columns["validation_loss"] = columns.pop(OF_MEAN)
+        columns["validation_loss"] = columns.pop(LOSS_OF_MEAN)
     for name, values in columns.items():
         if shipped is None:
             steps, bands = band(epochs, values)

@@ -84,11 +84,13 @@ def _of_first_weight(network: Network, entered: Inputs, gradient: Tensor) -> Ten
 def _of_embeddings(network: Network, codes: Tensor, gradient: Tensor) -> list[Tensor]:
     """Of each table."""
     gradients = []
-    first = network.first_weight() if network.embeddings else network.layers[0].weight
+    first, scale = network.layers[0].weight, network.scale
     start = first.shape[1] - network.vectors
     for index, table in enumerate(network.embeddings):
         width = table.weight.shape[2]
-        vectors = torch.bmm(gradient, first[:, start : start + width].mT)
+        own = first[:, start : start + width]
+        own = own if scale is None else own * scale.weight[:, start : start + width]
+        vectors = torch.bmm(gradient, own.mT)
         total = torch.zeros_like(table.weight)
         total.flatten(0, 1).index_add_(0, table.places(codes[..., index]).flatten(), vectors.flatten(0, 1))
         gradients.append(total)

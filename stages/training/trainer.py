@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from stages.files.live import LOSS_OF_MEAN
 from stages.network.activations import UNIT_HEALTH
 from stages.network.initializers import initialize
 from stages.network.network import Embedding, InputScale, Linear, Network, class_probabilities, folded
@@ -170,7 +171,7 @@ class Training:
                 *("epoch", "replica", "train_loss", "validation_loss", "validation_accuracy", "learning_rate"),
                 *(f"gradient_norm_layer_{layer}" for layer in layers),
                 *(f"{health}_layer_{layer}" for layer in layers[:-1] if health),
-                *(["validation_loss_of_mean"] if section.ship == "mean" else []),
+                *([LOSS_OF_MEAN] if section.ship == "mean" else []),
             ],
             best_epoch=[0 for _ in replicas],
             best_loss=[math.inf for _ in replicas],
@@ -414,7 +415,8 @@ class Training:
     @torch.no_grad()
     def _judge(self, fit: Fit) -> None:
         """The best weights, which the network has now: the loss of their mean, and warnings about them."""
-        *_, fit.mean_loss = self._validate()
+        if self.section.ship == "mean":
+            *_, fit.mean_loss = self._validate()
         shipped = fit.shipped
         best = fit.mean_epoch if shipped is None else fit.best_epoch[shipped]
         if best == self.section.epochs:
