@@ -173,13 +173,26 @@ def test_edges_of_bins_are_quantiles_of_the_training_rows_as_the_network_sees_th
 
 
 def test_what_a_line_can_say_needs_no_bins():
-    for values in ([5.0] * 40, [0.0] * 37 + [1.0] * 3, [None] * 40):
+    for values in ([5.0] * 40, [None] * 40):
         train = rows(40).set_column(0, "age", pa.array(values, pa.float64()))
         assert fit(train, SCHEMA, "standard", 8, 10, 64).numbers[0].edges == []
     train = rows(40).set_column(4, "member", pa.array([True, False] * 20))
     assert not any(each.edges for each in fit(train, SCHEMA, "none", 8, 10, 64).numbers if each.column == "member")
     train = rows(40).set_column(0, "age", pa.array([0.0, 1.0, 1.0, 2.0] * 10))
     assert fit(train, SCHEMA, "none", 2, 10, 64).numbers[0].edges == [0.0, 1.0, 2.0]
+
+
+def test_one_value_far_from_all_training_rows_is_the_end_of_their_range():
+    """Else a single outlier among the validation rows decides when the training ends, and one in use gets any answer."""
+    mostly_zero = [0.0] * 37 + [1.0] * 3
+    for values in (mostly_zero, [float(value) for value in range(40)]):
+        train = rows(40).set_column(0, "age", pa.array(values, pa.float64()))
+        far = train.slice(0, 2).set_column(0, "age", pa.array([-1e6, 1e6]))
+        ends = train.slice(0, 2).set_column(0, "age", pa.array([min(values), max(values)]))
+        fitted = fit(train, SCHEMA, "standard", 8, 10, 64)
+        np.testing.assert_array_equal(encode(fitted, far), encode(fitted, ends))
+        unbounded = fit(train, SCHEMA, "standard", 0, 10, 64)
+        assert encode(unbounded, far)[1, 0] > encode(unbounded, ends)[1, 0]
 
 
 def test_a_value_too_large_for_the_network_is_left_to_who_names_its_row():

@@ -25,7 +25,8 @@ class Number:
 
     A missing one becomes `fill`, and with `indicator` another input says so; without a fill it is refused. Then come
     the ranks among `quantiles`, if there are any, and (x - center) / spread. Of what comes out the network makes
-    another input for each bin between the `edges`, which ascend; none of them: no bins.
+    another input for each bin between the `edges`, which ascend; none of them: no bins. What lies beyond them counts as
+    the last of them: one value far from all training rows would else move the sums without limit.
     """
 
     column: str
@@ -178,7 +179,7 @@ def _filled(number: Number, values: Floats, absent: NDArray[np.bool_]) -> Floats
         raise Unusable(
             number.column, row, values[row], "is too large: it must stay below 3.4e38 as the network sees it"
         )
-    return seen
+    return seen.clip(number.edges[0], number.edges[-1]) if number.edges else seen
 
 
 def scaled(number: Number, values: Floats) -> Floats:

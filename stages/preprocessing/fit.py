@@ -71,8 +71,8 @@ def _binned(number: Number, frame: pd.DataFrame, bins: int, schema: Schema) -> N
     quantiles = scaled(number, np.quantile(values, np.linspace(0, 1, bins + 1)))
     # A value beyond float32 is refused where its row is known.
     edges = np.unique(quantiles.clip(np.finfo(np.float32).min, np.finfo(np.float32).max).astype(np.float32))
-    # One bin would say the same as the number itself.
-    return replace(number, edges=edges.tolist()) if len(edges) > 2 else number
+    # One value has no bin between edges.
+    return replace(number, edges=edges.tolist()) if len(edges) > 1 else number
 
 
 def described(

@@ -161,7 +161,12 @@ def _scaled(graph: Graph, number: Number, value: str) -> str:
     if number.quantiles is not None:
         value = _ranks(graph, np.asarray(number.quantiles), value)
     centered = graph.with_number("Sub", value, number.center)
-    return graph.op("Cast", graph.with_number("Div", centered, number.spread), to=TensorProto.FLOAT)
+    seen = graph.op("Cast", graph.with_number("Div", centered, number.spread), to=TensorProto.FLOAT)
+    if not number.edges:
+        return seen
+    # Not Clip, which makes a number of NaN.
+    low, high = (graph.constant(edge, np.float32) for edge in (number.edges[0], number.edges[-1]))
+    return graph.op("Where", graph.op("IsNaN", seen), seen, graph.op("Min", graph.op("Max", seen, low), high))
 
 
 def _bins(graph: Graph, bins: Bins, numbers: list[str]) -> str:
