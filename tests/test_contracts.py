@@ -348,6 +348,7 @@ KNOBS: dict[str, tuple[Any, dict[str, Any]]] = {
     "train.tf32": (True, {}),
     "train.scaling": ("standard", {}),
     "train.bins": (4, {}),
+    "train.residuals_above": (0.0, {}),
     "train.input_scale_rate": (1.0, {}),
     "train.rare_below": (40, {"create.dataset": "table"}),
     "train.embed_above": (2, {"create.dataset": "table"}),

@@ -71,7 +71,7 @@ def both(model: Model, table: pa.Table, threshold: float = 0.5) -> tuple[np.ndar
 def test_every_scaling_and_kind_of_column(scaling, embed_above, classes, bins, replicas):
     from stages.preprocessing.fit import fit
 
-    fitted = fit(rows(400), SCHEMA, scaling, bins, 10, embed_above)
+    fitted = fit(rows(400), SCHEMA, scaling, bins, 1.0, 10, embed_above)
     assert any(fitted.edges) == bool(bins)
     for table in (rows(400), rows(300, seed=1, strange=True)):
         ours, label, probabilities = both(model_of(fitted, classes=classes, replicas=replicas), table, threshold=0.4)
@@ -79,11 +79,23 @@ def test_every_scaling_and_kind_of_column(scaling, embed_above, classes, bins, r
         assert label == [f"class {index}" for index in decide(ours, 0.4)]
 
 
+@pytest.mark.parametrize("bins", [0, 6])
+def test_residuals(bins):
+    from stages.preprocessing.fit import fit
+
+    fitted = fit(rows(400), SCHEMA, "standard", bins, 0.0, 10, 64)
+    places = {place for each in fitted.residuals for place in (each.first, each.second)}
+    assert places & set(fitted.indicators)  # of a number that may be missing, too
+    for table in (rows(400), rows(300, seed=1, strange=True)):
+        ours, _, probabilities = both(model_of(fitted, replicas=3), table)
+        np.testing.assert_allclose(probabilities, ours, atol=1e-6)
+
+
 def test_a_model_without_numbers():
     from stages.preprocessing.fit import fit
 
     for embed_above in (64, 1):
-        fitted = replace(fit(rows(400), SCHEMA, "none", 0, 10, embed_above), numbers=[])
+        fitted = replace(fit(rows(400), SCHEMA, "none", 0, 1.0, 10, embed_above), numbers=[])
         ours, _, probabilities = both(model_of(fitted, replicas=3), rows(300, seed=1, strange=True))
         np.testing.assert_allclose(probabilities, ours, atol=1e-6)
 
@@ -92,7 +104,7 @@ def test_a_model_without_numbers():
 def test_every_activation(activation):
     from stages.preprocessing.fit import fit
 
-    ours, _, probabilities = both(model_of(fit(rows(300), SCHEMA, "standard", 0, 10, 64), activation), rows(300))
+    ours, _, probabilities = both(model_of(fit(rows(300), SCHEMA, "standard", 0, 1.0, 10, 64), activation), rows(300))
     np.testing.assert_allclose(probabilities, ours, atol=1e-6)
 
 

@@ -20,8 +20,8 @@ from stages.network import model
 from stages.network.activations import ACTIVATIONS, UNIT_HEALTH, dead, saturated
 from stages.network.initializers import INITIALIZERS, gain_of, initialize
 from stages.network.model import Description, Model
-from stages.network.network import Bins, Linear, Lookup, Network, folded, to_torch_layout
-from stages.preprocessing.apply import Number, Preprocessing
+from stages.network.network import Bins, Linear, Lookup, Network, Residuals, folded, to_torch_layout
+from stages.preprocessing.apply import Number, Preprocessing, Residual
 from stages.preprocessing.fit import _binned
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
 
@@ -327,17 +327,36 @@ def test_bins_are_those_of_the_papers_authors():
         np.testing.assert_allclose(fitted.edges, wanted, rtol=1e-6)
 
 
+def test_a_residual_is_what_a_line_leaves_and_nothing_where_a_number_was_missing():
+    ends = {"least": -3.0, "most": 3.0}
+    both = [Residual(0, 1, 2.0, 0.5, 0.25, **ends), Residual(2, 1, -1.0, 0.0, 1.0, **ends)]
+    numbers = torch.tensor([[1.0, 0.25, 3.0, 0.0], [1.0, 0.25, 3.0, 1.0], [9.0, 0.0, -9.0, 0.0]])
+    without, missing = Residuals(both, {}, 4), Residuals(both, {0: 3}, 4)
+    assert without(numbers).tolist() == [[0.0, 3.0], [0.0, 3.0], [3.0, -3.0]]
+    moved = numbers + torch.tensor([0.125, 0, 0, 0])
+    assert missing(moved).tolist() == [[0.5, 3.0], [0.0, 3.0], [3.0, -3.0]]
+    assert missing(moved.expand(2, -1, -1)).shape == (2, 3, 2)
+    assert len(Residuals([], {}, 4)) == 0
+
+
 def test_no_edges_are_no_bins():
     assert len(Bins([])) == len(Bins([[], []])) == 0
     assert Network(1, [2, 1], "relu", edges=[[], []]).numbers == 2
 
 
-FULL = {"one_hot": [3], "embedded": [(2, 2)], "edges": [[-1.0, 0.0, 1.0], []], "scaled": True}
-FULL_INPUTS = 2 + 2 + 3 + 2
+RESIDUAL = Residual(first=1, second=0, slope=0.8, center=0.25, spread=0.5, least=-2.0, most=1.5)
+FULL = {
+    "one_hot": [3],
+    "embedded": [(2, 2)],
+    "edges": [[-1.0, 0.0, 1.0], []],
+    "residuals": [RESIDUAL],
+    "scaled": True,
+}
+FULL_INPUTS = 2 + 1 + 2 + 3 + 2
 
 
 def full_network() -> Network:
-    """Two numbers, one of them with two bins, a one-hot category and an embedded one, factors that are not 1."""
+    """Two numbers, one of them with two bins, their residual, a category of each kind, factors that are not 1."""
     network = Network(2, [FULL_INPUTS, 5, 3], "tanh", **FULL)
     initialize(network, "default", 1.0, "tanh", [seeded(0), seeded(1)])
     assert torch.equal(network.scale.weight, torch.ones(2, FULL_INPUTS, 1))
@@ -355,13 +374,14 @@ def test_a_network_with_bins_and_factors_is_one_of_ordinary_layers():
     network, x = full_network(), full_rows()
     state = to_torch_layout(network.state_dict())
     bins = torch.stack([(x[:, 0] + 1).clamp(max=1), x[:, 0].clamp(min=0)], 1)
+    residual = ((x[:, 1:2] - 0.8 * x[:, :1] - 0.25) / 0.5).clamp(-2, 1.5)
     ones = torch.eye(4)[x[:, 2].long(), :3]
     logits = network(x.expand(2, -1, -1))
     torch.testing.assert_close(network.classify(network.expand(x)), logits)
     for replica in range(2):
         vectors = state["embeddings.0.weight"][replica][x[:, 3].long()]
         assert not vectors[x[:, 3] == 2].any()
-        inputs = torch.cat([x[:, :2], bins, ones, vectors], 1) * network.scale.weight[replica, :, 0]
+        inputs = torch.cat([x[:, :2], residual, bins, ones, vectors], 1) * network.scale.weight[replica, :, 0]
         layers = {name: tensor for name, tensor in state.items() if name.startswith("layers")}
         torch.testing.assert_close(logits[replica], plain(layers, replica, "tanh")(inputs))
 
@@ -380,9 +400,10 @@ def test_the_space_of_points_has_numbers_and_codes_and_no_bins():
 
 @pytest.mark.parametrize("one_hot", [[], [3]], ids=["", "codes"])
 @pytest.mark.parametrize("edges", [[[], [-0.5, 0.1, 2.0]], [[-1.0, 0.5, 1.5, 1.75], [-0.5, 0.1, 2.0]]], ids=str)
-def test_the_first_layer_out_of_tables_gives_what_each_replica_gives(edges, one_hot):
-    inputs = 2 + sum(max(0, len(each) - 1) for each in edges) + sum(one_hot)
-    network = Network(3, [inputs, 5, 4], "relu", one_hot, edges=edges, scaled=True)
+@pytest.mark.parametrize("residuals", [[], [RESIDUAL]], ids=["", "residual"])
+def test_the_first_layer_out_of_tables_gives_what_each_replica_gives(edges, one_hot, residuals):
+    inputs = 2 + len(residuals) + sum(max(0, len(each) - 1) for each in edges) + sum(one_hot)
+    network = Network(3, [inputs, 5, 4], "relu", one_hot, edges=edges, residuals=residuals, scaled=True)
     initialize(network, "default", 1.0, "relu", [seeded(index) for index in range(3)])
     # On the edges, between and far beyond them; of the codes also one that the network does not know.
     values = torch.tensor([-50, -1.0, -0.5, -0.2, 0.1, 0.5, 1.6, 1.75, 2.0, 50])

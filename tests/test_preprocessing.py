@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import OneHotEncoder
 
 from stages.datasets.schema import Schema
-from stages.preprocessing.apply import Number, Preprocessing, Unusable, encode, parts
+from stages.preprocessing.apply import Number, Preprocessing, Residual, Unusable, encode, parts
 from stages.preprocessing.columns import PARTS
 from stages.preprocessing.fit import column_transformer, described, fit
 from stages.preprocessing.frame import expanded, spellings
@@ -73,7 +74,7 @@ def test_places_in_the_spellings_give_what_texts_give():
     train = rows(400)
     texts = train.select(["colour", "town"]).to_pandas().astype(object)
     theirs = OneHotEncoder(min_frequency=30, handle_unknown="infrequent_if_exist").fit(texts.where(texts.notna(), None))
-    ours = fit(train, SCHEMA, "none", 0, 30, 64)
+    ours = fit(train, SCHEMA, "none", 0, 1.0, 30, 64)
     for category, all_of, rare in zip(ours.categories, theirs.categories_, theirs.infrequent_categories_, strict=True):
         infrequent = [] if rare is None else list(rare)
         assert category.values == [value for value in all_of if value is not None and value not in infrequent]
@@ -82,26 +83,28 @@ def test_places_in_the_spellings_give_what_texts_give():
 
 def test_a_column_with_many_categories_is_to_be_embedded_and_comes_last():
     train, other = rows(400), rows(200, seed=1, strange=True)
-    one_hot, embedded = fit(train, SCHEMA, "standard", 0, 10, 64), fit(train, SCHEMA, "standard", 0, 10, 2)
+    one_hot, embedded = fit(train, SCHEMA, "standard", 0, 1.0, 10, 64), fit(train, SCHEMA, "standard", 0, 1.0, 10, 2)
     assert [category.column for category in one_hot.categories] == ["colour", "town"]
     assert [category.column for category in embedded.categories] == ["town", "colour"]
     assert [category.embedded for category in embedded.categories] == [False, True]
     assert (embedded.one_hot, embedded.embedded) == ([2], [embedded.categories[1].codes])
     for table in (train, other):
         assert np.array_equal(encode(embedded, table)[:, -1], encode(one_hot, table)[:, -2])
-    never = fit(train, SCHEMA, "standard", 0, 1, 2)  # no training row is rare: an unknown one has a code of its own
+    never = fit(
+        train, SCHEMA, "standard", 0, 1.0, 1, 2
+    )  # no training row is rare: an unknown one has a code of its own
     unknown = encode(never, other.filter(pc.equal(other["colour"].cast(pa.string()), "never seen")))
     assert set(unknown[:, -1]) == {float(never.categories[-1].codes)}
 
 
 def test_it_survives_json_and_any_order_of_columns_and_chunks():
     train = rows(300)
-    fitted = fit(train, SCHEMA, "quantile", 8, 10, 64)
+    fitted = fit(train, SCHEMA, "quantile", 8, 1.0, 10, 64)
     again = Preprocessing.of(json.loads(json.dumps(fitted.content())))
     assert again == fitted
     assert any(fitted.edges)
     # A model without bins is the same file as before there were any.
-    assert all("edges" not in each for each in fit(train, SCHEMA, "quantile", 0, 10, 64).content()["numbers"])
+    assert all("edges" not in each for each in fit(train, SCHEMA, "quantile", 0, 1.0, 10, 64).content()["numbers"])
     whole = encode(again, train)
     shuffled = pa.concat_tables([train.slice(0, 100), train.slice(100)]).select(train.column_names[::-1])
     assert np.array_equal(encode(again, shuffled), whole)
@@ -112,7 +115,7 @@ def test_it_survives_json_and_any_order_of_columns_and_chunks():
 
 
 def test_missing_and_unknown_values_are_inputs_of_their_own_and_the_bucket_of_rare_ones():
-    fitted = fit(rows(400), SCHEMA, "none", 0, 30, 64)
+    fitted = fit(rows(400), SCHEMA, "none", 0, 1.0, 30, 64)
     by_name = {number.name: number for number in fitted.numbers}
     assert by_name["age"].indicator
     assert by_name["age"].fill == pytest.approx(np.median([a for a in rows(400)["age"].to_pylist() if a is not None]))
@@ -150,8 +153,8 @@ def test_a_value_that_no_network_takes_is_named():
 @pytest.mark.parametrize("scaling", ["none", "standard", "robust", "quantile"])
 def test_edges_of_bins_are_quantiles_of_the_training_rows_as_the_network_sees_them(scaling):
     train = rows(400)
-    fitted = fit(train, SCHEMA, scaling, 8, 10, 64)
-    without = fit(train, SCHEMA, scaling, 0, 10, 64)
+    fitted = fit(train, SCHEMA, scaling, 8, 1.0, 10, 64)
+    without = fit(train, SCHEMA, scaling, 0, 1.0, 10, 64)
     assert [replace(number, edges=[]) for number in fitted.numbers] == without.numbers
     seen = encode(fitted, train)
     for place, number in enumerate(fitted.numbers):
@@ -175,11 +178,11 @@ def test_edges_of_bins_are_quantiles_of_the_training_rows_as_the_network_sees_th
 def test_what_a_line_can_say_needs_no_bins():
     for values in ([5.0] * 40, [None] * 40):
         train = rows(40).set_column(0, "age", pa.array(values, pa.float64()))
-        assert fit(train, SCHEMA, "standard", 8, 10, 64).numbers[0].edges == []
+        assert fit(train, SCHEMA, "standard", 8, 1.0, 10, 64).numbers[0].edges == []
     train = rows(40).set_column(4, "member", pa.array([True, False] * 20))
-    assert not any(each.edges for each in fit(train, SCHEMA, "none", 8, 10, 64).numbers if each.column == "member")
+    assert not any(each.edges for each in fit(train, SCHEMA, "none", 8, 1.0, 10, 64).numbers if each.column == "member")
     train = rows(40).set_column(0, "age", pa.array([0.0, 1.0, 1.0, 2.0] * 10))
-    assert fit(train, SCHEMA, "none", 2, 10, 64).numbers[0].edges == [0.0, 1.0, 2.0]
+    assert fit(train, SCHEMA, "none", 2, 1.0, 10, 64).numbers[0].edges == [0.0, 1.0, 2.0]
 
 
 def test_one_value_far_from_all_training_rows_is_the_end_of_their_range():
@@ -189,15 +192,15 @@ def test_one_value_far_from_all_training_rows_is_the_end_of_their_range():
         train = rows(40).set_column(0, "age", pa.array(values, pa.float64()))
         far = train.slice(0, 2).set_column(0, "age", pa.array([-1e6, 1e6]))
         ends = train.slice(0, 2).set_column(0, "age", pa.array([min(values), max(values)]))
-        fitted = fit(train, SCHEMA, "standard", 8, 10, 64)
+        fitted = fit(train, SCHEMA, "standard", 8, 1.0, 10, 64)
         np.testing.assert_array_equal(encode(fitted, far), encode(fitted, ends))
-        unbounded = fit(train, SCHEMA, "standard", 0, 10, 64)
+        unbounded = fit(train, SCHEMA, "standard", 0, 1.0, 10, 64)
         assert encode(unbounded, far)[1, 0] > encode(unbounded, ends)[1, 0]
 
 
 def test_a_value_too_large_for_the_network_is_left_to_who_names_its_row():
     train = rows(40).set_column(0, "age", pa.array([0.0, 1.0, 2.0, 1e39] * 10))
-    fitted = fit(train, SCHEMA, "none", 8, 10, 64)
+    fitted = fit(train, SCHEMA, "none", 8, 1.0, 10, 64)
     with pytest.raises(Unusable, match=r"column 'age', row 4: .* is too large"):
         encode(fitted, train)
 
@@ -210,5 +213,67 @@ def test_edges_that_do_not_ascend_are_none(edges):
 
 def test_a_column_that_is_empty_in_the_training_rows_stays_usable():
     train = rows(50).set_column(0, "age", pa.nulls(50, pa.float64()))
-    fitted = fit(train, SCHEMA, "standard", 0, 10, 64)
+    fitted = fit(train, SCHEMA, "standard", 0, 1.0, 10, 64)
     assert np.isfinite(encode(fitted, rows(20, seed=3))).all()
+
+
+def lengths(count: int = 2000) -> pa.Table:
+    """Length and width of stones, which hardly differ; a price, which goes with them less; minutes and their cost."""
+    random = np.random.default_rng(5)
+    length = random.lognormal(1.5, 0.4, count)
+    width = length * (1 + random.normal(0, 0.01, count))
+    price = 100 * length**3 * random.lognormal(0, 0.3, count)
+    minutes = random.uniform(0, 300, count)
+    missing = random.random(count) < 0.05
+    return pa.table(
+        {
+            "length": pa.array(np.where(missing, 0, length), mask=missing),
+            "width": width,
+            "price": price,
+            "minutes": minutes,
+            "cost": np.round(0.17 * minutes, 2),
+            "constant": np.full(count, 3.0),
+        }
+    )
+
+
+LENGTHS = Schema("table", lengths(1).column_names, "class", ["a", "b"], [1, 1], None)
+
+
+@pytest.mark.parametrize("scaling", ["none", "standard", "robust", "quantile"])
+def test_what_one_number_does_not_explain_of_its_twin_is_an_input(scaling):
+    """The residual of an ordinary regression, of the one pair that is close but does not say the same twice."""
+    table = lengths()
+    fitted = fit(table, LENGTHS, scaling, 8, 0.99, 10, 64)
+    names = [number.name for number in fitted.numbers]
+    assert [(names[each.first], names[each.second]) for each in fitted.residuals] == [("length", "width")]
+    each, seen = fitted.residuals[0], encode(fitted, table).astype(np.float64)
+    first, second = seen[:, each.first], seen[:, each.second]
+    both = ~np.isnan(table.column("length").to_numpy())
+    regression = LinearRegression().fit(second[both, None], first[both])
+    assert each.slope == pytest.approx(regression.coef_[0], rel=0.05)
+    left = (first - each.slope * second - each.center) / each.spread
+    assert left[both].mean() == pytest.approx(0, abs=0.15)
+    assert left[both].std() == pytest.approx(1, rel=0.5)
+    assert (fitted.indicators, fitted.width) == ({names.index("length"): 6}, 7)
+    assert Preprocessing.of(json.loads(json.dumps(fitted.content()))) == fitted
+    assert Preprocessing.of(fit(table, LENGTHS, scaling, 8, 1.0, 10, 64).content()).residuals == []
+
+
+def test_one_wrong_number_bends_no_line():
+    right = lengths()
+    wrong = right.column("width").to_numpy().copy()
+    wrong[7] = 1e4
+    table = right.set_column(1, "width", pa.array(wrong))
+    before, after = (fit(each, LENGTHS, "none", 8, 0.95, 10, 64).residuals[0] for each in (right, table))
+    assert after.slope == pytest.approx(before.slope, rel=0.02)
+    assert after.spread == pytest.approx(before.spread, rel=0.3)
+    assert max(abs(after.least), abs(after.most)) < 6
+
+
+@pytest.mark.parametrize("change", [{"first": 2}, {"second": -1}, {"slope": math.nan}, {"spread": 0.0}, {"first": 0.5}])
+def test_a_residual_that_is_none_is_refused(change):
+    plain = {"first": 0, "second": 1, "slope": 1.0, "center": 0.0, "spread": 1.0, "least": -3.0, "most": 3.0}
+    Preprocessing([Number("x"), Number("y")], residuals=[Residual(**plain)])
+    with pytest.raises(TypeError, match="residual"):
+        Preprocessing([Number("x"), Number("y")], residuals=[Residual(**plain | change)])

@@ -56,7 +56,8 @@ class Description:
         encoded = self.preprocessing
         numbers = encoded.width - len(encoded.categories)
         bins = sum(max(0, len(edges) - 1) for edges in encoded.edges)
-        inputs = numbers + bins + sum(encoded.one_hot) + self.embedding_width * len(encoded.embedded)
+        vectors = self.embedding_width * len(encoded.embedded)
+        inputs = numbers + len(encoded.residuals) + bins + sum(encoded.one_hot) + vectors
         return [inputs, *self.hidden, 1 if len(self.classes) == 2 else len(self.classes)]
 
     @property
@@ -69,7 +70,17 @@ class Description:
         """Not yet initialized; scaled: with a factor for each input, to be learned."""
         encoded = self.preprocessing
         embedded = [(codes, self.embedding_width) for codes in encoded.embedded]
-        return Network(replicas, self.widths, self.activation, encoded.one_hot, embedded, encoded.edges, scaled)
+        return Network(
+            replicas,
+            self.widths,
+            self.activation,
+            encoded.one_hot,
+            embedded,
+            encoded.edges,
+            encoded.residuals,
+            encoded.indicators,
+            scaled,
+        )
 
     def content(self) -> dict[str, Any]:
         """For JSON."""

@@ -7,8 +7,9 @@ of every result depends on row r of the weights and inputs alone.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.network.activations import ACTIVATIONS
+from stages.preprocessing.apply import Residual
 
 
 class Linear(nn.Module):
@@ -47,6 +49,47 @@ class Embedding(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         return F.embedding(self.places(codes), self.weight.flatten(0, 1))
+
+
+class Residuals(nn.Module):
+    """Of each pair of numbers what the one does not explain of the other (see preprocessing.apply.Residual).
+
+    indicators: place of a number -> that of the input which says that it was missing, where there is one.
+    """
+
+    first: Tensor
+    second: Tensor
+    slope: Tensor
+    center: Tensor
+    spread: Tensor
+    least: Tensor
+    most: Tensor
+    missing: Tensor
+
+    def __init__(self, residuals: Sequence[Residual], indicators: Mapping[int, int], columns: int):
+        super().__init__()
+        for name in ("first", "second"):
+            places = torch.tensor([getattr(each, name) for each in residuals], dtype=torch.int64)
+            self.register_buffer(name, places, persistent=False)
+        for name in ("slope", "center", "spread", "least", "most"):
+            constants = torch.tensor([getattr(each, name) for each in residuals], dtype=torch.float32)
+            self.register_buffer(name, constants, persistent=False)
+        missing = torch.zeros(columns, len(residuals))
+        for index, each in enumerate(residuals):
+            for place in (each.first, each.second):
+                if place in indicators:
+                    missing[indicators[place], index] = 1
+        self.register_buffer("missing", missing, persistent=False)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Numbers and indicators [..., columns] -> [..., residuals] float32."""
+        first, second = numbers.index_select(-1, self.first), numbers.index_select(-1, self.second)
+        residuals = first.sub_(second.mul_(self.slope)).sub_(self.center).div_(self.spread)
+        residuals.clamp_(self.least, self.most)
+        return residuals.mul_((numbers @ self.missing) == 0) if self.missing.any() else residuals
 
 
 class Bins(nn.Module):
@@ -102,7 +145,7 @@ class InputScale(nn.Module):
 class Inputs(NamedTuple):
     """What the first layer works on.
 
-    dense:  [replicas, rows, numbers, bins and vectors] float32.
+    dense:  [replicas, rows, numbers, residuals, bins and vectors] float32.
     places: [replicas, rows, one-hot categories] int64: the row of the first layer's weight that belongs to each row's
             code, counted through all replicas' weights; the one after the last where no input is 1. None: no category.
     codes:  [replicas, rows, embedded categories] int64.
@@ -116,14 +159,15 @@ class Inputs(NamedTuple):
 class Network(nn.Module):
     """widths: inputs, hidden layers, outputs (logits: one for two classes, else one a class).
 
-    The inputs are numbers, then the bins of numbers, then as many for each one-hot category as it has codes, then the
-    vectors of the embedded ones. What comes in are numbers and codes: where one input is 1 and its neighbours are 0,
-    the first layer looks up the weights of the one, which is the same as a product with all of them and takes a
-    fraction of its time.
+    The inputs are numbers, their residuals, then the bins of numbers, then as many for each one-hot category as it has
+    codes, then the vectors of the embedded ones. What comes in are numbers and codes: where one input is 1 and its
+    neighbours are 0, the first layer looks up the weights of the one, which is the same as a product with all of them
+    and takes a fraction of its time.
 
     one_hot: codes of each category; a code beyond them is none of its inputs.
     embedded: (codes, width) of each; a code beyond them has a vector of its own, which stays zero.
     edges: of the bins of each number, of the first ones where not all have any.
+    residuals, indicators: as preprocessing.apply has them.
     scaled: whether each input has a factor that is learned.
     """
 
@@ -138,6 +182,8 @@ class Network(nn.Module):
         one_hot: Sequence[int] = (),
         embedded: Sequence[tuple[int, int]] = (),
         edges: Sequence[Sequence[float]] = (),
+        residuals: Sequence[Residual] = (),
+        indicators: Mapping[int, int] = MappingProxyType({}),
         scaled: bool = False,
     ):
         super().__init__()
@@ -151,7 +197,8 @@ class Network(nn.Module):
         self.scale = InputScale(replicas, widths[0]) if scaled else None
         self.vectors = sum(width for _, width in embedded)
         self.dense = widths[0] - sum(one_hot) - self.vectors
-        self.numbers = self.dense - len(self.bins)
+        self.numbers = self.dense - len(self.bins) - len(residuals)
+        self.residuals = Residuals(residuals, indicators, self.numbers)
         counts = torch.tensor(one_hot, dtype=torch.int64)
         self.register_buffer("counts", counts, persistent=False)
         self.register_buffer("offsets", self.dense + counts.cumsum(0) - counts, persistent=False)
@@ -163,15 +210,20 @@ class Network(nn.Module):
     def enter(self, x: Tensor) -> Inputs:
         numbers, codes = x[..., : self.numbers], x[..., self.numbers :].long()
         one_hot, embedded = codes[..., : len(self.counts)], codes[..., len(self.counts) :]
-        if self.embeddings or len(self.bins):
+        if self.embeddings or len(self.bins) or len(self.residuals):
             vectors = [table(code) for table, code in zip(self.embeddings, embedded.unbind(2), strict=True)]
-            numbers = torch.cat([numbers, *([self.bins(numbers)] if len(self.bins) else []), *vectors], 2)
+            numbers = torch.cat([*self.of_numbers(numbers), *vectors], 2)
         if not len(self.counts):
             return Inputs(numbers, None, embedded)
         inputs = self.layers[0].weight.shape[1]
         starts = inputs * torch.arange(self.replicas, device=x.device)[:, None, None]
         places = torch.where(one_hot < self.counts, starts + self.offsets + one_hot, self.replicas * inputs)
         return Inputs(numbers, places, embedded)
+
+    def of_numbers(self, numbers: Tensor) -> list[Tensor]:
+        """[..., numbers], and what is made of them: residuals, bins."""
+        made = [part(numbers) for part in (self.residuals, self.bins) if len(part)]
+        return [numbers, *made]
 
     def first(self, inputs: Inputs) -> Tensor:
         """The sums of the first layer [replicas, rows, units]."""
@@ -203,7 +255,8 @@ class Network(nn.Module):
     def expand(self, x: Tensor) -> Tensor:
         """Numbers and codes [rows, columns] as points of a space [rows, numbers, one-hot inputs, vectors].
 
-        Bins follow from the numbers; each replica has vectors of its own, which stand one replica's after another's.
+        Residuals and bins follow from the numbers; each replica has vectors of its own, which stand one replica's after
+        another's.
         """
         dense, _, _ = self.enter(x.expand(self.replicas, -1, -1))
         vectors = dense[..., self.dense :].transpose(0, 1).flatten(1)
@@ -219,7 +272,7 @@ class Network(nn.Module):
         own = self.replicas * self.vectors
         same, vectors = expanded[:, : expanded.shape[1] - own], expanded[:, expanded.shape[1] - own :]
         numbers, one_hot = same[:, : self.numbers], same[:, self.numbers :]
-        inputs = torch.cat([numbers, self.bins(numbers), one_hot], 1).expand(self.replicas, -1, -1)
+        inputs = torch.cat([*self.of_numbers(numbers), one_hot], 1).expand(self.replicas, -1, -1)
         if self.vectors:
             inputs = torch.cat([inputs, vectors.view(len(vectors), self.replicas, -1).transpose(0, 1)], 2)
         return self.finish(torch.baddbmm(self.layers[0].bias, inputs, self.first_weight()))
@@ -241,7 +294,9 @@ class Lookup:
             raise ValueError("only bins and one-hot categories can be looked up for all replicas")
         self.activation, self.layers = network.activation, network.layers[1:]
         bins, weight = network.bins, network.first_weight().detach()
-        counts = torch.bincount(bins.columns, minlength=network.numbers)
+        self.residuals = network.residuals
+        plain = network.numbers + len(self.residuals)
+        counts = torch.bincount(bins.columns, minlength=plain)
         self.plain, self.binned = (counts == 0).nonzero()[:, 0], counts.nonzero()[:, 0]
         self.weight = weight[:, self.plain]
         counts = counts[self.binned]
@@ -251,7 +306,7 @@ class Lookup:
         self.edges = nn.utils.rnn.pad_sequence(inner, batch_first=True, padding_value=math.inf)
         # Sums over many bins and their differences: in float64, so that nothing is lost.
         exact = weight.double()
-        own, rises = exact[:, bins.columns], exact[:, network.numbers : network.dense]
+        own, rises = exact[:, bins.columns], exact[:, plain : network.dense]
         before = rises.cumsum(1) - rises
         before -= before[:, self.first_bins.repeat_interleave(counts)]
         begins, goes = before + own * bins.low[:, None], rises + own / bins.slope[:, None]
@@ -263,7 +318,8 @@ class Lookup:
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [rows, columns] -> logits [replicas, rows, outputs], as `Network.forward`, but for rounding."""
-        numbers, plain = x[:, : self.numbers], x[:, self.plain]
+        numbers = x[:, : self.numbers]
+        plain = torch.cat([numbers, self.residuals(numbers)], 1)[:, self.plain]
         bags, amounts = self._bags(numbers, x[:, self.numbers :].long())
         logits = []
         for replica, table in enumerate(self.tables):

@@ -45,6 +45,7 @@ class Train(Section):
     tf32: bool
     scaling: Literal["none", "standard", "robust", "quantile"]
     bins: Annotated[int, Field(ge=0, le=1000)]
+    residuals_above: Annotated[float, Field(ge=0, le=1)]
     input_scale_rate: Annotated[float, Field(ge=0, le=1e6)]
     rare_below: Annotated[int, Field(ge=1, le=1_000_000)]
     embed_above: Annotated[int, Field(ge=1, le=1_000_000)]

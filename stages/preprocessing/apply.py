@@ -53,6 +53,33 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Residual:
+    """What one number has that another one, which goes with it, does not explain: the residual of a line.
+
+    Of the numbers at places `first` and `second`, as the network sees them:
+
+        ((first - slope * second) - center) / spread, kept between `least` and `most`; 0 where either was missing
+
+    Two lengths of the same thing, say, differ by little, and that little may be what decides: to see it, a network
+    would have to learn large weights that almost cancel each other.
+    """
+
+    first: int
+    second: int
+    slope: float
+    center: float
+    spread: float
+    least: float
+    most: float
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(place, int) and place >= 0 for place in (self.first, self.second)):
+            raise TypeError("a residual is of no number")
+        if not np.isfinite([self.slope, self.center, self.spread, self.least, self.most]).all() or self.spread <= 0:
+            raise TypeError("a number of a residual is none")
+
+
+@dataclass(frozen=True)
 class Category:
     """A code for each of `values`, from 0; then one for missing ones and one for all others.
 
@@ -81,11 +108,22 @@ class Category:
 class Preprocessing:
     """What the network sees: numbers, indicators of the missing ones, codes of categories, the embedded ones last.
 
-    Truth values are the last numbers.
+    Truth values are the last numbers. Of the numbers the network makes the residuals, as it makes the bins.
     """
 
     numbers: list[Number]
     categories: list[Category] = field(default_factory=list)
+    residuals: list[Residual] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if any(max(each.first, each.second) >= len(self.numbers) for each in self.residuals):
+            raise TypeError("a residual is of no number")
+
+    @property
+    def indicators(self) -> dict[int, int]:
+        """Place of a number that may be missing -> that of the input which says so."""
+        lacking = [place for place, number in enumerate(self.numbers) if number.indicator]
+        return {place: indicator for indicator, place in enumerate(lacking, len(self.numbers))}
 
     @property
     def width(self) -> int:
@@ -108,18 +146,22 @@ class Preprocessing:
         return [category.codes for category in self.categories if category.embedded]
 
     def content(self) -> dict[str, Any]:
-        """For JSON; a number without bins does not mention them."""
+        """For JSON; a number without bins does not mention them, nor a table without residuals those."""
         content = asdict(self)
         for number in content["numbers"]:
             if not number["edges"]:
                 del number["edges"]
+        if not self.residuals:
+            del content["residuals"]
         return content
 
     @staticmethod
     def of(content: Mapping[str, Any]) -> "Preprocessing":
         """From JSON, as `content` gives it."""
         return Preprocessing(
-            [Number(**each) for each in content["numbers"]], [Category(**each) for each in content["categories"]]
+            [Number(**each) for each in content["numbers"]],
+            [Category(**each) for each in content["categories"]],
+            [Residual(**each) for each in content.get("residuals", [])],
         )
 
 
@@ -144,12 +186,11 @@ def encode(preprocessing: Preprocessing, rows: pa.Table | pa.RecordBatch) -> NDA
 
 def parts(preprocessing: Preprocessing) -> Iterator[tuple[str, list[int], Callable[[pa.Array], Floats]]]:
     """(column, what becomes of it, how: values [rows] -> [rows, that many]), so that one can go by columns."""
-    indicator = len(preprocessing.numbers)
+    indicators = preprocessing.indicators
     for place, number in enumerate(preprocessing.numbers):
-        inputs = [place, indicator] if number.indicator else [place]
-        indicator += number.indicator
+        inputs = [place, indicators[place]] if number.indicator else [place]
         yield number.column, inputs, partial(_number, number)
-    for place, category in enumerate(preprocessing.categories, indicator):
+    for place, category in enumerate(preprocessing.categories, len(preprocessing.numbers) + len(indicators)):
         yield category.column, [place], partial(_category, category)
 
 

@@ -1,5 +1,6 @@
 """Fitting the preprocessing on training rows, with scikit-learn's ColumnTransformer and its parts."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +13,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, QuantileTransformer, RobustScaler, StandardScaler
 
 from stages.datasets.schema import Schema
-from stages.preprocessing.apply import Category, Number, Preprocessing, scaled
+from stages.preprocessing.apply import Category, Number, Preprocessing, Residual, scaled
 from stages.preprocessing.columns import Floats, label, sources
 from stages.preprocessing.frame import Spellings, expanded, spellings
 
 # Evenly spaced quantiles that scaling: quantile keeps of a column, at most; 1,000 would say little more.
 QUANTILES = 200
+
+# Rows that tell which numbers go together, at most, and the share of them at either end that has no say: one row with a
+# wrong number would bend the line, and lie hundreds of deviations from it.
+ROWS_OF_RESIDUALS, OUTLYING = 10_000, 0.001
+# Share of a number's deviation that a residual must have: less is the rounding of what one column says twice, minutes
+# and their price, say.
+SMALLEST_RESIDUAL = 0.01
 
 
 def column_transformer(frame: pd.DataFrame, schema: Schema, scaling: str, rare_below: int) -> ColumnTransformer:
@@ -46,7 +54,9 @@ def column_transformer(frame: pd.DataFrame, schema: Schema, scaling: str, rare_b
     )
 
 
-def fit(table: pa.Table, schema: Schema, scaling: str, bins: int, rare_below: int, embed_above: int) -> Preprocessing:
+def fit(
+    table: pa.Table, schema: Schema, scaling: str, bins: int, residuals_above: float, rare_below: int, embed_above: int
+) -> Preprocessing:
     """The preprocessing of these rows, which must be training rows only."""
     known = spellings(table, schema)
     frame = expanded(table, schema, known)
@@ -56,9 +66,12 @@ def fit(table: pa.Table, schema: Schema, scaling: str, bins: int, rare_below: in
         if columns:
             part.fit(frame[columns])
     preprocessing = described(transformers, schema, known, embed_above)
-    if not bins:
-        return preprocessing
-    return replace(preprocessing, numbers=[_binned(number, frame, bins, schema) for number in preprocessing.numbers])
+    numbers = preprocessing.numbers
+    if residuals_above < 1:
+        preprocessing = replace(preprocessing, residuals=_residuals(numbers, frame, residuals_above, schema))
+    if bins:
+        preprocessing = replace(preprocessing, numbers=[_binned(number, frame, bins, schema) for number in numbers])
+    return preprocessing
 
 
 def _binned(number: Number, frame: pd.DataFrame, bins: int, schema: Schema) -> Number:
@@ -69,10 +82,47 @@ def _binned(number: Number, frame: pd.DataFrame, bins: int, schema: Schema) -> N
     if not len(values):
         return number
     quantiles = scaled(number, np.quantile(values, np.linspace(0, 1, bins + 1)))
-    # A value beyond float32 is refused where its row is known.
-    edges = np.unique(quantiles.clip(np.finfo(np.float32).min, np.finfo(np.float32).max).astype(np.float32))
+    edges = np.unique(_as_float32(quantiles).astype(np.float32))
     # One value has no bin between edges.
     return replace(number, edges=edges.tolist()) if len(edges) > 1 else number
+
+
+def _without_outliers(values: Floats) -> Floats:
+    ends = np.nanquantile(values, (OUTLYING, 1 - OUTLYING))
+    return values.clip(*ends)
+
+
+def _as_float32(values: Floats) -> Floats:
+    """Within its range: a value beyond is refused where its row is known."""
+    return values.clip(np.finfo(np.float32).min, np.finfo(np.float32).max)
+
+
+def _residuals(numbers: list[Number], frame: pd.DataFrame, above: float, schema: Schema) -> list[Residual]:
+    """Of each number and the one it goes with most, where their correlation is `above` that; of each pair once."""
+    some = frame.iloc[:: math.ceil(len(frame) / ROWS_OF_RESIDUALS)]
+    seen = {}
+    for place, number in enumerate(numbers):
+        column = some[number.name].to_numpy(dtype=np.float64)
+        if schema.kind(number.column) != "boolean" and not np.isnan(column).all():
+            seen[place] = _as_float32(scaled(number, _without_outliers(column)))
+    # Over the rows that have both numbers; of a constant one there is none.
+    correlation = pd.DataFrame(seen).corr().abs().to_numpy(copy=True, na_value=0)
+    np.fill_diagonal(correlation, 0)
+    places, pairs = list(seen), set()
+    for first, second in enumerate(correlation.argmax(1).tolist() if places else []):
+        if correlation[first, second] > above:
+            pairs.add((places[min(first, second)], places[max(first, second)]))
+    found = []
+    for first, second in sorted(pairs):
+        known = ~np.isnan(seen[first]) & ~np.isnan(seen[second])
+        x, y = seen[second][known], seen[first][known]
+        slope = float(np.cov(x, y)[0, 1] / x.var(ddof=1))
+        left = _without_outliers(y - slope * x)
+        center, spread = float(left.mean()), float(left.std())
+        if spread > SMALLEST_RESIDUAL * y.std():
+            least, most = (float((end - center) / spread) for end in (left.min(), left.max()))
+            found.append(Residual(first, second, slope, center, spread, least, most))
+    return found
 
 
 def described(

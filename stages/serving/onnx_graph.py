@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from stages.network.model import Model
-from stages.network.network import Bins
+from stages.network.network import Bins, Residuals
 from stages.preprocessing.apply import Category, Number
 from stages.preprocessing.columns import DAY
 from stages.process.faults import BAD_DATA, Fault
@@ -96,13 +96,14 @@ def _inputs(graph: Graph, model: Model) -> tuple[list[str], list[str]]:
     encoded = model.description.preprocessing
     sources = [_source(graph, number) for number in encoded.numbers]
     dense = [_scaled(graph, number, source) for number, source in zip(encoded.numbers, sources, strict=True)]
-    bins = [_bins(graph, model.network.bins, dense)] if len(model.network.bins) else []
+    network = model.network
+    bins = [_bins(graph, network.bins, dense)] if len(network.bins) else []
     dense += [
         graph.op("Cast", graph.op("IsNaN", source), to=TensorProto.FLOAT)
         for number, source in zip(encoded.numbers, sources, strict=True)
         if number.indicator
     ]
-    dense += bins
+    dense += ([_residuals(graph, network.residuals, dense)] if len(network.residuals) else []) + bins
     embedded = []
     for category in encoded.categories:
         codes = _codes(graph, category)
@@ -167,6 +168,26 @@ def _scaled(graph: Graph, number: Number, value: str) -> str:
     # Not Clip, which makes a number of NaN.
     low, high = (graph.constant(edge, np.float32) for edge in (number.edges[0], number.edges[-1]))
     return graph.op("Where", graph.op("IsNaN", seen), seen, graph.op("Min", graph.op("Max", seen, low), high))
+
+
+def _residuals(graph: Graph, residuals: Residuals, numbers: list[str]) -> str:
+    """float32 [rows, residuals], as network.Residuals has them, from numbers and indicators, each [rows, 1]."""
+    slope, center, spread, least, most = (
+        graph.constant(each.numpy()[None], np.float32)
+        for each in (residuals.slope, residuals.center, residuals.spread, residuals.least, residuals.most)
+    )
+    columns = graph.op("Concat", *numbers, axis=1)
+    first, second = (
+        graph.op("Gather", columns, graph.constant(each, np.int64), axis=1)
+        for each in (residuals.first, residuals.second)
+    )
+    left = graph.op("Sub", graph.op("Sub", first, graph.op("Mul", second, slope)), center)
+    kept = graph.op("Min", graph.op("Max", graph.op("Div", left, spread), least), most)
+    if not residuals.missing.any():
+        return kept
+    missing = graph.op("MatMul", columns, graph.constant(residuals.missing, np.float32))
+    known = graph.op("Equal", missing, graph.constant(0, np.float32))
+    return graph.op("Mul", kept, graph.op("Cast", known, to=TensorProto.FLOAT))
 
 
 def _bins(graph: Graph, bins: Bins, numbers: list[str]) -> str:

@@ -12,6 +12,10 @@ ROWS_A_BIN, FEWEST_BINS, MOST_BINS = 128, 2, 16
 # Of all numbers together, so that the first layer of a wide table does not take most of the time; with fewer than
 # FEWEST_BINS for each number there are none.
 MOST_BINS_IN_ALL = 1_000
+# Of two lengths of the same thing, say, what decides may be the little by which they differ: the accuracy on 6,000
+# diamonds rose from .721 to .776. In few rows such an input is one more to learn by heart: vehicle, 561 rows, had a
+# validation loss of .385 without and .410 with them.
+CLOSE, ROWS_OF_RESIDUALS = 0.99, 1_000
 # Steps get larger with a large table, three times the rows, twice the batch; a small one has so many of them an epoch,
 # since it would end before it has learned: iris, 89 rows, had a log loss of .095 with 128 and .069 with 16.
 BATCH, BATCH_ROWS, LARGEST_BATCH = 128, 50_000, 1024
@@ -53,6 +57,7 @@ def recipe(rows: int, numbers: int) -> dict[Key, Any]:
     """Key -> value, of sections train and gate; rows: for training; numbers: that a row holds, four for a date."""
     sized = {
         "bins": bins(rows, numbers),
+        "residuals_above": CLOSE if rows >= ROWS_OF_RESIDUALS and bins(rows, numbers) else 1.0,
         "batch_size": batch_size(rows),
         "label_smoothing": SMOOTHING if rows < SMOOTHED_ROWS else 0.0,
     }

@@ -25,13 +25,22 @@ class Rows(NamedTuple):
 def fit_preprocessing(path: Path, schema: Schema, section: Train) -> Preprocessing:
     """Of the training rows only, so that nothing of the others leaks into the model."""
     # A person's own table may lack a value in any row, also where no training row does.
-    if section.scaling == "none" and not section.bins and not schema.own and not schema.kinds:
+    plain = section.scaling == "none" and not section.bins and section.residuals_above == 1
+    if plain and not schema.own and not schema.kinds:
         return Preprocessing([Number(name) for name in schema.features])
     # Not above: where there is nothing to fit, as in the classic circles, scikit-learn's second can be saved.
     from stages.preprocessing.fit import fit
 
     table = read_table(path, schema.features)
-    return fit(table, schema, section.scaling, section.bins, section.rare_below, section.embed_above)
+    return fit(
+        table,
+        schema,
+        section.scaling,
+        section.bins,
+        section.residuals_above,
+        section.rare_below,
+        section.embed_above,
+    )
 
 
 def read_rows(path: Path, schema: Schema, preprocessing: Preprocessing) -> Rows:

@@ -55,6 +55,7 @@ OWN = {
     "train.ship": "mean",
     "train.scaling": "standard",
     "train.bins": 4,
+    "train.residuals_above": 0.0,
     "train.input_scale_rate": 10.0,
     "train.hidden": [64],
     "train.optimizer.name": "adamw",

@@ -54,6 +54,7 @@ MOST = {
     "train.embedding_width": 8,
     "train.hidden[]": 12,
     "train.bins": 40,
+    "train.residuals_above": 0.2,
     "train.epochs": 3,
     "train.batch_size": 70,
     "evaluate.resamples": 120,

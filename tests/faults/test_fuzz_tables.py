@@ -402,6 +402,7 @@ def odd_changes(made: Table) -> dict[str, Any]:
         ("create.reading.missing", [[], ["-", "n/a"], ["red", "1"]]),
         ("train.scaling", ["none", "robust", "quantile"]),
         ("train.bins", [0, 1, 40]),
+        ("train.residuals_above", [0.0, 0.5]),
         ("train.ship", ["best"]),
         ("train.input_scale_rate", [0.0]),
         ("train.embed_above", [1, 2]),

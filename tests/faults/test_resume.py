@@ -42,7 +42,8 @@ RECIPES = {
     "adamw": {"name": "adamw", "learning_rate": 0.01, "weight_decay": 0.01},
     "rmsprop": {"name": "rmsprop", "learning_rate": 0.003, "momentum": 0.5},
     "mean": {"name": "adamw", "learning_rate": 0.01, "weight_decay": 0.1}
-    | {"ship": "mean", "bins": 8, "input_scale_rate": 20.0, "scaling": "standard", "patience": 3},
+    | {"ship": "mean", "bins": 8, "residuals_above": 0.0, "input_scale_rate": 20.0}
+    | {"scaling": "standard", "patience": 3},
 }
 REST = {"replicas": 3, "hidden": "[8, 4]", "dropout": 0.1, "gradient_clip": 1.0, "patience": 9, "batch_size": 16}
 EPOCHS = 14
