@@ -9,8 +9,9 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.browser import NAMES, PATIENCE, installed, opened, served
-from tests.project import TINY, commit, copy_project, git, repro, run, turn
+from tests.browser.browser import NAMES, PATIENCE, installed, opened
+from tests.project import TINY, commit, copy_project, environment, git, repro, run, turn
+from tests.served import served
 
 METRICS = "reports/metrics.json"
 QUEUED = "sleepy"
@@ -73,8 +74,8 @@ def accuracy(metrics: str) -> float:
 @pytest.fixture(scope="session")
 def link(project) -> Iterator[str]:
     """What `make ui` prints."""
-    with served(project.root) as printed:
-        yield printed
+    with served(project.root, environment()) as ui:
+        yield ui.link
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,13 @@
 """`make ui` answers its owner alone, and params.yaml keeps no secret: real servers, real requests, real messages."""
 
 import http.client
-import os
 import re
 import secrets
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 import pytest
@@ -21,7 +18,8 @@ from stages.params.reader import check
 from stages.process.faults import BAD_PARAMS, Fault
 from stages.validate import SECTIONS
 from tests.conftest import PARAMS, ROOT
-from tests.state import make_state
+from tests.served import Served, served
+from tests.state import environment, make_state
 
 # What would open the server, or send it elsewhere, if it listened to it.
 OPENING = {
@@ -32,36 +30,15 @@ OPENING = {
 }
 
 
-class Served(NamedTuple):
-    """own: the owner's header."""
-
-    port: int
-    token: str
-    root: Path
-    process: int
-
-    @property
-    def own(self) -> dict[str, str]:
-        return {"Cookie": f"{ui.cookie(self.port)}={self.token}"}
-
-
 @pytest.fixture(scope="module")
-def served(tmp_path_factory) -> Iterator[Served]:
-    """`commands.ui` over a real store, started where everything asks it to open."""
+def door(tmp_path_factory) -> Iterator[Served]:
+    """`make ui` over a real store, started where everything asks it to open."""
     root = tmp_path_factory.mktemp("ui")
     make_state(root)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", "stages.record"], cwd=root, env=environment, capture_output=True, check=True)
-    code = "from commands import ui; ui.FIRST_PORT = 5400; ui.run(ui.main)"
-    command, opening = [sys.executable, "-c", code], {**environment, **OPENING}
-    process = subprocess.Popen(command, cwd=root, env=opening, text=True, stdout=subprocess.PIPE)
-    try:
-        line = process.stdout.readline()
-        port, token = re.match(r"ui: http://127\.0\.0\.1:(\d+)/\?token=([\w-]{43})#", line).groups()
-        yield Served(int(port), token, root, process.pid)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+    command = [sys.executable, "-m", "stages.record"]
+    subprocess.run(command, cwd=root, env=environment(), capture_output=True, check=True)
+    with served(root, environment(**OPENING)) as found:
+        yield found
 
 
 SEARCH = "/ajax-api/2.0/mlflow/experiments/search"
@@ -103,48 +80,48 @@ NEVER = re.compile(
 )
 
 
-def test_s14_it_listens_on_this_machine_alone(served):
+def test_s14_it_listens_on_this_machine_alone(door):
     listening = set()
     for name in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
             _, address, _, state, *_ = line.split()
-            if state == "0A" and int(address.rpartition(":")[2], 16) in (served.port, 5999):
+            if state == "0A" and int(address.rpartition(":")[2], 16) in (door.port, 5999):
                 listening.add(address)
-    assert listening == {f"0100007F:{served.port:04X}"}
+    assert listening == {f"0100007F:{door.port:04X}"}
 
 
-def test_another_account_gets_403_for_every_route_that_mlflow_has(served):
+def test_another_account_gets_403_for_every_route_that_mlflow_has(door):
     other_start = secrets.token_urlsafe(32)
-    cookie = ui.cookie(served.port)
+    cookie = ui.cookie(door.port)
     keys = (
         *({}, {"Cookie": f"{cookie}={other_start}"}, {"Cookie": f"{cookie}="}, {"Cookie": cookie}),
-        *({"Authorization": f"Bearer {served.token[:-1]}"}, {"Cookie": f"other={served.token}"}),
+        *({"Authorization": f"Bearer {door.token[:-1]}"}, {"Cookie": f"other={door.token}"}),
     )
-    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=30)
     for method, path in sorted(registered()):
         for key in keys:
             connection.request(method, f"{path}?token={other_start}", headers=key)
             response = connection.getresponse()
             response.read()
             assert response.status == 403, (method, path, key)
-    assert asked(served.port, "GET", f"/?token={served.token}&token={served.token}") == 403
-    assert asked(served.port, "GET", f"/health?token={served.token}") == 403, "the token opens the start only"
+    assert asked(door.port, "GET", f"/?token={door.token}&token={door.token}") == 403
+    assert asked(door.port, "GET", f"/health?token={door.token}") == 403, "the token opens the start only"
 
 
-def test_the_owner_has_the_routes_of_the_pages_and_no_other(served):
+def test_the_owner_has_the_routes_of_the_pages_and_no_other(door):
     allowed = {(method, path) for method, path in registered() if method in ROUTES and fits(method, path)}
     assert {path for _, path in allowed if NEVER.search(path)} == set()
     for method, path in sorted(registered() - allowed - {("GET", "/")}):
-        assert asked(served.port, method, path, **served.own) == 404, (method, path)
+        assert asked(door.port, method, path, **door.own) == 404, (method, path)
     for method, paths in ROUTES.items():
         for pattern in paths:
             assert any(one == method and re.fullmatch(pattern, path) for one, path in allowed), (
                 f"{pattern} opens nothing"
             )
     for path in ("/", "/version", "/static-files/index.html"):
-        assert asked(served.port, "GET", path, **served.own) == 200
+        assert asked(door.port, "GET", path, **door.own) == 200
     for odd in ("//ajax-api/3.0/mlflow/assistant/config", "/static-files/../ajax-api/3.0/mlflow/assistant/config"):
-        assert asked(served.port, "GET", odd, **served.own) == 404
+        assert asked(door.port, "GET", odd, **door.own) == 404
 
 
 def fits(method: str, path: str) -> bool:
@@ -160,23 +137,23 @@ def test_the_queries_that_graphql_answers_are_known():
     assert [name for kind in kinds for name in kind.fields if not reading.match(name)] == []
 
 
-def test_the_token_becomes_a_cookie_that_no_script_and_no_other_site_gets(served):
-    response = answered(served.port, "GET", f"/?token={served.token}")
+def test_the_token_becomes_a_cookie_that_no_script_and_no_other_site_gets(door):
+    response = answered(door.port, "GET", f"/?token={door.token}")
     assert (response.status, response.getheader("location")) == (303, "/")
-    kept = f"{ui.cookie(served.port)}={served.token}; Path=/; HttpOnly; SameSite=Lax"
+    kept = f"{ui.cookie(door.port)}={door.token}; Path=/; HttpOnly; SameSite=Lax"
     assert response.getheader("set-cookie") == kept
 
 
-def test_the_token_stands_nowhere_but_in_the_link(served):
-    asked(served.port, "GET", f"/?token={served.token}")
-    for path in served.root.rglob("*"):
-        assert not path.is_file() or served.token.encode() not in path.read_bytes(), path
-    for process in psutil.Process(served.process).children(recursive=True):
-        assert served.token not in " ".join([*process.cmdline(), *process.environ().values()])
+def test_the_token_stands_nowhere_but_in_the_link(door):
+    asked(door.port, "GET", f"/?token={door.token}")
+    for path in door.root.rglob("*"):
+        assert not path.is_file() or door.token.encode() not in path.read_bytes(), path
+    for process in psutil.Process(door.process.pid).children(recursive=True):
+        assert door.token not in " ".join([*process.cmdline(), *process.environ().values()])
 
 
-def test_s15_a_name_that_begins_like_an_address_of_a_home_is_refused(served):
-    port, own = served.port, served.own
+def test_s15_a_name_that_begins_like_an_address_of_a_home_is_refused(door):
+    port, own = door.port, door.own
     assert asked(port, "GET", "/", Host=f"127.0.0.1:{port}", **own) == 200
     assert asked(port, "GET", "/", Host=f"localhost:{port}", **own) == 200
     others = ("10.evil.com", "127.0.0.1.evil.com", "192.168.evil.com", "localhost.evil.com", "evil.com", "127.0.0.1:1")
@@ -185,9 +162,9 @@ def test_s15_a_name_that_begins_like_an_address_of_a_home_is_refused(served):
             assert asked(port, "GET", path, Host=host, **own) == 403, (host, path)
 
 
-def test_s16_a_page_of_another_site_changes_nothing(served):
-    port = served.port
-    own = {"Host": f"127.0.0.1:{port}", "Content_Type": "application/json", **served.own}
+def test_s16_a_page_of_another_site_changes_nothing(door):
+    port = door.port
+    own = {"Host": f"127.0.0.1:{port}", "Content_Type": "application/json", **door.own}
     assert asked(port, "POST", SEARCH, **own) == 200
     assert asked(port, "POST", SEARCH, **own, Origin=f"http://127.0.0.1:{port}") == 200
     elsewhere = ("http://127.0.0.1:8888", "http://localhost:8888", "http://[::1]:3000")  # of another account
