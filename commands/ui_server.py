@@ -27,7 +27,13 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 AJAX = "/ajax-api/2.0/mlflow/"
 ONE = "[^/]+"
 # What the pages of runs, run, charts, comparison, files, models, versions and data sets ask for.
-# tests/browser clicks through them; tests/faults tries every other route that MLflow has.
+# tests/browser clicks through them; tests/faults tries every other route that MLflow has. Refused on purpose, though a
+# page has a button for it:
+# - to create, log to, or upload to a run: only the pipeline records, else a number would not lead back to its making;
+# - to create, rename or delete an experiment, and to delete a logged model: params.yaml names the one, a recorded run
+#   and a version refer to the other, and no page brings them back;
+# - links for downloads that a store has signed, and credentials: the page falls back on /get-artifact;
+# - pages about language models (traces, prompts, evaluation data sets), roles, and usage statistics: nothing is there.
 ROUTES = {
     "GET": (
         "/static-files/.+",
