@@ -18,7 +18,10 @@ QUEUED = "sleepy"
 # Wide enough for the whole table: what is out of sight is not in the page.
 WINDOW = {"width": 1800, "height": 1000}
 # What MLflow's pages ask for that is not there, and do without.
-DONE_WITHOUT = ("/users/current", "/assistant/", "/traces", "/prompt", "/scorer", "/gateway", "/jobs", "/issues")
+DONE_WITHOUT = (
+    *("/users/current", "/assistant/", "/traces", "/prompt", "/scorer", "/gateway", "/jobs", "/issues"),
+    "/artifacts/presigned-download-url",
+)
 
 
 class Recorded(NamedTuple):
