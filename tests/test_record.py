@@ -39,6 +39,7 @@ from stages.tracking.lock import compare, parse
 from stages.tracking.model import ENTRY
 from stages.tracking.registry import Registered
 from tests.conftest import PARAMS, ROOT
+from tests.served import served
 from tests.state import (
     EPOCHS,
     FORKS,
@@ -46,6 +47,7 @@ from tests.state import (
     PNG,
     STEPS_PER_EPOCH,
     TABLES,
+    environment,
     fetch,
     logged,
     make_state,
@@ -939,31 +941,27 @@ def test_the_fingerprint_is_of_what_makes_the_result_and_of_nothing_else(here):
 # --- in a browser ---------------------------------------------------------------------------------------------------
 
 
-def test_ui_serves_the_runs_to_this_machine_only_and_ends_with_its_processes(here, request):
+def test_ui_serves_the_runs_to_its_owner_only_and_ends_with_its_processes(here, request):
     record.main()
     (run_id,) = runs(here, request.node.name)
-    process = start(here, "from commands.ui import main; from stages.process.run import run; run(main)")
-    try:
-        line = process.stdout.readline()
-        found = re.fullmatch(r"ui: (http://127\.0\.0\.1:\d+)/#/experiments/(\d+)/runs\?workflowType=\S+ .*\n", line)
-        assert found, line + process.stderr.read()
-        base = found[1]
-        status, page = fetch(base)
+    with served(here, environment()) as server:
+        experiment = f"{server.base}/ajax-api/2.0/mlflow/experiments/get?experiment_id={server.experiment}"
+        picture = f"{server.base}/get-artifact?path=figures%2Fconfusion_matrix.png&run_uuid={run_id}"
+        status, page = fetch(server.base, **server.own)
         assert status == 200
         assert b"<title>MLflow</title>" in page
-        status, answer = fetch(f"{base}/api/2.0/mlflow/experiments/get?experiment_id={found[2]}")
+        status, answer = fetch(experiment, **server.own)
         assert json.loads(answer)["experiment"]["name"] == request.node.name
-        picture = f"{base}/get-artifact?path=figures%2Fconfusion_matrix.png&run_uuid={run_id}"
-        assert fetch(picture) == (200, PNG)
-        assert fetch(base, Host="10.evil.com")[0] == 403
-        assert fetch(picture, Host="10.evil.com")[0] == 403
-        (group,) = {pid for pid, parent in processes().items() if parent == process.pid}
+        assert fetch(picture, **server.own) == (200, PNG)
+        for url in (server.base, experiment, picture):
+            assert fetch(url)[0] == 403
+            assert fetch(url, **server.own, Host="10.evil.com")[0] == 403
+        (group,) = {pid for pid, parent in processes().items() if parent == server.process.pid}
         members = family(group)
         assert len(members) <= 3
-    finally:
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
-    assert (process.returncode, errors) == (0, "")
+        server.process.send_signal(signal.SIGINT)
+        _, errors = server.process.communicate(timeout=20)
+        assert (server.process.returncode, errors) == (0, "")
     assert not members & set(processes())
 
 

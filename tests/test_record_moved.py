@@ -4,7 +4,6 @@ import contextlib
 import gc
 import re
 import shutil
-import signal
 import sqlite3
 import time
 from pathlib import Path
@@ -13,7 +12,8 @@ import pytest
 
 from stages import record
 from stages.tracking import moved, store
-from tests.state import PNG, fetch, make_state, md5, rows, runs, start, write_lock
+from tests.served import served
+from tests.state import PNG, environment, fetch, make_state, md5, rows, runs, write_lock
 
 HERE = b"# the one at the new place"
 ELSEWHERE = "file:///somewhere/mlartifacts/elsewhere"
@@ -167,13 +167,7 @@ def test_ui_serves_the_pictures_of_a_copy_from_the_copy(original, tmp_path):
     shutil.copytree(original, root)
     (run_id,) = runs(root, "retrace")
     mark(root)
-    process = start(root, "from commands.ui import main; from stages.process.run import run; run(main)")
-    try:
-        line = process.stdout.readline()
-        assert f"came here from {original}" in line, line + process.stderr.read()
-        base = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
-        status, content = fetch(f"{base}/get-artifact?path=figures%2Floss.png&run_uuid={run_id}")
-        assert (status, content) == (200, PNG + HERE)
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+    with served(root, environment()) as ui:
+        assert f"came here from {original}" in ui.said
+        picture = f"{ui.base}/get-artifact?path=figures%2Floss.png&run_uuid={run_id}"
+        assert fetch(picture, **ui.own) == (200, PNG + HERE)

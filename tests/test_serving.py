@@ -16,11 +16,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from commands.ui import HOST, free_port
 from stages import record
 from stages.network.model import decide, load
 from stages.serving.frame import rows_of
 from stages.tracking.model import CODE as CODE_FILES
+from tests.project import free_port
 from tests.state import ODD_CLASS, make_state, write_scores
 
 PROBABILITIES = ["probability_plain", f"probability_{ODD_CLASS}"]
@@ -146,7 +146,7 @@ def test_it_runs_on_the_code_recorded_with_it_also_where_other_code_lies_about(p
 
 
 def test_it_is_served_over_http(project, elsewhere):
-    port = free_port(HOST)
+    port = free_port()
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/retrace@champion"),

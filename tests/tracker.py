@@ -5,12 +5,13 @@ import hashlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
+
+from tests.project import free_port
 
 START_SECONDS = 600
 
@@ -19,9 +20,7 @@ class Tracker:
     """An `mlflow server` with a store of its own in a folder."""
 
     def __init__(self, folder: Path, *options: str):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.folder, self.uri = folder, f"http://127.0.0.1:{port}"
         self.command = [
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),

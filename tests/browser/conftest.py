@@ -9,13 +9,19 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.browser import NAMES, PATIENCE, installed, opened, served
-from tests.project import TINY, commit, copy_project, git, repro, run, turn
+from tests.browser.browser import NAMES, PATIENCE, installed, opened
+from tests.project import TINY, commit, copy_project, environment, git, repro, run, turn
+from tests.served import served
 
 METRICS = "reports/metrics.json"
 QUEUED = "sleepy"
 # Wide enough for the whole table: what is out of sight is not in the page.
 WINDOW = {"width": 1800, "height": 1000}
+# What MLflow's pages ask for that is not there, and do without.
+DONE_WITHOUT = (
+    *("/users/current", "/assistant/", "/traces", "/prompt", "/scorer", "/gateway", "/jobs", "/issues"),
+    "/artifacts/presigned-download-url",
+)
 
 
 class Recorded(NamedTuple):
@@ -71,8 +77,8 @@ def accuracy(metrics: str) -> float:
 @pytest.fixture(scope="session")
 def link(project) -> Iterator[str]:
     """What `make ui` prints."""
-    with served(project.root) as printed:
-        yield printed
+    with served(project.root, environment()) as ui:
+        yield ui.link
 
 
 @pytest.fixture(scope="session")
@@ -88,10 +94,13 @@ def page(link, browser, request, tmp_path) -> Iterator[Page]:
     page = browser.new_page(viewport=WINDOW)
     page.set_default_timeout(PATIENCE)
     asked: list[str] = []
+    refused: list[str] = []
+    page.on("response", lambda answer: refused.append(answer.url) if answer.status >= 400 else None)
     page.on("request", lambda request: asked.append(request.url))
     yield page
     folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
     page.screenshot(path=folder / f"{request.node.name}.png")
     page.close()
-    base = link.partition("#")[0]
+    base = link.partition("?")[0]
     assert {url for url in asked if not url.startswith((base, f"blob:{base}", "data:"))} == set()
+    assert [url for url in refused if not any(part in url for part in DONE_WITHOUT)] == []

@@ -13,7 +13,6 @@ import random
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import statistics
 import subprocess
@@ -31,7 +30,7 @@ import pytest
 from stages.process.faults import MACHINE_FAULT
 from stages.tracking.circumstances import milliseconds
 from tests.conftest import ROOT
-from tests.project import TINY, copy_project, environment
+from tests.project import TINY, copy_project, environment, free_port
 from tests.state import FORKS, logged, make_state, rows, runs, start, tags
 from tests.tracker import Tracker, assert_same, content
 
@@ -173,12 +172,6 @@ def test_m18_a_whole_pipeline_gives_the_same_bytes_whatever_the_tracker_does(rea
 
 
 # --- a server --------------------------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 class Proxy(ThreadingHTTPServer):
