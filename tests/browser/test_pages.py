@@ -7,7 +7,6 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from commands import ui
-from tests.browser.browser import visit
 
 DIFFERING = {
     "train.activation": ["tanh", "relu", "relu", "relu"],
@@ -44,7 +43,7 @@ def names(page: Page) -> Locator:
 
 
 def open_table(page: Page, link: str) -> None:
-    visit(page, link)
+    page.goto(link)
     expect(names(page)).to_have_count(4)
 
 
@@ -98,14 +97,14 @@ def test_a_persons_own_columns_are_one_click_away_and_the_view_stays_in_the_list
 
 
 def test_the_charts_of_all_runs_begin_with_the_curves(page, link):
-    visit(page, f"{link}&compareRunsMode=CHART")
+    page.goto(f"{link}&compareRunsMode=CHART")
     cards = page.get_by_test_id(CARD)
     expect(cards.first).to_contain_text("train/loss")
     expect_curves(cards.first, 4)
 
 
 def test_the_figures_of_several_runs_stand_side_by_side(page, link):
-    visit(page, f"{link}&compareRunsMode=CHART")
+    page.goto(f"{link}&compareRunsMode=CHART")
     page.get_by_placeholder("Search metric charts").fill("no metric has this name")
     card = page.get_by_test_id(CARD).filter(has_text="confusion_matrix")
     pictures = card.locator("img")
