@@ -65,13 +65,23 @@ ROUTES = {
 }
 _ROUTES = {method: re.compile("|".join(paths)) for method, paths in ROUTES.items()}
 
-# For a newcomer MLflow opens its assistant, which is not there, and calls the view of `make ui` a stranger's.
+# A newcomer's page opens the assistant, shows what a gateway said (there is none), and calls the view of `make ui` a
+# stranger's.
 GREETING = """<script>
 try {
     localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true")
     localStorage.setItem("mlflow.assistant.panelOpen_v1", "false")
 } catch {}
-</script><style>[data-assistant-ui] { display: none !important }</style>"""
+const ask = window.fetch
+window.fetch = (what, ...how) =>
+    String(what?.url ?? what).includes("/gateway-proxy")
+        ? Promise.resolve(Response.json({endpoints: []}))
+        : ask(what, ...how)
+</script><style>
+#root [data-assistant-ui], #root [data-component-id="mlflow.experiment_page.shared_view.banner"] {
+    display: none !important
+}
+</style>"""
 
 
 class Place(NamedTuple):
