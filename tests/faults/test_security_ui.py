@@ -155,9 +155,9 @@ def test_the_queries_that_graphql_answers_are_known():
     """One route, many questions: a later MLflow that answers more of them is to be looked at first."""
     from mlflow.server.graphql.graphql_schema_extensions import schema
 
-    assert {*schema.graphql_schema.mutation_type.fields} == {"testMutation"}
     reading = re.compile("test|mlflow(Get|Search|List)[A-Z]")
-    assert [name for name in schema.graphql_schema.query_type.fields if not reading.match(name)] == []
+    kinds = (schema.graphql_schema.query_type, schema.graphql_schema.mutation_type)
+    assert [name for kind in kinds for name in kind.fields if not reading.match(name)] == []
 
 
 def test_the_token_becomes_a_cookie_that_no_script_and_no_other_site_gets(served):
