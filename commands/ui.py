@@ -1,11 +1,12 @@
-"""`make ui`: the recorded runs in a browser, on this machine only.
+"""`make ui`: the recorded runs in a browser, for who started it only.
 
 Starts MLflow lean: as it comes it runs fourteen processes in 2.6 GB. Prints one line with the link that lands on the
 runs, in a view with the columns that tell them apart; Ctrl-C ends the server and all its processes.
 
-MLflow asks nobody for a password. So the server listens on this machine's own address, answers only to the names that
-this address has, and takes none of its settings from the environment; `--address` lets others in, and asks to be told
-so by `--open-to-network`.
+MLflow asks nobody for a password. So the server stands behind a door (`commands.ui_server`): it answers only who has
+the token in that link, which is another one at each start. It listens on this machine's own address, answers only to
+the names that this address has, and takes none of its settings from the environment; `--address` lets other machines
+reach it, with that link, and asks to be told so by `--open-to-network`.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import errno
 import ipaddress
 import json
 import os
+import secrets
 import signal
 import socket
 import sqlite3
@@ -26,6 +28,7 @@ from typing import Any
 
 import psutil
 
+from commands.ui_server import Place, cookie
 from stages.params.reader import read
 from stages.params.record import Record
 from stages.process.faults import BAD_PARAMS, MACHINE_FAULT, Fault
@@ -41,6 +44,10 @@ PORTS = 100
 START_SECONDS = 60
 STOP_SECONDS = 5
 LOG = Path(".retrace/ui.log")
+OPENED = (
+    "other machines reach the server, too; whoever has the link can read, change and delete all runs and their files,"
+    " and it travels unencrypted: whoever can listen on the way has it"
+)
 
 # The view: MLflow itself shows no metric, no parameter, and of a run's name the first half.
 VIEW, VIEW_NAME = "retrace", "What differs"
@@ -63,7 +70,9 @@ def main() -> None:
         "--address", default=HOST, help="IPv4 address of this machine that others may ask; 0.0.0.0: all"
     )
     parser.add_argument(
-        "--open-to-network", action="store_true", help="yes, others may read, change and delete all runs"
+        "--open-to-network",
+        action="store_true",
+        help="yes, whoever gets hold of the link may change and delete all runs",
     )
     given = parser.parse_args()
     check(given.address, given.open_to_network)
@@ -73,23 +82,35 @@ def main() -> None:
         return
     experiment = find_experiment(store)
     mend(store)
-    port = free_port(given.address)
     log = store.root / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "wb") as file:
+    token = secrets.token_urlsafe(32)
+    with listen(given.address) as listening, open(log, "wb") as file:
+        port = listening.getsockname()[1]
+        artifacts = store.artifacts.as_uri() if store.artifacts else None
+        place = Place(token, names(given.address), port, listening.fileno(), store.uri, artifacts)
         # A session of its own, so that the server's children can be ended with it.
         server = subprocess.Popen(
-            command(store, given.address, port),
+            [sys.executable, "-m", "commands.ui_server"],
+            stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env=environment(),
+            env=environment(place),
             start_new_session=True,
+            pass_fds=[place.file],
         )
         try:
+            assert server.stdin
+            with contextlib.suppress(BrokenPipeError), server.stdin:
+                server.stdin.write(json.dumps(place._asdict()).encode())
+            listening.close()  # here, so that a server that ended leaves nobody waiting
             base = f"http://{HOST if given.address == EVERY_HOST else given.address}:{port}"
-            wait(server, base, store, log)
-            shared = experiment is not None and share_view(base, experiment)
-            print(f"ui: {link(base, experiment, shared)} (Ctrl-C ends it)", flush=True)
+            owner = {"Cookie": f"{cookie(port)}={token}"}
+            wait(server, base, owner, store, log)
+            shared = experiment is not None and share_view(base, owner, experiment)
+            print(f"ui: {link(base, token, experiment, shared)} (Ctrl-C ends it)", flush=True)
+            if given.open_to_network:
+                print(f"ui: {OPENED}", file=sys.stderr, flush=True)
             server.wait()
         except KeyboardInterrupt:
             print("\nui: ended")
@@ -110,8 +131,7 @@ def check(address: str, opened: bool) -> None:
     if not local and not opened:
         raise Fault(
             BAD_PARAMS,
-            f"ui: at {address} everybody who reaches this machine could read, change and delete all runs and their"
-            f" files, for MLflow asks for no password; if that is wanted: make ui ADDRESS={address} OPEN_TO_NETWORK=1;"
+            f"ui: at {address} {OPENED}; if that is wanted: make ui ADDRESS={address} OPEN_TO_NETWORK=1;"
             f" else keep to {HOST}, and come from elsewhere with: ssh -L {FIRST_PORT}:{HOST}:{FIRST_PORT} THIS_MACHINE",
         )
 
@@ -139,17 +159,20 @@ def find_experiment(store: Store) -> str | None:
     return str(row[0])
 
 
-def free_port(address: str) -> int:
+def listen(address: str) -> socket.socket:
+    """A socket that listens on the first free port: held from here on, so that nobody else can take the port."""
     for port in range(FIRST_PORT, FIRST_PORT + PORTS):
-        with socket.socket() as probe:
-            # As the server will bind it: a connection that closed a moment ago does not count as in use.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-                return port
-            except OSError as error:
-                if error.errno == errno.EADDRNOTAVAIL:
-                    raise Fault(BAD_PARAMS, f"ui: this machine has no address {address}") from None
+        listening = socket.socket()
+        # A connection that closed a moment ago does not count as in use.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((address, port))
+            listening.listen()
+            return listening
+        except OSError as error:
+            listening.close()
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise Fault(BAD_PARAMS, f"ui: this machine has no address {address}") from None
     raise Fault(
         MACHINE_FAULT, f"ui: no free port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1}; end another server first"
     )
@@ -165,27 +188,23 @@ def names(address: str) -> list[str]:
     return [*dict.fromkeys([HOST, "localhost", *found, socket.gethostname()])]
 
 
-def command(store: Store, address: str, port: int) -> list[str]:
-    # Without them any site could ask, through a name that resolves to this machine.
-    hosts = [f"{name}:{port}" for name in names(address)]
-    place = ["--default-artifact-root", store.artifacts.as_uri()] if store.artifacts else []
-    return [
-        *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri, *place),
-        *("--host", address, "--port", str(port), "--workers", "1", "--allowed-hosts", ",".join(hosts)),
-        *("--cors-allowed-origins", ",".join(f"http://{host}" for host in hosts)),
-    ]
-
-
-def environment() -> dict[str, str]:
+def environment(place: Place) -> dict[str, str]:
+    # MLflow looks at hosts and origins as well: a second lock on the same door.
+    hosts = [f"{name}:{place.port}" for name in place.names]
+    given = {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}" for host in hosts),
+    }
     lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
-    return {**kept, **REFUSE_PICKLES, **lean}
+    return {**kept, **REFUSE_PICKLES, **lean, **given}
 
 
-def wait(server: "subprocess.Popen[bytes]", base: str, store: Store, log: Path) -> None:
+def wait(server: "subprocess.Popen[bytes]", base: str, owner: dict[str, str], store: Store, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
+    asked = urllib.request.Request(f"{base}/version", headers=owner)
     while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(OSError), _open(f"{base}/health", timeout=2):
+        with contextlib.suppress(OSError), _open(asked, timeout=2):
             return
         time.sleep(0.2)
     if store.database:
@@ -193,19 +212,19 @@ def wait(server: "subprocess.Popen[bytes]", base: str, store: Store, log: Path) 
     raise Fault(MACHINE_FAULT, f"ui: the server did not start; {log} says why")
 
 
-def share_view(base: str, experiment: str) -> bool:
+def share_view(base: str, owner: dict[str, str], experiment: str) -> bool:
     """Keep the view where MLflow's own saved views are, a tag of the experiment; False when it cannot be kept.
 
     A view that a person saved under another name, or has in the browser, stays as it is.
     """
     try:
         asked = {"experiment_ids": [experiment], "max_results": PAGE, "order_by": ["attributes.start_time DESC"]}
-        runs = _post(base, "runs/search", asked).get("runs", [])
+        runs = _post(base, owner, "runs/search", asked).get("runs", [])
         params = [{param["key"]: param["value"] for param in run["data"].get("params", [])} for run in runs]
         now = time.time_ns() // 1_000_000
         saved = {"name": VIEW_NAME, "createdAt": now, "updatedAt": now, "state": json.dumps(view(params))}
         tag = {"key": f"mlflow.sharedViewState.{VIEW}", "value": json.dumps(saved)}
-        _post(base, "experiments/set-experiment-tag", {"experiment_id": experiment, **tag})
+        _post(base, owner, "experiments/set-experiment-tag", {"experiment_id": experiment, **tag})
     except Exception:
         # A store that is read-only, a server that is too slow, another MLflow: the plain table is better than none.
         return False
@@ -240,18 +259,18 @@ def picture_chart(name: str) -> dict[str, Any]:
     return {**place, **shown, "isGenerated": False}
 
 
-def _post(base: str, path: str, content: dict[str, Any]) -> dict[str, Any]:
-    url, body = f"{base}/api/2.0/mlflow/{path}", json.dumps(content).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+def _post(base: str, owner: dict[str, str], path: str, content: dict[str, Any]) -> dict[str, Any]:
+    url, body = f"{base}/ajax-api/2.0/mlflow/{path}", json.dumps(content).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json", **owner})
     with _open(request, timeout=VIEW_SECONDS) as response:
         answer: dict[str, Any] = json.load(response)
         return answer
 
 
-def link(base: str, experiment: str | None, shared: bool) -> str:
+def link(base: str, token: str, experiment: str | None, shared: bool) -> str:
     """Without the type of workflow a newcomer lands on an empty page about traces of language models."""
     page = f"#/experiments/{experiment}/runs?workflowType=machine_learning" if experiment else ""
-    return f"{base}/{page}{f'&viewStateShareKey={VIEW}' if shared else ''}"
+    return f"{base}/?token={token}{page}{f'&viewStateShareKey={VIEW}' if shared else ''}"
 
 
 def end(server: "subprocess.Popen[bytes]") -> None:

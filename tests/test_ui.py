@@ -7,7 +7,7 @@ import pytest
 
 from commands import ui
 
-PLAIN = "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
+PLAIN = "http://127.0.0.1:5000/?token=secret#/experiments/1/runs?workflowType=machine_learning"
 
 
 def columns(*params: dict[str, str]) -> list[str]:
@@ -53,8 +53,8 @@ def test_without_a_view_the_link_is_the_plain_one(status, answer):
     with HTTPServer(("127.0.0.1", 0), Odd) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base = f"http://127.0.0.1:{server.server_port}"
-        assert ui.share_view(base, "1") is False
+        assert ui.share_view(base, {}, "1") is False
         server.shutdown()
-    assert ui.share_view(base, "1") is False, "nobody listens there any more"
-    assert ui.link("http://127.0.0.1:5000", "1", False) == PLAIN
-    assert ui.link("http://127.0.0.1:5000", "1", True) == f"{PLAIN}&viewStateShareKey={ui.VIEW}"
+    assert ui.share_view(base, {}, "1") is False, "nobody listens there any more"
+    assert ui.link("http://127.0.0.1:5000", "secret", "1", False) == PLAIN
+    assert ui.link("http://127.0.0.1:5000", "secret", "1", True) == f"{PLAIN}&viewStateShareKey={ui.VIEW}"

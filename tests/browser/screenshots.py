@@ -6,7 +6,7 @@ The default recipe and three changes of it, each recorded by `dvc repro`, seen t
 import tempfile
 from pathlib import Path
 
-from tests.browser.browser import opened, served, visit
+from tests.browser.browser import opened, served
 from tests.conftest import PARAMS, ROOT
 from tests.project import commit, copy_project, repro, turn
 
@@ -34,9 +34,8 @@ def shoot(root: Path) -> None:
     FOLDER.mkdir(exist_ok=True)
     with served(root) as link, opened() as browser:
         page = browser.new_page(viewport={"width": WIDTH, "height": 560}, device_scale_factor=1400 / WIDTH)
-        visit(page, link)
+        page.goto(link)
         page.get_by_role("button", name="Toggle sidebar").click()
-        page.get_by_role("button", name="Hide banner").click()
         page.get_by_role("link", name="circles").wait_for()
         page.wait_for_timeout(SETTLE)
         page.screenshot(path=FOLDER / "runs.png")

@@ -7,7 +7,6 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from commands import ui
-from tests.browser.browser import visit
 
 DIFFERING = {
     "train.activation": ["tanh", "relu", "relu", "relu"],
@@ -44,7 +43,7 @@ def names(page: Page) -> Locator:
 
 
 def open_table(page: Page, link: str) -> None:
-    visit(page, link)
+    page.goto(link)
     expect(names(page)).to_have_count(4)
 
 
@@ -85,11 +84,22 @@ def test_the_link_opens_a_table_of_what_tells_the_runs_apart(page, link, project
     assert page.locator(".ag-row [col-id*='Run Name']").evaluate_all(CUT_OFF) == []
 
 
+def test_nothing_but_the_runs_greets_a_newcomer(page, link):
+    open_table(page, link)
+    for banner in ("You're viewing a shared view", "MLflow Assistant", "gateway"):
+        expect(page.get_by_text(banner).locator("visible=true")).to_have_count(0)
+    assert "token" not in page.url
+    cookie = next(cookie for cookie in page.context.cookies() if cookie["name"].startswith("retrace-ui-"))
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
+    assert page.evaluate("document.cookie") == ""
+
+
 def test_a_persons_own_columns_are_one_click_away_and_the_view_stays_in_the_list(page, link):
     open_table(page, link)
     column = head(page, next(iter(DIFFERING)))
     expect(column).to_be_visible()
-    page.get_by_role("button", name="Exit shared view").click()
+    page.get_by_test_id("saved-views-trigger").click()
+    page.get_by_test_id("saved-views-discard-active").click()
     expect(column).to_have_count(0)
     expect(head(page, "Source")).to_be_visible()
     page.get_by_test_id("saved-views-trigger").click()
@@ -98,14 +108,14 @@ def test_a_persons_own_columns_are_one_click_away_and_the_view_stays_in_the_list
 
 
 def test_the_charts_of_all_runs_begin_with_the_curves(page, link):
-    visit(page, f"{link}&compareRunsMode=CHART")
+    page.goto(f"{link}&compareRunsMode=CHART")
     cards = page.get_by_test_id(CARD)
     expect(cards.first).to_contain_text("train/loss")
     expect_curves(cards.first, 4)
 
 
 def test_the_figures_of_several_runs_stand_side_by_side(page, link):
-    visit(page, f"{link}&compareRunsMode=CHART")
+    page.goto(f"{link}&compareRunsMode=CHART")
     page.get_by_placeholder("Search metric charts").fill("no metric has this name")
     card = page.get_by_test_id(CARD).filter(has_text="confusion_matrix")
     pictures = card.locator("img")
