@@ -183,7 +183,7 @@ def test_what_a_line_can_say_needs_no_bins():
 
 
 def test_one_value_far_from_all_training_rows_is_the_end_of_their_range():
-    """Else a single outlier among the validation rows decides when the training ends, and one in use gets any answer."""
+    """Else one outlier among the validation rows decides when the training ends, and one in use gets any answer."""
     mostly_zero = [0.0] * 37 + [1.0] * 3
     for values in (mostly_zero, [float(value) for value in range(40)]):
         train = rows(40).set_column(0, "age", pa.array(values, pa.float64()))
