@@ -141,7 +141,8 @@ def report(found: Found) -> Iterator[str]:
     yield f"{source.path}"
     yield f"  rows         {rows:,}"
     if not source.typed:
-        sign, encoding, decimal = source.dialect
+        sign, encoding = source.dialect
+        decimal = " and ".join(source.forms.decimals) or "."
         delimiter = next(name for name, each in DELIMITERS.items() if each == sign)
         yield f"  read as      delimiter {delimiter}, encoding {encoding}, decimal sign {decimal}"
     for kind in (*FEATURES, *CARRIED):

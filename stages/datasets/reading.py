@@ -10,15 +10,18 @@ import gzip
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.csv as pc
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from stages.datasets.numbers import SIGNS, Form, Forms
 from stages.datasets.schema import Finding
 from stages.files.tables import complete, native
 from stages.files.text import listed
@@ -48,7 +51,9 @@ class Source:
 
     names: its columns, in their order; typed: whether they bring types (Parquet) or are all texts (CSV).
     header: of a CSV file: the names as it has them, some of which may be empty.
-    dialect: of a CSV file: delimiter, encoding, and the sign before the fraction of a number.
+    dialect: of a CSV file: delimiter and encoding. skipped: its lines before the header.
+    missing: texts of a CSV file that stand for no value. decimal: the sign before a fraction, "" where it is found.
+    learned: how the numbers were written that a model was trained on.
     """
 
     path: Path
@@ -56,12 +61,28 @@ class Source:
     names: list[str]
     typed: bool
     header: tuple[str, ...] = ()
-    dialect: tuple[str, str, str] = ("", "", ".")
+    dialect: tuple[str, str] = ("", "")
+    skipped: int = 0
     notes: tuple[Finding, ...] = ()
+    missing: tuple[str, ...] = ()
+    decimal: str = ""
+    learned: Mapping[str, Form] = field(default_factory=dict)
 
-    @property
-    def decimal(self) -> str:
-        return self.dialect[2]
+    @cached_property
+    def forms(self) -> Forms:
+        """How the numbers of its columns are written."""
+        read = lambda column: self.texts(column) if pa.types.is_string(column.type) else None  # noqa: E731
+        return Forms(self.path, self.blocks, read, self.decimal, self.learned)
+
+    def texts(self, column: pa.Array) -> pa.StringArray:
+        """A column as texts, None where a value is missing; in a CSV file blanks around a text are not part of it."""
+        if isinstance(column, pa.DictionaryArray):
+            column = column.dictionary_decode()
+        texts = pc.cast(column, pa.string())
+        if self.typed:
+            return texts
+        texts = pc.utf8_trim_whitespace(texts)
+        return pc.if_else(pc.is_in(texts, pa.array(self.missing, pa.string())), None, texts)
 
     def blocks(self) -> Iterator[pa.RecordBatch]:
         """All rows in order. Raises Fault for a file that cannot be read, or that is cut off."""
@@ -74,13 +95,15 @@ class Source:
                 raise _unreadable(part, error, None if self.typed else self.dialect) from None
 
     def _text_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
-        delimiter, encoding, _ = self.dialect
-        reader = pc.open_csv(
+        delimiter, encoding = self.dialect
+        reader = pa_csv.open_csv(
             pa.input_stream(part, compression="gzip" if part.suffix == ".gz" else None),
             # The header is the file's own, but a column without a name has one here.
-            read_options=pc.ReadOptions(encoding=encoding, block_size=BLOCK, use_threads=False),
-            parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pc.ConvertOptions(column_types=dict.fromkeys(self.header, pa.string()), null_values=[]),
+            read_options=pa_csv.ReadOptions(
+                encoding=encoding, block_size=BLOCK, use_threads=False, skip_rows=self.skipped
+            ),
+            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(self.header, pa.string()), null_values=[]),
         )
         for batch in reader:
             yield batch.rename_columns(self.names)
@@ -121,7 +144,11 @@ def open_own(path: Path, section: Create) -> Source:
 
 def open_table(path: Path, reading: Reading, column: str) -> Source:
     """Look at a file, or a folder of Parquet parts. column: one that a CSV file's header should name."""
-    source = _open_parquet(path) if path.is_dir() or path.suffix == ".parquet" else _open_text(path, reading, column)
+    source = (
+        _open_parquet(path, reading)
+        if path.is_dir() or path.suffix == ".parquet"
+        else _open_text(path, reading, column)
+    )
     if len(source.names) > MOST_COLUMNS:
         raise Fault(BAD_DATA, f"{path} has more than {MOST_COLUMNS:,} columns")
     for name, count in Counter(source.names).items():
@@ -140,7 +167,7 @@ def _only_one(source: Source) -> str:
 # --- Parquet --------------------------------------------------------------------------------------------------------
 
 
-def _open_parquet(path: Path) -> Source:
+def _open_parquet(path: Path, reading: Reading) -> Source:
     parts = sorted(each for each in path.rglob("*.parquet") if each.is_file()) if path.is_dir() else [path]
     if not parts:
         raise Fault(BAD_DATA, f"{path} is a folder without a .parquet file; put the parts of the table there")
@@ -158,7 +185,7 @@ def _open_parquet(path: Path) -> Source:
         if names != first.names or schema.types != first.types:
             raise Fault(BAD_DATA, f"{part} has other columns or types than {parts[0]}; the parts must be alike")
     assert first is not None
-    return Source(path, parts, list(first.names), typed=True)
+    return Source(path, parts, list(first.names), typed=True, decimal=SIGNS.get(reading.decimal, ""))
 
 
 def _parquet_blocks(part: Path) -> Iterator[pa.RecordBatch]:
@@ -218,13 +245,16 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
         header = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), [])
     except csv.Error as error:
         raise Fault(BAD_DATA, f"{path}: line 1 is no header with the names of the columns ({error})") from None
-    decimal = reading.decimal
-    sign = {"point": ".", "comma": ","}.get(decimal) or _decimal(text, delimiter)
     if not _ends_with_a_line(path):
         text = f"{path} does not end with a line break; is it whole?"
         notes.append(Finding("file", "", text, "create.table.path"))
     names = [name or f"column_{index}" for index, name in enumerate(header, 1)]
-    return Source(path, [path], names, False, tuple(header), (delimiter, encoding, sign), tuple(notes))
+    return Source(
+        *(path, [path], names, False, tuple(header), (delimiter, encoding)),
+        notes=tuple(notes),
+        missing=tuple(reading.missing),
+        decimal=SIGNS.get(reading.decimal, ""),
+    )
 
 
 def _sample(path: Path) -> bytes:
@@ -255,14 +285,6 @@ def _delimiter(text: str, target: str) -> str:
         return next(csv.reader(lines, delimiter=delimiter), [])
 
     return max(DELIMITERS.values(), key=lambda each: (target in header(each), len(header(each))))
-
-
-def _decimal(text: str, delimiter: str) -> str:
-    if delimiter == ",":
-        return "."
-    commas = len(re.findall(r"(?<![\w.,])[-+]?\d+,\d+(?![\w.,])", text))
-    points = len(re.findall(r"(?<![\w.,])[-+]?\d+\.\d+(?![\w.,])", text))
-    return "," if commas > points else "."
 
 
 def _ends_with_a_line(path: Path) -> bool:

@@ -1,0 +1,213 @@
+"""What people's files hold, read as a careful person would, or refused in a line whose advice works.
+
+The numbers of a column (decimal and thousands signs, units), the header and the delimiter, rows that would vanish, and
+folders of Parquet: each case with its right value.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from commands import predict
+from stages import create as stage
+from stages import split, train
+from stages.datasets.schema import read_schema
+from stages.files.tables import read_table
+from stages.process.faults import BAD_DATA, Fault
+from tests.project import TINY, turn
+
+TABLES = Path("data/tables")
+ROWS = 24
+KINDS = ["x", "y", "y"]
+
+
+@pytest.fixture(autouse=True)
+def own(project):
+    TABLES.mkdir(parents=True)
+    turn(project, {"create.dataset": "table", "create.table.target": "kind"})
+
+
+def lines(delimiter: str, **columns: list[object]) -> str:
+    """A file of texts: the values over and over, and a target."""
+    rows = [[*(values[row % len(values)] for values in columns.values()), KINDS[row % 3]] for row in range(ROWS)]
+    return "".join(f"{delimiter.join(map(str, row))}\n" for row in [[*columns, "kind"], *rows])
+
+
+def made(content: str | bytes, name: str = "table.csv", **changes) -> dict[str, list]:
+    """The columns of the data set that the stage makes of a file."""
+    path = TABLES / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    turn(Path(), {"create.table.path": path.as_posix(), **{key.replace("__", "."): to for key, to in changes.items()}})
+    stage.main()
+    return read_table(stage.DATASET).to_pydict()
+
+
+def refused(content: str | bytes, *words: str, name: str = "table.csv", **changes) -> str:
+    with pytest.raises(Fault) as caught:
+        made(content, name, **changes)
+    line = str(caught.value)
+    assert caught.value.status == BAD_DATA
+    assert "\n" not in line
+    assert all(word in line for word in words), line
+    return line
+
+
+# --- numbers --------------------------------------------------------------------------------------------------------
+
+DECIMAL = "set create.reading.decimal to point or comma"
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ";", "|"])
+@pytest.mark.parametrize(
+    ("values", "point", "comma"),
+    [
+        (["950", "1,200", "4,300"], [950, 1200, 4300], [950, 1.2, 4.3]),
+        (["950", "1.200", "4.300"], [950, 1.2, 4.3], [950, 1200, 4300]),
+        (["12.531", "7.125"], [12.531, 7.125], [12531, 7125]),
+        (["$1,200", "$950"], [1200, 950], [1.2, 950]),
+        (["-1.200 €", "\u22124.300 €"], [-1.2, -4.3], [-1200, -4300]),
+    ],
+)
+def test_a_sign_that_may_divide_thousands_is_asked_for_and_the_key_settles_it(delimiter, values, point, comma):
+    content = lines(delimiter, amount=values, n=[1, 2, 3, 4])
+    refused(content, "column amount: is ", f"{values[0] if '2' in values[0] else values[1]!r}", DECIMAL)
+    for decimal, right in (("point", point), ("comma", comma)):
+        assert made(content, create__reading__decimal=decimal)["amount"] == [
+            right[row % len(right)] for row in range(ROWS)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("values", "other", "right"),
+    [
+        (["950", "1,200", "4,300"], ["0.5", "12.25"], [950, 1200, 4300]),
+        (["2.531", "950"], ["0,5", "1,7"], [2531, 950]),
+        (["2.531", "7.125"], ["0.5", "1.7"], [2.531, 7.125]),
+        (["2.531", "7.125"], ["1,234,567", "1"], [2.531, 7.125]),
+        (["2.531", "7.125"], ["1.234,5", "1"], [2531, 7125]),
+    ],
+)
+def test_other_columns_settle_what_a_column_leaves_open(values, other, right):
+    assert made(lines("\t", amount=values, n=other))["amount"] == [right[row % len(right)] for row in range(ROWS)]
+
+
+def test_where_columns_contradict_each_other_nothing_is_guessed():
+    content = lines(";", amount=["2.531", "7.125"], a=["0.5", "1.25"], b=["0,5", "1,25"])
+    refused(content, "column amount: is '2.531' 2.531 or 2531?", DECIMAL)
+    columns = made(content, create__reading__decimal="comma")
+    assert (columns["amount"][0], columns["a"][0], columns["b"][1]) == (2531, 0.5, 1.25)
+    # Fractions that are padded with zeros, beside whole numbers that are not: no program writes both.
+    refused(
+        lines(";", amount=["950", "1.200"], a=["0.5", "1.25"]),
+        "column amount: is '1.200' 1.2 or 1200?",
+        DECIMAL,
+        create__reading__decimal="auto",
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "right"),
+    [
+        (["0,12", "1,5", "-3"], [0.12, 1.5, -3]),
+        (["1.234,5", "2,5", "1.200"], [1234.5, 2.5, 1200]),
+        (["1,234.5", "2.5", "1,200"], [1234.5, 2.5, 1200]),
+        (["1 234,50", "2\u00a0234,50", "3\u202f234,5"], [1234.5, 2234.5, 3234.5]),
+        (["1'234.50", "2\u2019000"], [1234.5, 2000]),
+        (["12,34,567", "1,00,000", "5"], [1234567, 100000, 5]),
+        (["0.123", "1.200"], [0.123, 1.2]),
+        (["1234.567", "1.200"], [1234.567, 1.2]),
+        (["$8109.00", "$12.50", "-$3.00", "($4.00)"], [8109, 12.5, -3, -4]),
+        (["8.109,00 €", "12,50 €", "-3,00\u00a0€"], [8109, 12.5, -3]),
+        (["EUR 5", "EUR 12.5"], [5, 12.5]),
+        (["R$ 1.234,50", "R$ 2,50"], [1234.5, 2.5]),
+        (["12%", "12.3 %", "\u22125%"], [0.12, 0.123, -0.05]),
+        (["12,5 %", "7 %"], [0.125, 0.07]),
+        (["\u22125.5", "\u20131.25", "\u00a03.5"], [-5.5, -1.25, 3.5]),
+        (["(5.5)", "1.25"], [-5.5, 1.25]),
+        (["+1e-3", "1E5", ".5", "5."], [0.001, 100000, 0.5, 5]),
+    ],
+)
+def test_numbers_with_one_reading_are_read(values, right):
+    quoted = [f'"{value}"' for value in values]
+    for content in (lines(";", n=values, m=[1, 2, 3]), lines(",", n=quoted, m=[1, 2, 3])):
+        assert made(content)["n"] == [right[row % len(right)] for row in range(ROWS)]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["1.5", "2,5"], "column n holds '1.5' with a decimal point and '2,5' with a decimal comma"),
+        (["1.234.567", "2.5"], "column n holds '2.5' with a decimal point and '1.234.567' with a decimal comma"),
+        (["$5", "$6", "7"], "row 3: '7' is no number with $, but 16 of 24 values are"),
+        (["12%", "0.12", "13%"], "row 2: '0.12' is no number with %"),
+        (["$5", "€6", "$7"], "row 2: '€6' is no number with $"),
+        (["1,5", "2,5", "1.2.3"], "row 3: '1.2.3' is no number"),
+    ],
+)
+def test_two_ways_of_writing_in_one_column_are_refused(values, words):
+    content = lines(";", n=values, m=[1, 2, 3])
+    refused(content, words, "create.columns.categorical")
+    assert set(made(content, create__columns__categorical=["n"])["n"]) == set(values)
+
+
+@pytest.mark.parametrize("texts", [["n00", "n01"], ["1.2.3", "1.2.4"], ["192.168.1.1", "10.0.0.1"], ["AB 12", "5-"]])
+def test_what_only_resembles_a_number_stays_a_text(texts):
+    assert made(lines(";", n=texts, m=["0,5", "1,5"]))["n"][:2] == texts
+
+
+def test_what_shows_only_far_down_counts_as_much():
+    """Thousands of rows without a sign, and one at the end that settles all those before it."""
+    rows = [("950", "a"), ("1,200", "b")] * 3000
+    text = "".join(f"{value}\t{row % 7}\t{kind}\n" for row, (value, kind) in enumerate(rows))
+    head = "amount\tn\tkind\n"
+    refused(head + text, "column amount: is '1,200' 1.2 or 1200?", name="table.tsv")
+    assert made(f"{head}{text}1,200.50\t1\ta\n", "table.tsv")["amount"][-2:] == [1200, 1200.5]
+    assert made(f"{head}{text}0,5\t1\ta\n", "table.tsv")["amount"][-2:] == [1.2, 0.5]
+    whole = "".join(f"{row % 50}\t{row % 7}\t{kind}\n" for row, (_, kind) in enumerate(rows))
+    refused(f"{head}{whole}1,200\t1\ta\n", "column amount: is '1,200'", name="table.tsv")
+    assert made(f"{head}{whole}1,5\t1\ta\n", "table.tsv")["amount"][-2:] == [49, 1.5]
+
+
+def test_a_column_that_is_said_to_hold_no_numbers_is_not_asked_about():
+    content = lines(";", amount=["1.200", "950"], n=[1, 2, 3])
+    assert made(content, create__columns__categorical=["amount"])["amount"][0] == "1.200"
+    assert "amount" in made(content, create__columns__categorical=[], create__columns__ignored=["amount"])
+
+
+def predicted(new: str, monkeypatch) -> bytes:
+    Path("new.csv").write_text(new)
+    monkeypatch.setattr(sys, "argv", ["predict", "new.csv", "out.csv"])
+    predict.main()
+    return Path("out.csv").read_bytes()
+
+
+def trained(content: str, name: str = "table.csv") -> None:
+    made(content, name)
+    split.main()
+    train.main()
+
+
+def test_predict_reads_as_training_did(monkeypatch):
+    """Three digits alone tell nothing; the table that the model was trained on does."""
+    turn(Path(), {**TINY, "create.dataset": "table"})
+    trained(lines("\t", amount=["950", "1,200", "4,300.5"], share=["5%", "12.5%", "7%"], n=[1, 2, 3, 4]), "table.tsv")
+    assert read_schema().written == {
+        "amount": {"decimal": ".", "unit": ""},
+        "share": {"decimal": ".", "unit": "%"},
+    }
+    right = predicted("amount\tshare\tn\n1200\t5%\t2\n", monkeypatch)
+    assert predicted("amount\tshare\tn\n1,200\t5%\t2\n", monkeypatch) == right
+    assert predicted('amount,share,n\n"1.200,0","5,0 %",2\n', monkeypatch) == right  # of a program elsewhere
+    for share in ("5", "0.05"):
+        with pytest.raises(Fault, match="column share is not in percent, and was in percent in training"):
+            predicted(f"amount\tshare\tn\n1,200\t{share}\t2\n", monkeypatch)
+    with pytest.raises(Fault, match=r"column n: is '1,200' 1\.2 or 1200"):
+        predicted("amount\tshare\tn\n950\t5%\t1,200\n", monkeypatch)
+
+
+def test_predict_with_a_model_of_no_texts_reads_what_programs_write(monkeypatch):
+    turn(Path(), {**TINY, "create.dataset": "circles"})
+    trained("")
+    right = predicted("x1,x2\n1.5,0.25\n1.125,2.375\n", monkeypatch).splitlines()
+    assert predicted("x1,x2\n1.125,2.375\n", monkeypatch).splitlines()[1] == right[2]
