@@ -19,8 +19,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from stages.datasets.dialect import DELIMITERS
 from stages.datasets.kinds import CARRIED, FEATURES
-from stages.datasets.reading import DELIMITERS, Source, open_own, open_source
+from stages.datasets.reading import Source, open_own, open_source
 from stages.datasets.table import Found, convert, look
 from stages.files.atomic import write, write_bytes
 from stages.files.text import shown

@@ -12,6 +12,7 @@ import pytest
 from commands import predict
 from stages import create as stage
 from stages import split, train
+from stages.datasets import reading
 from stages.datasets.schema import read_schema
 from stages.files.tables import read_table
 from stages.process.faults import BAD_DATA, Fault
@@ -173,6 +174,151 @@ def test_a_column_that_is_said_to_hold_no_numbers_is_not_asked_about():
     content = lines(";", amount=["1.200", "950"], n=[1, 2, 3])
     assert made(content, create__columns__categorical=["amount"])["amount"][0] == "1.200"
     assert "amount" in made(content, create__columns__categorical=[], create__columns__ignored=["amount"])
+
+
+# --- header and delimiter -------------------------------------------------------------------------------------------
+
+PLAIN = lines(";", size=["0.5", "12.25", "7.0"], n=[1, 2, 3, 4, 5])
+
+
+def commas(text: str) -> str:
+    return text.replace(";", ",")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN.replace(";", ", "),
+        PLAIN.replace(";", ";  "),
+        PLAIN.replace(";", " , "),
+        PLAIN.replace(";", " |"),
+        PLAIN.replace(";", " "),
+        PLAIN.replace(";", ", ").replace("x", '"x"').replace("kind", '"kind"'),
+        "sep=;\n" + PLAIN,
+        "\ufeffsep=;\r\n" + PLAIN.replace("\n", "\r\n"),
+        "sep=,\n" + commas(PLAIN),
+        '"sep=;"\n' + PLAIN,
+        "\n\n" + PLAIN,
+        "\r\n \r\n" + commas(PLAIN),
+        PLAIN.replace("\n", "\r"),
+        PLAIN.replace("\n", "\n\n"),
+        PLAIN.replace("x", '"x"').replace("\n", "\n\n"),
+        PLAIN.replace("x", '"x"').replace("\n", "\r"),
+    ],
+)
+def test_header_and_delimiter_are_found(content):
+    plain = made(PLAIN)
+    assert list(plain) == ["size", "n", "kind"]
+    assert plain["size"][:3] == [0.5, 12.25, 7]
+    assert made(content) == plain
+    assert read_schema().findings == []
+
+
+@pytest.mark.parametrize(
+    "titles",
+    ["Report of 2024\n", "Sizes, by kind\n\nmade today\n", "# made by R\n", "# size; n; kind\n#\n", "Report\nkind\n\n"],
+)
+def test_title_lines_are_left_out_with_a_word(titles):
+    plain = made(PLAIN)
+    assert made(titles + PLAIN) == plain
+    (finding,) = read_schema().findings
+    number = sum(bool(line) for line in titles.split("\n"))
+    assert f"{number} lines before the header (line {titles.count(chr(10)) + 1})" in finding.text
+
+
+@pytest.mark.parametrize("sign", [", ", ";", ",\t", " "])
+def test_names_with_blanks(sign):
+    text = PLAIN.replace("size", '"my size"' if sign == " " else "my size").replace(";", sign)
+    assert list(made(text)) == ["my size", "n", "kind"]
+
+
+def test_blanks_and_delimiters_in_quotes_stay():
+    content = lines(", ", note=['"a, ""b"""', '"c\n, ""d"'], n=[1, 2, 3, 4])
+    assert made(content)["note"][:2] == ['a, "b"', 'c\n, "d']
+    refused(content + '"e", 1, x, 2\n', "a row that begins with 'e,1,x,2' has 4 cells where the header has 3")
+
+
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+@pytest.mark.parametrize("target", ["kind", "x"])
+def test_a_header_that_is_missing_is_noticed(sign, target):
+    """Also where the target is called as a class is, so that the first row would do as a header."""
+    content = lines(sign, size=["0.5", "12.25", "7.0"], n=[1, 2, 3, 4, 5]).split("\n", 1)[1]
+    line = refused(
+        content,
+        "table.csv: line 1 looks like a row and not like a header ('0.5', '1', 'x')",
+        create__table__target=target,
+    )
+    assert line.endswith("put a line with the names of the columns before it")
+    mended = sign.join(["size", "n", "kind"]) + "\n" + content
+    assert list(made(mended, create__table__target="kind")) == ["size", "n", "kind"]
+
+
+def test_rows_before_the_header_are_no_titles():
+    refused("1;2;3\n4;5;6\n" + PLAIN, "line 3 names the column kind, and what stands before it looks like rows")
+
+
+def test_a_header_of_numbers_is_one():
+    text = lines(",", **{"0": ["0.5", "12.25"], "1": [1, 2, 3], "2": [7, 8]})
+    assert list(made(text)) == ["0", "1", "2", "kind"]
+
+
+# --- rows that would vanish -----------------------------------------------------------------------------------------
+
+LONG = lines(";", size=[f"{row / 7}" for row in range(ROWS)], n=[1, 2, 3, 4, 5])
+
+
+def with_quote(number: int, *, at_end: bool = False) -> str:
+    """A quote in the last cell of a line, at its beginning or at its end."""
+    each = LONG.splitlines()
+    before, sign, last = each[number - 1].rpartition(";")
+    each[number - 1] = f'{before}{sign}{last}"' if at_end else f'{before}{sign}"{last}'
+    return "\n".join(each) + "\n"
+
+
+@pytest.mark.parametrize("sign", [";", ",", "\t", ", "])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("number", [2, 12, 25])
+def test_a_quote_that_is_never_closed_is_named(sign, end, number):
+    content = with_quote(number).replace(";", sign).replace("\n", end)
+    refused(content, f"table.csv: a quote opened in line {number} is never closed", "close or delete it")
+    closed = content.replace('"x', '"x"').replace('"y', '"y"')
+    assert made(closed) == made(LONG)
+
+
+def test_a_quote_that_is_closed_rows_later_is_named():
+    each = with_quote(10).splitlines()
+    each[14] += '"'
+    refused("\n".join(each), "a quote opened in line 10 is closed in line 15 only", "close or delete it")
+
+
+def test_a_quote_in_the_first_lines_and_one_behind_many_blocks(monkeypatch):
+    refused(LONG.replace("size", '"size', 1), "is never closed")
+    long = LONG + LONG.split("\n", 1)[1] * 500
+    monkeypatch.setattr("stages.datasets.reading.BLOCK", 1 << 12)
+    refused(long.rstrip("\n").rpartition(";")[0] + ';"x\n', "a quote opened in line 12,025 is never closed")
+    assert len(made(long)["n"]) == 501 * ROWS
+
+
+def test_quotes_that_are_texts_lose_nothing():
+    notes = ['5" pipe', '"two\nlines"', '"a ""b"" c"', '"one\n\n\nthree; four\n"', "it's", '""']
+    content = lines(";", note=notes, size=["0.5", "1.5"])
+    right = ['5" pipe', "two\nlines", 'a "b" c', "one\n\n\nthree; four", "it's", None]
+    for text, encoding in ((content, "utf-8"), (content, "utf-16"), (content.replace("\n", "\r\n"), "cp1252")):
+        columns = made(text.encode(encoding), create__columns__categorical=["note"])
+        assert [each and each.replace("\r", "") for each in columns["note"][:6]] == right
+        assert len(columns["note"]) == ROWS
+
+
+@pytest.mark.parametrize("line", ["# a comment\n", "   \n", "total;7\n", "# a; b; c\n"])
+def test_a_line_that_is_no_row_is_named(line):
+    each = LONG.splitlines(keepends=True)
+    refused("".join([*each[:10], line, *each[10:]]), "line 11 has " if line.count(";") < 2 else "row 10: '# a'")
+
+
+def test_rows_are_counted_apart_from_the_reader(monkeypatch):
+    read = reading.Source._arrow_blocks
+    monkeypatch.setattr(reading.Source, "_arrow_blocks", lambda *given: (each.slice(1) for each in read(*given)))
+    refused(LONG, "23 rows were read, but its lines make 24")
 
 
 def predicted(new: str, monkeypatch) -> bytes:

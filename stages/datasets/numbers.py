@@ -83,6 +83,11 @@ _ANY = {
 _UNIT = re.compile(f"%|{_CURRENCY}")
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number in some form."""
+    return any(each.fullmatch(text) for each in _ANY.values())
+
+
 def to_numbers(texts: pa.StringArray, form: Form) -> NDArray[np.float64] | None:
     """Texts as numbers, NaN where a value is missing; None if one of them is no number of this form."""
     if form == PLAIN:

@@ -7,6 +7,8 @@ decides what a column is (see kinds.py), and no more than a block is in memory a
 import codecs
 import csv
 import gzip
+import io
+import itertools
 import re
 import zlib
 from collections import Counter
@@ -14,13 +16,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from stages.datasets.dialect import DELIMITERS, Count, Head, count_records, find_head
 from stages.datasets.numbers import SIGNS, Form, Forms
 from stages.datasets.schema import Finding
 from stages.files.tables import complete, native
@@ -30,7 +33,6 @@ from stages.params.reader import suggest
 from stages.process.faults import BAD_DATA, Fault
 from stages.process.memory import need
 
-DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
 TEXT_ENDINGS = (".csv", ".tsv", ".txt")
 SAMPLE = 1 << 20  # bytes from which delimiter, encoding and decimal sign are found
 BLOCK = 1 << 24  # bytes of text at a time
@@ -50,8 +52,7 @@ class Source:
     """Where a table comes from, and how it is read.
 
     names: its columns, in their order; typed: whether they bring types (Parquet) or are all texts (CSV).
-    header: of a CSV file: the names as it has them, some of which may be empty.
-    dialect: of a CSV file: delimiter and encoding. skipped: its lines before the header.
+    dialect: of a CSV file: delimiter and encoding. skipped: its lines before the first row. count: of its records.
     missing: texts of a CSV file that stand for no value. decimal: the sign before a fraction, "" where it is found.
     learned: how the numbers were written that a model was trained on.
     """
@@ -60,9 +61,9 @@ class Source:
     parts: list[Path]
     names: list[str]
     typed: bool
-    header: tuple[str, ...] = ()
     dialect: tuple[str, str] = ("", "")
     skipped: int = 0
+    count: Count | None = None
     notes: tuple[Finding, ...] = ()
     missing: tuple[str, ...] = ()
     decimal: str = ""
@@ -95,18 +96,49 @@ class Source:
                 raise _unreadable(part, error, None if self.typed else self.dialect) from None
 
     def _text_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
+        rows, count = 0, self.count
+        assert count is not None
+        for batch in self._spaced_blocks(part) if count.spaced else self._arrow_blocks(part):
+            rows += batch.num_rows
+            yield batch
+        if rows != count.rows:
+            raise Fault(
+                BAD_DATA,
+                f"{part}: {rows:,} rows were read, but its lines make {count.rows:,}; look at its quotes, or save"
+                " it anew",
+            )
+
+    def _arrow_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
         delimiter, encoding = self.dialect
         reader = pa_csv.open_csv(
             pa.input_stream(part, compression="gzip" if part.suffix == ".gz" else None),
-            # The header is the file's own, but a column without a name has one here.
+            # By place, since some may have no name or the same one.
             read_options=pa_csv.ReadOptions(
-                encoding=encoding, block_size=BLOCK, use_threads=False, skip_rows=self.skipped
+                column_names=self.names,
+                skip_rows=self.skipped,
+                encoding=encoding,
+                block_size=BLOCK,
+                use_threads=False,
             ),
             parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(self.header, pa.string()), null_values=[]),
+            convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(self.names, pa.string()), null_values=[]),
         )
-        for batch in reader:
-            yield batch.rename_columns(self.names)
+        yield from reader
+
+    def _spaced_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
+        """Of a file with blanks before quotes, which are none to Arrow; slower."""
+        delimiter, encoding = self.dialect
+        with _binary(part) as binary, io.TextIOWrapper(binary, encoding, newline="") as file:
+            for _ in range(self.skipped):
+                file.readline()
+            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+            while rows := list(itertools.islice(filter(None, reader), ROWS_AT_ONCE)):
+                for row in rows:
+                    if len(row) != len(self.names):
+                        text = f"{len(row)} cells where the header has {len(self.names)}"
+                        raise _ragged(part, f"a row that begins with {','.join(row)[:40]!r}", text)
+                columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+                yield pa.RecordBatch.from_arrays(columns, self.names)
 
 
 def open_source(section: Create) -> Source:
@@ -239,30 +271,73 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
             f"{path}: line {row} holds a NUL byte; is it UTF-16 without a byte-order mark, or damaged? set"
             " create.reading.encoding, or save the file anew as UTF-8",
         )
-    wanted = reading.delimiter
     try:
-        delimiter = DELIMITERS[wanted] if wanted != "auto" else _delimiter(text, column)
-        header = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), [])
+        head = find_head(text, column, DELIMITERS.get(reading.delimiter))
     except csv.Error as error:
         raise Fault(BAD_DATA, f"{path}: line 1 is no header with the names of the columns ({error})") from None
+    if head.row:
+        cells = listed([repr(name) for name in head.names])
+        raise Fault(
+            BAD_DATA,
+            f"{path}: line {head.skipped + 1} looks like a row and not like a header ({cells}); put a line with the"
+            " names of the columns before it",
+        )
+    if head.line:
+        raise Fault(
+            BAD_DATA,
+            f"{path}: line {head.line} names the column {column}, and what stands before it looks like rows; delete the"
+            " lines before the header",
+        )
+    if head.titles:
+        text = f"{path}: {head.titles:,} lines before the header (line {head.skipped + 1:,}) are left out"
+        notes.append(Finding("file", "", text, "create.table.path"))
+    count = _count(path, encoding, head)
     if not _ends_with_a_line(path):
         text = f"{path} does not end with a line break; is it whole?"
         notes.append(Finding("file", "", text, "create.table.path"))
-    names = [name or f"column_{index}" for index, name in enumerate(header, 1)]
+    names = [name or f"column_{index}" for index, name in enumerate(head.names, 1)]
     return Source(
-        *(path, [path], names, False, tuple(header), (delimiter, encoding)),
+        *(path, [path], names, False, (head.delimiter, encoding), head.lines, count),
         notes=tuple(notes),
         missing=tuple(reading.missing),
         decimal=SIGNS.get(reading.decimal, ""),
     )
 
 
+def _binary(path: Path) -> BinaryIO:
+    """The bytes of the text; the caller closes it."""
+    return cast(BinaryIO, gzip.open(path) if path.suffix == ".gz" else open(path, "rb"))
+
+
 def _sample(path: Path) -> bytes:
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        with _binary(path) as file:
             return file.read(SAMPLE)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from None
+
+
+def _count(path: Path, encoding: str, head: Head) -> Count:
+    """Its records. Raises Fault where a quote would swallow some of them."""
+    try:
+        with _binary(path) as file:
+            count = count_records(file, encoding, head)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from None
+    if count.unclosed:
+        raise Fault(
+            BAD_DATA,
+            f"{path}: a quote opened in line {count.unclosed:,} is never closed, and would swallow all that follows;"
+            " close or delete it",
+        )
+    first, last = count.swallowed
+    if first:
+        raise Fault(
+            BAD_DATA,
+            f"{path}: a quote opened in line {first:,} is closed in line {last:,} only, and each line between could be"
+            " a row; close or delete it",
+        )
+    return count
 
 
 def _encoding(sample: bytes) -> str:
@@ -275,16 +350,6 @@ def _encoding(sample: bytes) -> str:
     except UnicodeError:
         # What spreadsheets of the West save. A guess from the frequency of letters was seen to be wrong more often.
         return "cp1252"
-
-
-def _delimiter(text: str, target: str) -> str:
-    """The one under which the header names the target, and of several the one that makes the most columns."""
-    lines = text.splitlines(keepends=True)
-
-    def header(delimiter: str) -> list[str]:
-        return next(csv.reader(lines, delimiter=delimiter), [])
-
-    return max(DELIMITERS.values(), key=lambda each: (target in header(each), len(header(each))))
 
 
 def _ends_with_a_line(path: Path) -> bool:
@@ -303,17 +368,21 @@ def _undecodable(path: Path, encoding: str, reason: str) -> Fault:
     )
 
 
+def _ragged(path: Path, place: str, text: str) -> Fault:
+    return Fault(
+        BAD_DATA,
+        f"{path}: {place} has {text}; mend the line, quote texts that hold the delimiter, or set"
+        " create.reading.delimiter",
+    )
+
+
 def _unreadable(path: Path, error: Exception, dialect: Any = None) -> Fault:
     reason = _reason(error)
     if dialect and (isinstance(error, UnicodeError) or "UTF8" in reason or "utf-8" in reason):
         return _undecodable(path, dialect[1], reason)
     if dialect and (found := re.search(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)", reason)):
         place = f"line {found[1]}" if found[1] else "a line"
-        return Fault(
-            BAD_DATA,
-            f"{path}: {place} has {found[3]} cells where the header has {found[2]}; mend the line, quote texts that"
-            " hold the delimiter, or set create.reading.delimiter",
-        )
+        return _ragged(path, place, f"{found[3]} cells where the header has {found[2]}")
     if "Exceeded size limit" in reason:
         reason = f"its footer is larger than that of a table with {MOST_COLUMNS:,} columns"
     return Fault(
