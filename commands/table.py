@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from stages.datasets.dialect import DELIMITERS
 from stages.datasets.kinds import CARRIED, FEATURES
-from stages.datasets.reading import Source, open_own, open_source
+from stages.datasets.reading import Source, folder_parts, open_own, open_source
 from stages.datasets.table import Found, convert, look
 from stages.files.atomic import write, write_bytes
 from stages.files.text import shown
@@ -65,7 +65,7 @@ def is_there(source: Source, place: Path) -> bool:
     if not place.exists() and not place.is_symlink():
         return False
     parts = {part.relative_to(source.path) for part in source.parts}
-    there = {part.relative_to(place) for part in place.rglob("*.parquet")} if place.is_dir() else {Path()}
+    there = {part.relative_to(place) for part in folder_parts(place)} if place.is_dir() else {Path()}
     alike = place.exists() and place.is_dir() == source.path.is_dir() and there == parts
     if not alike or not all(filecmp.cmp(source.path / part, place / part, shallow=False) for part in parts):
         raise Fault(

@@ -7,6 +7,8 @@ folders of Parquet: each case with its right value.
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from commands import predict
@@ -319,6 +321,93 @@ def test_rows_are_counted_apart_from_the_reader(monkeypatch):
     read = reading.Source._arrow_blocks
     monkeypatch.setattr(reading.Source, "_arrow_blocks", lambda *given: (each.slice(1) for each in read(*given)))
     refused(LONG, "23 rows were read, but its lines make 24")
+
+
+# --- folders of Parquet ---------------------------------------------------------------------------------------------
+
+
+def parts(**files: pa.Table) -> None:
+    for name, table in files.items():
+        path = TABLES / "h" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path)
+    turn(Path(), {"create.table.path": "data/tables/h"})
+
+
+def part(start: float = 0, rows: int = 20) -> pa.Table:
+    values = [start + row / 7 for row in range(rows)]
+    return pa.table({"size": values, "kind": pa.array([KINDS[row % 3] for row in range(rows)])})
+
+
+def of_folder() -> dict[str, list]:
+    stage.main()
+    return read_table(stage.DATASET).to_pydict()
+
+
+def refused_folder(*words: str) -> None:
+    with pytest.raises(Fault) as caught:
+        stage.main()
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_of_folders_are_columns_and_what_is_no_data_is_left_out():
+    parts(
+        **{
+            "year=2022/part.parquet": part(),
+            "year=2023/part.parquet": part(100),
+            "_temporary/part-0.parquet": part(200),
+            "year=2023/_committed.parquet": part(300),
+            ".hidden/part.parquet": part(400),
+            "year=2022/.part.parquet": part(500),
+        }
+    )
+    (TABLES / "h/_SUCCESS").write_text("")
+    (TABLES / "h/year=2022/.part.parquet.crc").write_text("crc")
+    columns = of_folder()
+    assert columns["year"] == [2022] * 20 + [2023] * 20
+    assert columns["size"] == [*part()["size"].to_pylist(), *part(100)["size"].to_pylist()]
+
+
+def test_values_of_folders_of_all_sorts():
+    names = {
+        "a=x%2Fy/b=01": ("x/y", "01"),
+        "a=__HIVE_DEFAULT_PARTITION__/b=02": (None, "02"),
+        "a=z=1/b=10": ("z=1", "10"),
+    }
+    parts(**{f"{name}/0.parquet": part(100 * index) for index, name in enumerate(names)})
+    columns = of_folder()
+    pairs = dict.fromkeys(zip(columns["a"], columns["b"], strict=True))
+    assert list(pairs) == list(names.values())
+
+
+def test_a_target_may_stand_in_the_names_of_folders():
+    parts(**{f"kind={name}/0.parquet": part(index).drop_columns("kind") for index, name in enumerate("xy")})
+    assert of_folder()["kind"] == [0] * 20 + [1] * 20
+
+
+def test_a_column_in_the_files_wins_over_the_name_of_their_folder():
+    year = pa.array([2022.5] * 20)
+    parts(**{f"year=202{index}/0.parquet": part(index).append_column("year", year) for index in range(2)})
+    assert set(of_folder()["year"]) == {2022.5}
+
+
+def test_folders_that_are_no_table_are_refused():
+    parts(**{"year=2022/0.parquet": part(), "1.parquet": part(100)})
+    refused_folder("h/year=2022/0.parquet lies in folders that name other columns", "the parts must be alike")
+    (TABLES / "h/1.parquet").rename(TABLES / "h/1.pq")
+    refused_folder("h/1.pq is Parquet by another name; let it end with .parquet, or delete it")
+    (TABLES / "h/1.pq").unlink()
+    (TABLES / "elsewhere").mkdir()
+    (TABLES / "h/year=2023").symlink_to((TABLES / "elsewhere").absolute())
+    refused_folder("h/year=2023 is a link to a folder; put the folder itself there")
+    (TABLES / "h/year=2023").unlink()
+    assert of_folder()["year"] == [2022] * 20
+
+
+def test_a_folder_with_nothing_but_what_is_no_data():
+    parts(**{"_temporary/0.parquet": part()})
+    refused_folder("h is a folder without a .parquet file")
 
 
 def predicted(new: str, monkeypatch) -> bytes:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,6 +41,7 @@ MOST_COLUMNS = 10_000
 # Of any list in the footer of a Parquet file: more columns than that would take gigabytes before they could be counted.
 LONGEST_LIST = 10 * MOST_COLUMNS
 ROWS_AT_ONCE = 65_536
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 # A header that is read with the wrong delimiter, or has an open quote, is one cell as long as the sample.
 csv.field_size_limit(SAMPLE)
@@ -54,6 +56,7 @@ class Source:
     names: its columns, in their order; typed: whether they bring types (Parquet) or are all texts (CSV).
     dialect: of a CSV file: delimiter and encoding. skipped: its lines before the first row. count: of its records.
     missing: texts of a CSV file that stand for no value. decimal: the sign before a fraction, "" where it is found.
+    hive: columns of a folder of Parquet parts that stand in the names of its folders, with their types.
     learned: how the numbers were written that a model was trained on.
     """
 
@@ -64,6 +67,7 @@ class Source:
     dialect: tuple[str, str] = ("", "")
     skipped: int = 0
     count: Count | None = None
+    hive: Mapping[str, pa.DataType] = field(default_factory=dict)
     notes: tuple[Finding, ...] = ()
     missing: tuple[str, ...] = ()
     decimal: str = ""
@@ -89,11 +93,18 @@ class Source:
         """All rows in order. Raises Fault for a file that cannot be read, or that is cut off."""
         for part in self.parts:
             try:
-                yield from _parquet_blocks(part) if self.typed else self._text_blocks(part)
+                yield from self._typed_blocks(part) if self.typed else self._text_blocks(part)
             except MemoryError:  # Arrow's is an ArrowException, too
                 raise
             except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
                 raise _unreadable(part, error, None if self.typed else self.dialect) from None
+
+    def _typed_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
+        keys = _keys(self.path, part)
+        for block in _parquet_blocks(part):
+            columns = [pa.scalar(keys[name], pa.string()).cast(kind) for name, kind in self.hive.items()]
+            columns = [pa.repeat(value, block.num_rows) for value in columns]
+            yield pa.RecordBatch.from_arrays([*block.columns, *columns], self.names)
 
     def _text_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
         rows, count = 0, self.count
@@ -200,7 +211,7 @@ def _only_one(source: Source) -> str:
 
 
 def _open_parquet(path: Path, reading: Reading) -> Source:
-    parts = sorted(each for each in path.rglob("*.parquet") if each.is_file()) if path.is_dir() else [path]
+    parts = folder_parts(path) if path.is_dir() else [path]
     if not parts:
         raise Fault(BAD_DATA, f"{path} is a folder without a .parquet file; put the parts of the table there")
     first: pa.Schema | None = None
@@ -216,8 +227,51 @@ def _open_parquet(path: Path, reading: Reading) -> Source:
         first = first or schema
         if names != first.names or schema.types != first.types:
             raise Fault(BAD_DATA, f"{part} has other columns or types than {parts[0]}; the parts must be alike")
+        if list(_keys(path, part)) != list(_keys(path, parts[0])):
+            raise Fault(
+                BAD_DATA,
+                f"{part} lies in folders that name other columns (such as year=2026) than those of {parts[0]}; the"
+                " parts must be alike",
+            )
     assert first is not None
-    return Source(path, parts, list(first.names), typed=True, decimal=SIGNS.get(reading.decimal, ""))
+    hive = {name: _key_type(path, parts, name) for name in _keys(path, parts[0]) if name not in first.names}
+    names = [*first.names, *hive]
+    return Source(path, parts, names, typed=True, hive=hive, decimal=SIGNS.get(reading.decimal, ""))
+
+
+def folder_parts(folder: Path) -> list[Path]:
+    """The Parquet files of a table in a folder and its folders; what begins with _ or . is a writer's own, and no data.
+
+    Raises Fault for one that would be left out by mistake.
+    """
+    parts: list[Path] = []
+    for each in sorted(folder.iterdir()):
+        if each.name.startswith(("_", ".")):
+            continue
+        if each.is_dir():
+            if each.is_symlink():
+                raise Fault(BAD_DATA, f"{each} is a link to a folder; put the folder itself there")
+            parts += folder_parts(each)
+        elif each.suffix == ".parquet":
+            parts.append(each)
+        elif each.is_file():
+            with open(each, "rb") as file:
+                if file.read(4) == b"PAR1":
+                    raise Fault(BAD_DATA, f"{each} is Parquet by another name; let it end with .parquet, or delete it")
+    return parts
+
+
+def _keys(path: Path, part: Path) -> dict[str, str | None]:
+    """The columns that the names of a part's folders stand for, and their values: `year=2026`."""
+    pairs = [each.split("=", 1) for each in part.relative_to(path).parts[:-1] if "=" in each] if part != path else []
+    return {unquote(key): None if value == NO_VALUE else unquote(value) for key, value in pairs}
+
+
+def _key_type(path: Path, parts: list[Path], name: str) -> pa.DataType:
+    """Whole numbers where all are; what has a zero before it is a text."""
+    values = {_keys(path, part)[name] for part in parts} - {None}
+    whole = values and all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", str(value)) for value in values)
+    return pa.int64() if whole else pa.string()
 
 
 def _parquet_blocks(part: Path) -> Iterator[pa.RecordBatch]:
