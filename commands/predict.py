@@ -138,7 +138,9 @@ def main() -> None:
     if given.output.suffix not in (".csv", ".parquet"):
         raise Fault(BAD_DATA, f"{given.output} must end with .csv or .parquet, which says how it is written")
     model, reading = load(MODELS), read(Create).reading
-    source = replace(open_table(given.input, reading, model.description.features[0]), learned=_learned(model))
+    source = open_table(given.input, reading, model.description.features[0])
+    texts = frozenset([model.description.target, *model.description.kinds])
+    source = replace(source, learned=_learned(model), apart=texts)
     pieces = predict(model, source, reading, read(Evaluate).threshold, given.keep)
     rows, right = 0, 0
     known = model.description.target in source.names

@@ -7,7 +7,7 @@ texts, what it leaves open by the other columns of its file, and what they leave
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -171,6 +171,7 @@ class Forms:
 
     blocks: reads the table anew. texts: a column of a block as texts, or None where it has none. decimal: the sign for
     what the file leaves open, "" if none is given. learned: the forms of the table that a model was trained on.
+    apart: columns that hold no numbers, whatever they look like.
     """
 
     def __init__(
@@ -180,9 +181,10 @@ class Forms:
         texts: Callable[[pa.Array], pa.StringArray | None],
         decimal: str,
         learned: Mapping[str, Form],
+        apart: Collection[str],
     ):
         self._path, self._blocks, self._texts = path, blocks, texts
-        self._given, self._learned = decimal, learned
+        self._given, self._learned, self._apart = decimal, learned, apart
         self._known: dict[str, Form] = {}
         self._seen: dict[str, _Seen] | None = None
         self._whole = False  # whether all rows have been looked at
@@ -242,7 +244,8 @@ class Forms:
     def _settle(self) -> None:
         """What a column leaves open, by the key, by the other columns, or as in training."""
         assert self._seen is not None
-        signs = {sign for each in self._seen.values() if not each.texts for sign in each.decided}
+        columns = [each for name, each in self._seen.items() if name not in self._apart]
+        signs = {sign for each in columns if each.numbers == each.present for sign in each.decided}
         common = next(iter(signs)) if len(signs) == 1 else ""
         for name, seen in self._seen.items():
             if name in self._known:

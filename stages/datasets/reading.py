@@ -13,7 +13,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -57,7 +57,8 @@ class Source:
     dialect: of a CSV file: delimiter and encoding. skipped: its lines before the first row. count: of its records.
     missing: texts of a CSV file that stand for no value. decimal: the sign before a fraction, "" where it is found.
     hive: columns of a folder of Parquet parts that stand in the names of its folders, with their types.
-    learned: how the numbers were written that a model was trained on.
+    learned: how the numbers were written that a model was trained on. apart: columns that hold none, whatever they look
+    like.
     """
 
     path: Path
@@ -72,12 +73,13 @@ class Source:
     missing: tuple[str, ...] = ()
     decimal: str = ""
     learned: Mapping[str, Form] = field(default_factory=dict)
+    apart: frozenset[str] = frozenset()
 
     @cached_property
     def forms(self) -> Forms:
         """How the numbers of its columns are written."""
         read = lambda column: self.texts(column) if pa.types.is_string(column.type) else None  # noqa: E731
-        return Forms(self.path, self.blocks, read, self.decimal, self.learned)
+        return Forms(self.path, self.blocks, read, self.decimal, self.learned, self.apart)
 
     def texts(self, column: pa.Array) -> pa.StringArray:
         """A column as texts, None where a value is missing; in a CSV file blanks around a text are not part of it."""
@@ -182,7 +184,8 @@ def open_own(path: Path, section: Create) -> Source:
         raise Fault(
             BAD_DATA, f"{path}: there is no column {section.table.target!r} (create.table.target); it has {there}{hint}"
         )
-    return source
+    texts = [name for name, kind in section.columns.kinds().items() if kind != "numeric"]
+    return replace(source, apart=frozenset([section.table.target, *texts]))
 
 
 def open_table(path: Path, reading: Reading, column: str) -> Source:
