@@ -10,6 +10,7 @@ Parquet has each text as it is.
 import argparse
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from stages.datasets.numbers import PLAIN, Form
 from stages.datasets.reading import Source, open_table
+from stages.datasets.schema import PATH as SCHEMA
+from stages.datasets.schema import read_schema
 from stages.datasets.table import converted, label_texts
 from stages.files.atomic import FORMULA, write
 from stages.files.text import listed, shown
@@ -54,7 +58,7 @@ def predict(
     rows = 0
     for block in source.blocks():
         columns = {
-            name: converted(source, reading.missing, name, description.kind(name), block.column(name), rows)
+            name: converted(source, name, description.kind(name), block.column(name), rows)
             for name in description.features
         }
         try:
@@ -86,6 +90,15 @@ def _right(source: Source, column: pa.Array, classes: list[str], labels: pa.Arra
             f" model's ({listed(classes)}); leave the column out, or the row",
         )
     return int(pc.sum(pc.equal(actual, labels)).as_py())
+
+
+def _learned(model: Model) -> dict[str, Form]:
+    """How the numbers were written that the model was trained on; where they were no texts, as programs write them."""
+    if not SCHEMA.exists() or (schema := read_schema()).features != model.description.features:
+        return {}
+    if schema.written is None:
+        return dict.fromkeys(schema.features, PLAIN)
+    return {name: Form(**form) for name, form in schema.written.items()}
 
 
 def harmless(table: pa.Table, path: Path) -> pa.Table:
@@ -126,6 +139,8 @@ def main() -> None:
         raise Fault(BAD_DATA, f"{given.output} must end with .csv or .parquet, which says how it is written")
     model, reading = load(MODELS), read(Create).reading
     source = open_table(given.input, reading, model.description.features[0])
+    texts = frozenset([model.description.target, *model.description.kinds])
+    source = replace(source, learned=_learned(model), apart=texts)
     pieces = predict(model, source, reading, read(Evaluate).threshold, given.keep)
     rows, right = 0, 0
     known = model.description.target in source.names

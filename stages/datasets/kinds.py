@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from stages.datasets.numbers import Form, to_numbers
 from stages.preprocessing.columns import FALSE, TRUE
 
 # What the network can learn from; the others stay in the data set for split and evaluate.
@@ -19,7 +20,6 @@ FEATURES = ("numeric", "categorical", "boolean", "datetime")
 CARRIED = ("identifier", "ignored")
 
 _TRUTHS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _DATE = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[-+]\d{2}:?\d{2})?)?"
 _ID = re.compile(r"(^|[_\W])(id|uuid|guid|index|key|rownum|row)$|^(id|uuid)[_\W]|[a-z]Id$", re.IGNORECASE)
 
@@ -59,12 +59,12 @@ class Profile:
     def present(self) -> int:
         return self.rows - self.missing
 
-    def add(self, texts: pa.StringArray, decimal: str, labels: pa.DictionaryArray | None) -> None:
+    def add(self, texts: pa.StringArray, form: Form, labels: pa.DictionaryArray | None) -> None:
         """Look at the next rows of a column of texts, None where a value is missing."""
         start = self.rows
         self.rows += len(texts)
         self.missing += texts.null_count
-        whole = to_numbers(texts, decimal) if self.numbers + self.missing == start + texts.null_count else None
+        whole = to_numbers(texts, form) if self.numbers + self.missing == start + texts.null_count else None
         if whole is not None:
             self._add_numbers(whole)
             if self.values is None:
@@ -73,7 +73,7 @@ class Profile:
         unlike = coded.dictionary
         counts = _counts(coded)
         if whole is None:
-            self._add_texts(unlike, counts, texts, start, decimal)
+            self._add_texts(unlike, counts, texts, start, form)
         self._count(unlike, counts)
         if labels is not None and self.pairs is not None:
             self._pair(coded, labels)
@@ -106,12 +106,11 @@ class Profile:
         self.last = float(kept[-1])
 
     def _add_texts(
-        self, unlike: pa.StringArray, counts: NDArray[np.int64], texts: pa.StringArray, start: int, decimal: str
+        self, unlike: pa.StringArray, counts: NDArray[np.int64], texts: pa.StringArray, start: int, form: Form
     ) -> None:
         self.whole = self.rising = self.counting = False
         for text, count in zip(unlike.to_pylist(), counts.tolist(), strict=True):
-            number = text.replace(",", ".") if decimal == "," else text
-            if _NUMBER.fullmatch(number):
+            if form.fits(text):
                 self.numbers += count
             elif self.oddest is None:
                 self.oddest = (start + pc.index(texts, text).as_py() + 1, text)
@@ -159,25 +158,6 @@ def kind_of(profile: Profile) -> str:
     ):
         return "identifier"
     return "categorical"
-
-
-def to_numbers(texts: pa.StringArray, decimal: str) -> NDArray[np.float64] | None:
-    """Texts as numbers, NaN where a value is missing; None if one of them is no number."""
-    if decimal == ",":
-        texts = pc.replace_substring(texts, ",", ".")
-    for plus in (False, True):  # which Arrow does not read, and few files have
-        try:
-            numbers = pc.cast(pc.replace_substring_regex(texts, r"^\+", "") if plus else texts, pa.float64())
-        except pa.ArrowInvalid:
-            continue
-        values = numbers.to_numpy(zero_copy_only=False)
-        # Arrow also takes the words nan and inf; a number that is too large becomes an infinity, and is found later.
-        return values if int(np.isnan(values).sum()) == texts.null_count and not _words(texts, values) else None
-    return None
-
-
-def _words(texts: pa.StringArray, values: NDArray[np.float64]) -> bool:
-    return any(re.search(r"[a-df-zA-DF-Z]", texts[int(row)].as_py()) for row in np.flatnonzero(np.isinf(values)))
 
 
 def to_truths(texts: pa.StringArray) -> pa.BooleanArray | None:

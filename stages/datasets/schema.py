@@ -49,6 +49,7 @@ class Schema:
     target:   name of the column that holds the class as an index into `classes` (int64 in the tables).
     classes:  one name a class.
     counts:   rows of each class.
+    written:  of a CSV file, each column whose numbers have signs or units: {"decimal": ",", "unit": "%"} for instance.
     findings: what `create` found that a person should know; nothing in a made data set.
     density:  where the generator's density is known, its name and numbers (see datasets/densities.py); else None.
     """
@@ -62,6 +63,7 @@ class Schema:
     kinds: dict[str, str] = field(default_factory=dict)
     carried: list[str] = field(default_factory=list)
     own: bool = False
+    written: dict[str, dict[str, str]] | None = None
     findings: list[Finding] = field(default_factory=list)
 
     def kind(self, feature: str) -> str:
@@ -76,6 +78,8 @@ def write_schema(schema: Schema) -> None:
         {"name": name, "rows": rows} for name, rows in zip(schema.classes, schema.counts, strict=True)
     ]
     del content["counts"], content["kinds"]
+    if schema.written is None:
+        del content["written"]
     write_json(PATH, content)
 
 
@@ -92,15 +96,17 @@ def read_schema() -> Schema:
             kinds={each["name"]: each["kind"] for each in content["features"] if each["kind"] != "numeric"},
             carried=content["carried"],
             own=content["own"],
+            written=content.get("written"),
             findings=[Finding(**each) for each in content["findings"]],
         )
         texts = [schema.dataset, schema.target, *schema.features, *schema.classes, *schema.carried]
         texts += [text for finding in schema.findings for text in asdict(finding).values()]
+        texts += [text for form in (schema.written or {}).values() for text in form.values()]
         if not all(isinstance(text, str) for text in (*texts, *schema.kinds.values())):
             raise TypeError("a name is no text")
         if not all(isinstance(count, int) for count in schema.counts):
             raise TypeError("a count of rows is no whole number")
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise Fault(BAD_DATA, f"{PATH} is not what this code writes ({reason}); {RESTORE}") from None
     return schema

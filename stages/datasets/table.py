@@ -6,7 +6,7 @@ Memory holds a block of it at a time, however long it is.
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -21,10 +21,10 @@ from stages.datasets.kinds import (
     FEWEST_ROWS,
     Profile,
     kind_of,
-    to_numbers,
     to_times,
     to_truths,
 )
+from stages.datasets.numbers import PLAIN, to_numbers
 from stages.datasets.reading import Source
 from stages.datasets.schema import Finding, Schema
 from stages.params.create import Create
@@ -47,7 +47,6 @@ class Found:
 
     source: Source
     target: str
-    missing: list[str]
     profiles: dict[str, Profile]
     kinds: dict[str, str]
     classes: list[str]
@@ -67,8 +66,13 @@ class Found:
             kinds={name: self.kinds[name] for name in features if self.kinds[name] != "numeric"},
             carried=[name for name in self.source.names if self.kinds.get(name) in CARRIED],
             own=True,
+            written=None if self.source.typed else self._written(),
             findings=self.findings,
         )
+
+    def _written(self) -> dict[str, dict[str, str]]:
+        forms = self.source.forms.written().items()
+        return {name: asdict(form) for name, form in forms if self.kinds.get(name) == "numeric"}
 
 
 def look(section: Create, source: Source) -> Found:
@@ -109,7 +113,6 @@ def look(section: Create, source: Source) -> Found:
     found = Found(
         source,
         target,
-        section.reading.missing,
         profiles,
         {name: given.get(name) or kind_of(profile) for name, profile in profiles.items()},
         classes,
@@ -128,9 +131,7 @@ def convert(found: Found) -> Iterator[pa.Table]:
     pieces: list[pa.Table] = []
     rows, waiting = 0, 0
     for block in source.blocks():
-        columns = {
-            name: converted(source, found.missing, name, found.kinds[name], block.column(name), rows) for name in names
-        }
+        columns = {name: converted(source, name, found.kinds[name], block.column(name), rows) for name in names}
         marks = label_texts(source, block.column(found.target), found.target, rows)
         columns[found.target] = pc.index_in(marks, order).cast(pa.int64())
         pieces.append(pa.table(columns))
@@ -211,7 +212,10 @@ def _watch(
     if profile.typed == "numeric":
         profile.add_numbers(_floats(column), labels)
     else:
-        profile.add(_texts(column, section.reading.missing, source.typed), source.decimal, labels)
+        texts = source.texts(column)
+        # What a person has said to be no number may look like one in two ways, and a text of Parquet is none by itself.
+        kind = section.columns.kinds().get(name, "text" if source.typed else "numeric")
+        profile.add(texts, source.forms.of(name, texts) if kind == "numeric" else PLAIN, labels)
 
 
 def _kind_of_type(kind: pa.DataType) -> str:
@@ -226,17 +230,6 @@ def _kind_of_type(kind: pa.DataType) -> str:
         return "datetime"
     texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     return "text" if texts or pa.types.is_null(kind) else "nested"
-
-
-def _texts(column: pa.Array, missing: list[str], typed: bool) -> pa.StringArray:
-    """A column as texts, None where a value is missing; spaces around a text are not part of it."""
-    if isinstance(column, pa.DictionaryArray):
-        column = column.dictionary_decode()
-    texts = pc.cast(column, pa.string())
-    if typed:
-        return texts
-    texts = pc.utf8_trim_whitespace(texts)
-    return pc.if_else(pc.is_in(texts, pa.array(missing, pa.string())), None, texts)
 
 
 def _floats(column: pa.Array) -> NDArray[np.float64]:
@@ -256,9 +249,9 @@ def _judge(found: Found, given: dict[str, str]) -> None:
             row, text = profile.oddest
             raise Fault(
                 BAD_DATA,
-                f"{path}: column {name}, row {row:,}: {text!r} is no number, but {profile.numbers:,} of"
-                f" {profile.present:,} values are; mend it, add it to create.reading.missing, or list the column in"
-                " create.columns.categorical",
+                f"{path}: column {name}, row {row:,}: {text!r} is no number{_with_unit(found.source, name)}, but"
+                f" {profile.numbers:,} of {profile.present:,} values are; mend it, add it to create.reading.missing, or"
+                " list the column in create.columns.categorical",
             )
         # One that is larger still is refused by its row, when it is converted.
         if kind == "numeric" and profile.whole and FLOAT64_WHOLE <= max(-profile.low, profile.high) <= LARGEST:
@@ -321,6 +314,11 @@ def _judge(found: Found, given: dict[str, str]) -> None:
             found.findings.append(Finding("left_out", name, text, "create.columns.ignored"))
 
 
+def _with_unit(source: Source, name: str) -> str:
+    form = source.forms.written().get(name, PLAIN)
+    return f" with {form.unit}" if form.unit else ""
+
+
 def _constant(profile: Profile) -> bool:
     return profile.missing == 0 and profile.values is not None and len(profile.values) == 1
 
@@ -335,7 +333,7 @@ def _copies(profile: Profile, classes: int) -> bool:
 # --- the second reading ---------------------------------------------------------------------------------------------
 
 
-def converted(source: Source, missing: list[str], name: str, kind: str, column: pa.Array, rows: int) -> pa.Array:
+def converted(source: Source, name: str, kind: str, column: pa.Array, rows: int) -> pa.Array:
     """A column of a block as its kind has it; rows: that came before the block. Raises Fault, naming row and value."""
     typed = _kind_of_type(column.type) if source.typed else None
     if typed == "nested":
@@ -343,10 +341,12 @@ def converted(source: Source, missing: list[str], name: str, kind: str, column: 
     if kind == "numeric":
         values = _floats(column) if typed in ("numeric", "boolean") else None
         if values is None:
-            texts = _texts(column, missing, source.typed)
-            values = to_numbers(texts, source.decimal)
+            texts = source.texts(column)
+            form = source.forms.of(name, texts)
+            values = to_numbers(texts, form)
             if values is None:
-                raise _no(source, name, texts, rows, "a number", lambda text: to_numbers(text, source.decimal))
+                what = f"a number with {form.unit}" if form.unit else "a number"
+                raise _no(source, name, texts, rows, what, lambda text: to_numbers(text, form))
         wrong = np.abs(values) > LARGEST
         if wrong.any():
             row = int(wrong.argmax())
@@ -360,7 +360,7 @@ def converted(source: Source, missing: list[str], name: str, kind: str, column: 
         return _microseconds(source, name, column, rows)
     if kind == "boolean" and typed == "boolean":
         return column
-    texts = _texts(column, missing, source.typed)
+    texts = source.texts(column)
     if kind == "boolean":
         truths = to_truths(texts)
         if truths is None:
