@@ -26,7 +26,7 @@ from stages.network.model import Model, decide, load
 from stages.params.create import Create, Reading
 from stages.params.evaluate import Evaluate
 from stages.params.reader import read
-from stages.preprocessing.apply import Unusable
+from stages.preprocessing.apply import AS_TEXTS, Preprocessing, Unusable, sure
 from stages.process.faults import BAD_DATA, Fault
 from stages.process.run import run
 
@@ -51,14 +51,18 @@ def predict(
             raise Fault(
                 BAD_DATA, f"{source.path}: column {name} would be lost: the output has one of its own; leave out --keep"
             )
-    rows = 0
+    rows, preprocessing = 0, description.preprocessing
     for block in source.blocks():
-        columns = {
-            name: converted(source, reading.missing, name, description.kind(name), block.column(name), rows)
-            for name in description.features
-        }
+        columns = {}
         try:
-            probabilities = model.probabilities(pa.table(columns))
+            for name in description.features:
+                column, kind, missing = block.column(name), description.kind(name), reading.missing
+                if kind == "categorical":
+                    column, missing = _as_in_training(preprocessing, source, name, column, missing)
+                style = preprocessing.styles.get(name)
+                columns[name] = converted(source, missing, name, kind, column, rows, style)
+            raw = pa.table(columns)
+            probabilities = sure(preprocessing, raw, model.probabilities(raw))
         except Unusable as error:
             raise Fault(
                 BAD_DATA,
@@ -73,6 +77,22 @@ def predict(
             right = _right(source, block.column(description.target), description.classes, labels, rows)
         yield pa.table(output), right
         rows += block.num_rows
+
+
+def _as_in_training(
+    preprocessing: Preprocessing, source: Source, name: str, column: pa.Array, missing: list[str]
+) -> tuple[pa.Array, list[str]]:
+    """A category, and the texts that stand for a missing one, also where training had another format of file."""
+    category = preprocessing.category(name)
+    if not source.typed:
+        return column, [text for text in missing if text not in category.values]
+    kind = column.type.value_type if isinstance(column.type, pa.DictionaryType) else column.type
+    if pa.types.is_primitive(kind) or pa.types.is_decimal(kind):
+        if not category.typed:
+            raise Unusable(name, 0, str(kind), AS_TEXTS)
+        return column, []
+    texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+    return pc.if_else(pc.is_in(texts, pa.array(preprocessing.missing, pa.string())), None, texts), []
 
 
 def _right(source: Source, column: pa.Array, classes: list[str], labels: pa.Array, rows: int) -> int:

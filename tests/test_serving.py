@@ -59,7 +59,7 @@ def raw_rows(count: int) -> pd.DataFrame:
 def expected(project: Path, rows: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """Labels, and probabilities [rows, classes], as `evaluate` finds them."""
     model = load(project / "models")
-    probabilities = model.probabilities(rows_of(rows, model.description.features, {}))
+    probabilities = model.probabilities(rows_of(rows, model.description.features, {}, model.description.preprocessing))
     return [model.description.classes[index] for index in decide(probabilities, 0.5)], probabilities
 
 

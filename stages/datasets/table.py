@@ -22,14 +22,13 @@ from stages.datasets.kinds import (
     Profile,
     kind_of,
     to_numbers,
-    to_times,
     to_truths,
 )
 from stages.datasets.reading import Source
 from stages.datasets.schema import Finding, Schema
 from stages.params.create import Create
 from stages.params.reader import fault, suggest
-from stages.preprocessing.columns import label, sources
+from stages.preprocessing.columns import TIMES, ZONED, label, sources, to_times
 from stages.process.faults import BAD_DATA, Fault
 
 MOST_CLASSES = 1000
@@ -55,8 +54,17 @@ class Found:
     findings: list[Finding] = field(default_factory=list)
 
     @property
+    def styles(self) -> dict[str, str]:
+        """How the dates of each feature that is one are written, where that is known (columns.py)."""
+        known = {name: self.profiles[name].style for name, kind in self.kinds.items() if kind == "datetime"}
+        return {name: style for name, style in known.items() if style}
+
+    @property
     def schema(self) -> Schema:
         features = [name for name in self.source.names if self.kinds.get(name) in FEATURES]
+        # A file with types may have a category of such a name.
+        kept = [self.profiles[name].values for name in features if self.kinds[name] == "categorical"]
+        texts = {text for values in kept for text in values or ()}
         return Schema(
             dataset=self.source.path.name.partition(".")[0],
             features=features,
@@ -65,6 +73,8 @@ class Found:
             counts=self.counts,
             density=None,
             kinds={name: self.kinds[name] for name in features if self.kinds[name] != "numeric"},
+            styles=self.styles,
+            missing=[text for text in self.missing if text not in texts],
             carried=[name for name in self.source.names if self.kinds.get(name) in CARRIED],
             own=True,
             findings=self.findings,
@@ -122,14 +132,15 @@ def look(section: Create, source: Source) -> Found:
 
 def convert(found: Found) -> Iterator[pa.Table]:
     """Read the table again, as pieces of the data set: features, carried columns and class indices."""
-    source, schema = found.source, found.schema
+    source, schema, styles = found.source, found.schema, found.styles
     order = pa.array(schema.classes, pa.string())
     names = [*schema.features, *schema.carried]
     pieces: list[pa.Table] = []
     rows, waiting = 0, 0
     for block in source.blocks():
         columns = {
-            name: converted(source, found.missing, name, found.kinds[name], block.column(name), rows) for name in names
+            name: converted(source, found.missing, name, found.kinds[name], block.column(name), rows, styles.get(name))
+            for name in names
         }
         marks = label_texts(source, block.column(found.target), found.target, rows)
         columns[found.target] = pc.index_in(marks, order).cast(pa.int64())
@@ -197,7 +208,10 @@ def _watch(
     source: Source,
     labels: pa.DictionaryArray,
 ) -> None:
-    profile = profiles.setdefault(name, Profile(name, _kind_of_type(column.type) if source.typed else None))
+    if name not in profiles:
+        profiles[name] = Profile(name, _kind_of_type(column.type) if source.typed else None)
+        profiles[name].zoned = int(has_zone(column.type))
+    profile = profiles[name]
     if profile.typed == "nested":
         if section.columns.kinds().get(name) != "ignored":
             raise Fault(
@@ -228,15 +242,18 @@ def _kind_of_type(kind: pa.DataType) -> str:
     return "text" if texts or pa.types.is_null(kind) else "nested"
 
 
+def has_zone(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.DictionaryType):
+        kind = kind.value_type
+    return pa.types.is_timestamp(kind) and kind.tz is not None
+
+
 def _texts(column: pa.Array, missing: list[str], typed: bool) -> pa.StringArray:
     """A column as texts, None where a value is missing; spaces around a text are not part of it."""
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary_decode()
-    texts = pc.cast(column, pa.string())
-    if typed:
-        return texts
-    texts = pc.utf8_trim_whitespace(texts)
-    return pc.if_else(pc.is_in(texts, pa.array(missing, pa.string())), None, texts)
+    texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+    return texts if typed else pc.if_else(pc.is_in(texts, pa.array(missing, pa.string())), None, texts)
 
 
 def _floats(column: pa.Array) -> NDArray[np.float64]:
@@ -335,8 +352,13 @@ def _copies(profile: Profile, classes: int) -> bool:
 # --- the second reading ---------------------------------------------------------------------------------------------
 
 
-def converted(source: Source, missing: list[str], name: str, kind: str, column: pa.Array, rows: int) -> pa.Array:
-    """A column of a block as its kind has it; rows: that came before the block. Raises Fault, naming row and value."""
+def converted(
+    source: Source, missing: list[str], name: str, kind: str, column: pa.Array, rows: int, style: str | None = None
+) -> pa.Array:
+    """A column of a block as its kind has it; rows: that came before the block. Raises Fault, naming row and value.
+
+    style: how dates are written, if that is known (see columns.py).
+    """
     typed = _kind_of_type(column.type) if source.typed else None
     if typed == "nested":
         return pa.nulls(len(column), pa.string())
@@ -357,6 +379,14 @@ def converted(source: Source, missing: list[str], name: str, kind: str, column: 
             )
         return pa.array(values, pa.float64(), from_pandas=True)
     if kind == "datetime" and typed == "datetime":
+        if style and has_zone(column.type) != (style == ZONED):
+            row = pc.index(pc.is_valid(column), True).as_py()
+            if row >= 0:
+                raise Fault(
+                    BAD_DATA,
+                    f"{source.path}: column {name}, row {rows + row + 1:,}: a {column.type} is not {TIMES[style]};"
+                    " bring the column so",
+                )
         return _microseconds(source, name, column, rows)
     if kind == "boolean" and typed == "boolean":
         return column
@@ -367,16 +397,9 @@ def converted(source: Source, missing: list[str], name: str, kind: str, column: 
             raise _no(source, name, texts, rows, "true or false (yes, no, 1 and 0 will do)", to_truths)
         return truths
     if kind == "datetime":
-        times = to_times(texts)
+        times = to_times(texts, style)
         if times is None:
-            raise _no(
-                source,
-                name,
-                texts,
-                rows,
-                "a date or time like 2026-01-31 or 2026-01-31T12:30:00, all with a zone or none",
-                to_times,
-            )
+            raise _no(source, name, texts, rows, TIMES[style], lambda some: to_times(some, style))
         return times
     return texts.dictionary_encode().cast(CATEGORY) if kind == "categorical" else texts
 
