@@ -29,7 +29,7 @@ _TURNED = rf"^\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{4}}({_CLOCK})?$"
 _OVER_12 = r"(1[3-9]|2\d|3[01])"
 _WHO = "user|patient|customer|client|person|subject|student|account|order|record|case|member|employee"
 _ID = re.compile(
-    rf"(^|[_\W])(id|uuid|guid|index|key|rownum|row)$|^(id|uuid)[_\W]|[a-z]I[dD]$|^({_WHO})[_\W]?(id|nr|no|num|number)$",
+    rf"(^|[_\W])(id|uuid|guid|index|key|rownum|row)$|^(id|uuid)[_\W]|[a-z]I[dD]$|^({_WHO})[_\W]?(id|nr|no|num|number|code)?$",
     re.IGNORECASE,
 )
 
@@ -50,7 +50,8 @@ class Profile:
     dates: rows of one with the year first, zoned: of them those with a zone; turned: of one with the year last;
     days_first, months_first: of them those that can be read in one way only. zeros: a whole number that begins with 0.
     examples: some of the first texts. low_rows, high_rows: rows of the lowest and the highest number; over_low,
-    under_high: the next one. pairs: which value stood beside which label, unless there are too many.
+    under_high: the next one; step: the usual
+    distance between neighbours among the first. pairs: which value stood beside which label, unless there are too many.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Profile:
     high_rows: int = 0
     over_low: float = np.inf
     under_high: float = -np.inf
+    step: float = np.nan
     counting: bool = True
     rising: bool = True
     last: float = np.nan
@@ -154,6 +156,9 @@ class Profile:
         self.last = float(kept[-1])
 
     def _add_ends(self, kept: NDArray[np.float64]) -> None:
+        if np.isnan(self.step):
+            steps = np.diff(np.unique(kept[:MOST_DISTINCT])[1:-1])
+            self.step = float(np.median(steps)) if len(steps) > 1 else np.nan
         low, high = float(kept.min()), float(kept.max())
         at_low, at_high = kept == low, kept == high
         over = float(np.min(kept, where=~at_low, initial=np.inf))

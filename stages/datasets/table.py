@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from stages.datasets import suspicions
 from stages.datasets.kinds import (
     CARRIED,
     FEATURES,
@@ -330,12 +331,16 @@ def _judge(found: Found, given: dict[str, str]) -> None:
             text = f"column {name} names the row or nearly so, but create.columns makes it a feature"
             found.findings.append(Finding("identifier", name, text, f"create.columns.{found.kinds[name]}"))
     for name, kind in found.kinds.items():
+        profile = found.profiles[name]
+        if name not in constant:
+            found.findings += suspicions.of_column(profile, kind, name in given, found.missing)
         if name not in given and kind == "identifier":
-            text = f"column {name} names the row or nearly so, and is no feature"
-            found.findings.append(Finding("left_out", name, text, "create.columns"))
+            found.findings.append(Finding("left_out", name, suspicions.left_out(profile), "create.columns"))
         if name not in given and kind == "ignored":
             text = f"column {name} is empty and is no feature"
             found.findings.append(Finding("left_out", name, text, "create.columns.ignored"))
+
+    found.findings += suspicions.of_labels(target, dict(zip(found.classes, found.counts, strict=True)))
 
 
 def _constant(profile: Profile) -> bool:
