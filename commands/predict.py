@@ -56,9 +56,8 @@ def predict(
         columns = {}
         try:
             for name in description.features:
-                column, kind, missing = block.column(name), description.kind(name), reading.missing
-                if kind == "categorical":
-                    column, missing = _as_in_training(preprocessing, source, name, column, missing)
+                kind = description.kind(name)
+                column, missing = _as_in_training(preprocessing, source, name, kind, block.column(name), reading)
                 style = preprocessing.styles.get(name)
                 columns[name] = converted(source, missing, name, kind, column, rows, style)
             raw = pa.table(columns)
@@ -80,19 +79,22 @@ def predict(
 
 
 def _as_in_training(
-    preprocessing: Preprocessing, source: Source, name: str, column: pa.Array, missing: list[str]
+    preprocessing: Preprocessing, source: Source, name: str, kind: str, column: pa.Array, reading: Reading
 ) -> tuple[pa.Array, list[str]]:
-    """A category, and the texts that stand for a missing one, also where training had another format of file."""
-    category = preprocessing.category(name)
+    """A column, and the texts that stand for a missing value, also where training had another format of file."""
+    category = preprocessing.category(name) if kind == "categorical" else None
     if not source.typed:
-        return column, [text for text in missing if text not in category.values]
-    kind = column.type.value_type if isinstance(column.type, pa.DictionaryType) else column.type
-    if pa.types.is_primitive(kind) or pa.types.is_decimal(kind):
-        if not category.typed:
-            raise Unusable(name, 0, str(kind), AS_TEXTS)
-        return column, []
-    texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
-    return pc.if_else(pc.is_in(texts, pa.array(preprocessing.missing, pa.string())), None, texts), []
+        return column, [text for text in reading.missing if not category or text not in category.values]
+    typed = column.type.value_type if isinstance(column.type, pa.DictionaryType) else column.type
+    if pa.types.is_primitive(typed) or pa.types.is_decimal(typed):
+        if category and not category.typed:
+            raise Unusable(name, 0, str(typed), AS_TEXTS)
+    elif not pa.types.is_nested(typed):
+        texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+        column = pc.if_else(pc.is_in(texts, pa.array(preprocessing.missing, pa.string())), None, texts)
+    if category and category.unread and column.null_count:
+        raise Unusable(name, pc.index(pc.is_null(column), True).as_py(), "None", category.unread)
+    return column, []
 
 
 def _right(source: Source, column: pa.Array, classes: list[str], labels: pa.Array, rows: int) -> int:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.preprocessing.columns import PARTS, TIMES, Floats, label, numbers
+from stages.preprocessing.columns import PARTS, TIMES, UNREAD, Floats, label, numbers
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,13 @@ class Category:
     def __post_init__(self) -> None:
         if not all(isinstance(text, str) for text in (self.column, *self.values)):
             raise TypeError(f"column {self.column!r} or a value of it is no text")
+
+    @property
+    def unread(self) -> str | None:
+        """Why a missing value is refused: pandas makes one of a text that is one of the values, if so."""
+        texts = sorted(UNREAD & {*self.values})
+        reads = "which pandas reads as a missing value (but for keep_default_na=False)"
+        return f"may be the category {texts[0]!r}, {reads}" if texts else None
 
     @property
     def codes(self) -> int:

@@ -6,9 +6,9 @@ file that the value came from; what has become ambiguous is refused.
 
 import datetime
 import decimal
-import numbers
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from stages.preprocessing.apply import AS_TEXTS, Category, Preprocessing, Unusable
-from stages.preprocessing.columns import FALSE, NUMBER, TIMES, TRUE, UNREAD, plain, to_times
+from stages.preprocessing.columns import FALSE, NUMBER, TIMES, TRUE, plain, to_times
 
 # A gap makes a column of 1 and 0 float.
 TRUTHS = {**dict.fromkeys((*TRUE, "1.0"), True), **dict.fromkeys((*FALSE, "0.0"), False)}
@@ -32,19 +32,23 @@ def rows_of(
     columns = {}
     for name in features:
         kind, column = kinds.get(name, "numeric"), frame[name]
+        if kind == "numeric" and column.dtype.kind in "iuf":
+            numbers = column.to_numpy(np.float64, na_value=np.nan)
+            columns[name] = pa.array(numbers, pa.float64(), from_pandas=True)
+            continue
+        values = _values(column, preprocessing.missing)
         if kind == "numeric":
-            columns[name] = _numbers(name, column)
+            columns[name] = pa.array(_each(name, values, _number, "is no number"), pa.float64(), from_pandas=True)
         elif kind == "boolean":
-            truths = _each(name, _values(column), _truth, "is neither true nor false")
-            columns[name] = pa.array(truths, pa.bool_())
+            columns[name] = pa.array(_each(name, values, _truth, "is neither true nor false"), pa.bool_())
         elif kind == "datetime":
-            columns[name] = _times(name, _values(column), preprocessing.styles.get(name))
+            columns[name] = _times(name, values, preprocessing.styles.get(name))
         else:
-            columns[name] = _texts(name, _values(column, preprocessing.missing), preprocessing.category(name))
+            columns[name] = _texts(name, values, preprocessing.category(name))
     return pa.table(columns)
 
 
-def _values(column: pd.Series, missing: Sequence[str] = ()) -> list[Any]:
+def _values(column: pd.Series, missing: Sequence[str]) -> list[Any]:
     """Python's own values, None where one is missing; spaces around a text are not part of it."""
     values = [value.strip() if isinstance(value, str) else value for value in column.astype(object)]
     return [
@@ -66,16 +70,10 @@ def _truth(value: Any) -> bool | None:
     return TRUTHS.get(str(value).lower())
 
 
-def _numbers(name: str, column: pd.Series) -> pa.Array:
-    if column.dtype.kind in "iuf":
-        return pa.array(column.to_numpy(np.float64, na_value=np.nan), pa.float64(), from_pandas=True)
-    return pa.array(_each(name, _values(column), _number, "is no number"), pa.float64(), from_pandas=True)
-
-
 def _number(value: Any) -> float | None:
     if isinstance(value, str):
         return float(value) if NUMBER.fullmatch(value) and value.isascii() else None
-    return float(value) if isinstance(value, numbers.Real | decimal.Decimal) else None
+    return float(value) if isinstance(value, Real | decimal.Decimal) else None
 
 
 def _times(name: str, values: list[Any], style: str | None) -> pa.Array:
@@ -96,10 +94,8 @@ def _time(value: Any) -> str | None:
 
 def _texts(name: str, values: list[Any], category: Category) -> pa.Array:
     texts = _each(name, values, lambda value: _text(value, category.typed), AS_TEXTS)
-    unread = sorted({*UNREAD} & {*category.values})
-    if unread and None in texts:
-        rule = f"may be the category {unread[0]!r}, which pandas does not read as a text (keep_default_na=False does)"
-        raise Unusable(name, texts.index(None), "None", rule)
+    if category.unread and None in texts:
+        raise Unusable(name, texts.index(None), "None", category.unread)
     return pa.array(texts, pa.string()).dictionary_encode()
 
 
@@ -107,8 +103,8 @@ def _text(value: Any, typed: bool) -> str | None:
     """As `create` has it from a table: a whole number has no fraction, also where a gap made the column float."""
     if isinstance(value, bool | np.bool_):
         return str(value).lower() if typed else None
-    if isinstance(value, numbers.Integral):
+    if isinstance(value, Integral):
         return str(int(value)) if typed else None
-    if isinstance(value, numbers.Real):
+    if isinstance(value, Real):
         return plain(float(value)) if typed else None
     return str(value)
