@@ -108,10 +108,14 @@ def _identifier(profile: Profile, kind: str) -> Iterator[Finding]:
         kind == "numeric" and share > NEARLY_ALL / 2 and LONG <= len(f"{profile.low:.0f}") == len(f"{profile.high:.0f}")
     )
     if long or (names_rows(profile.name) and distinct > 10):
+        called = " and is called an id" if names_rows(profile.name) else ""
+        seen = f"has {distinct:,} different values in {profile.present:,} rows{called}"
+        if distinct == profile.present:
+            seen = f"is different in every row{called}"
         text = (
-            f"column {profile.name} may name whom or what a row is about ({distinct:,} different values in"
-            f" {profile.present:,} rows), and is a feature: list it there, and where it repeats, keep its rows on one"
-            f" side with split.method: group and split.column: {profile.name}"
+            f"column {profile.name} {seen}, as if it named whom or what a row is about, and is a feature: list it"
+            " there, and where it repeats, keep its rows on one side with split.method: group and split.column:"
+            f" {profile.name}"
         )
         yield Finding("identifier", profile.name, text, "create.columns.identifier")
 
