@@ -38,6 +38,7 @@ _NOTHING = re.compile(
 _PLACEHOLDER = re.compile(r"-?(9{2,}|8{2,})|-1|-9|0")
 LONG = 6  # digits of whole numbers that may be those of a person or a thing, if all have as many
 FAR = 5  # times the usual distance of neighbouring values
+APART = 0.05  # of the range of all others
 MOST_NAMED = 3
 
 
@@ -142,7 +143,7 @@ def _numbers(profile: Profile) -> Iterator[Finding]:
             continue
         # That nothing was counted or spent is the usual case, and not a gap.
         usual = value == 0 and (value == high or 2 * rows > profile.present)
-        if (gap >= FAR * step and not usual) or (value < 0 <= least and profile.whole):
+        if (gap >= max(FAR * step, APART * (most - least)) and not usual) or (value < 0 <= least and profile.whole):
             others = f"all others ({least:g} to {most:g})"
             text = f"column {profile.name}: {value:.10g} ({_rows(rows)}) stands apart from {others}"
             # As a text that stands for none it would do so in every column.
