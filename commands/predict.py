@@ -30,7 +30,7 @@ from stages.network.model import Model, decide, load
 from stages.params.create import Create, Reading
 from stages.params.evaluate import Evaluate
 from stages.params.reader import read
-from stages.preprocessing.apply import Unusable
+from stages.preprocessing.apply import AS_TEXTS, Preprocessing, Unusable, sure
 from stages.process.faults import BAD_DATA, Fault
 from stages.process.run import run
 
@@ -55,14 +55,17 @@ def predict(
             raise Fault(
                 BAD_DATA, f"{source.path}: column {name} would be lost: the output has one of its own; leave out --keep"
             )
-    rows = 0
+    rows, preprocessing = 0, description.preprocessing
     for block in source.blocks():
-        columns = {
-            name: converted(source, name, description.kind(name), block.column(name), rows)
-            for name in description.features
-        }
+        columns = {}
         try:
-            probabilities = model.probabilities(pa.table(columns))
+            for name in description.features:
+                kind = description.kind(name)
+                column, missing = _as_in_training(preprocessing, source, name, kind, block.column(name), reading)
+                style = preprocessing.styles.get(name)
+                columns[name] = converted(source, name, kind, column, rows, style, missing)
+            raw = pa.table(columns)
+            probabilities = sure(preprocessing, raw, model.probabilities(raw))
         except Unusable as error:
             raise Fault(
                 BAD_DATA,
@@ -77,6 +80,25 @@ def predict(
             right = _right(source, block.column(description.target), description.classes, labels, rows)
         yield pa.table(output), right
         rows += block.num_rows
+
+
+def _as_in_training(
+    preprocessing: Preprocessing, source: Source, name: str, kind: str, column: pa.Array, reading: Reading
+) -> tuple[pa.Array, list[str]]:
+    """A column, and the texts that stand for a missing value, also where training had another format of file."""
+    category = preprocessing.category(name) if kind == "categorical" else None
+    if not source.typed:
+        return column, [text for text in reading.missing if not category or text not in category.values]
+    typed = column.type.value_type if isinstance(column.type, pa.DictionaryType) else column.type
+    if pa.types.is_primitive(typed) or pa.types.is_decimal(typed):
+        if category and not category.typed:
+            raise Unusable(name, 0, str(typed), AS_TEXTS)
+    elif not pa.types.is_nested(typed):
+        texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+        column = pc.if_else(pc.is_in(texts, pa.array(preprocessing.missing, pa.string())), None, texts)
+    if category and category.unread and column.null_count:
+        raise Unusable(name, pc.index(pc.is_null(column), True).as_py(), "None", category.unread)
+    return column, []
 
 
 def _right(source: Source, column: pa.Array, classes: list[str], labels: pa.Array, rows: int) -> int:

@@ -12,7 +12,7 @@ import itertools
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -81,15 +81,18 @@ class Source:
         read = lambda column: self.texts(column) if pa.types.is_string(column.type) else None  # noqa: E731
         return Forms(self.path, self.blocks, read, self.decimal, self.learned, self.apart)
 
-    def texts(self, column: pa.Array) -> pa.StringArray:
-        """A column as texts, None where a value is missing; in a CSV file blanks around a text are not part of it."""
+    def texts(self, column: pa.Array, missing: Sequence[str] | None = None) -> pa.StringArray:
+        """A column as texts, None where a value is missing; blanks around a text are not part of it.
+
+        missing: texts for no value, where they are not those of the file.
+        """
         if isinstance(column, pa.DictionaryArray):
             column = column.dictionary_decode()
-        texts = pc.cast(column, pa.string())
+        texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
         if self.typed:
             return texts
-        texts = pc.utf8_trim_whitespace(texts)
-        return pc.if_else(pc.is_in(texts, pa.array(self.missing, pa.string())), None, texts)
+        known = pa.array(self.missing if missing is None else missing, pa.string())
+        return pc.if_else(pc.is_in(texts, known), None, texts)
 
     def blocks(self) -> Iterator[pa.RecordBatch]:
         """All rows in order. Raises Fault for a file that cannot be read, or that is cut off."""

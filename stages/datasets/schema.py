@@ -44,6 +44,8 @@ class Schema:
     features: one name a column, in the order in which the network gets them.
     kinds:    of the features that are not numeric (float64 in the tables): categorical (dictionary of strings), boolean
               or datetime (timestamp[us]). A missing value is null.
+    styles:   how the dates of features are written, where that is known (see stages/preprocessing/columns.py).
+    missing:  of a person's own table: texts that stand for a missing value.
     carried:  other columns of the tables, which are no features (strings): identifiers and ignored ones.
     own:      whether it is a person's own table: what `auto` means in params.yaml may depend on it.
     target:   name of the column that holds the class as an index into `classes` (int64 in the tables).
@@ -61,6 +63,8 @@ class Schema:
     counts: list[int]
     density: dict[str, Any] | None
     kinds: dict[str, str] = field(default_factory=dict)
+    styles: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
     carried: list[str] = field(default_factory=list)
     own: bool = False
     written: dict[str, dict[str, str]] | None = None
@@ -72,12 +76,17 @@ class Schema:
 
 def write_schema(schema: Schema) -> None:
     content = asdict(schema)
-    content["features"] = [{"name": name, "kind": schema.kind(name)} for name in schema.features]
+    content["features"] = [
+        {"name": name, "kind": schema.kind(name)} | ({"written": schema.styles[name]} if name in schema.styles else {})
+        for name in schema.features
+    ]
     content["target"] = {"name": schema.target, "kind": "categorical"}
     content["classes"] = [
         {"name": name, "rows": rows} for name, rows in zip(schema.classes, schema.counts, strict=True)
     ]
-    del content["counts"], content["kinds"]
+    del content["counts"], content["kinds"], content["styles"]
+    if not schema.missing:
+        del content["missing"]
     if schema.written is None:
         del content["written"]
     write_json(PATH, content)
@@ -94,6 +103,8 @@ def read_schema() -> Schema:
             counts=[item["rows"] for item in content["classes"]],
             density=content["density"],
             kinds={each["name"]: each["kind"] for each in content["features"] if each["kind"] != "numeric"},
+            styles={each["name"]: each["written"] for each in content["features"] if "written" in each},
+            missing=content.get("missing", []),
             carried=content["carried"],
             own=content["own"],
             written=content.get("written"),
@@ -102,7 +113,9 @@ def read_schema() -> Schema:
         texts = [schema.dataset, schema.target, *schema.features, *schema.classes, *schema.carried]
         texts += [text for finding in schema.findings for text in asdict(finding).values()]
         texts += [text for form in (schema.written or {}).values() for text in form.values()]
-        if not all(isinstance(text, str) for text in (*texts, *schema.kinds.values())):
+        if not all(
+            isinstance(text, str) for text in (*texts, *schema.kinds.values(), *schema.styles.values(), *schema.missing)
+        ):
             raise TypeError("a name is no text")
         if not all(isinstance(count, int) for count in schema.counts):
             raise TypeError("a count of rows is no whole number")

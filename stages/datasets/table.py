@@ -5,7 +5,7 @@ Memory holds a block of it at a time, however long it is.
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from stages.datasets import suspicions
 from stages.datasets.kinds import (
     CARRIED,
     FEATURES,
     FEWEST_ROWS,
     Profile,
     kind_of,
-    to_times,
     to_truths,
 )
 from stages.datasets.numbers import PLAIN, to_numbers
@@ -29,7 +29,7 @@ from stages.datasets.reading import Source
 from stages.datasets.schema import Finding, Schema
 from stages.params.create import Create
 from stages.params.reader import fault, suggest
-from stages.preprocessing.columns import label, sources
+from stages.preprocessing.columns import TIMES, ZONED, label, sources, to_times
 from stages.process.faults import BAD_DATA, Fault
 
 MOST_CLASSES = 1000
@@ -54,8 +54,17 @@ class Found:
     findings: list[Finding] = field(default_factory=list)
 
     @property
+    def styles(self) -> dict[str, str]:
+        """How the dates of each feature that is one are written, where that is known (columns.py)."""
+        known = {name: self.profiles[name].style for name, kind in self.kinds.items() if kind == "datetime"}
+        return {name: style for name, style in known.items() if style}
+
+    @property
     def schema(self) -> Schema:
         features = [name for name in self.source.names if self.kinds.get(name) in FEATURES]
+        # A file with types may have a category of such a name.
+        kept = [self.profiles[name].values for name in features if self.kinds[name] == "categorical"]
+        texts = {text for values in kept for text in values or ()}
         return Schema(
             dataset=self.source.path.name.partition(".")[0],
             features=features,
@@ -64,6 +73,8 @@ class Found:
             counts=self.counts,
             density=None,
             kinds={name: self.kinds[name] for name in features if self.kinds[name] != "numeric"},
+            styles=self.styles,
+            missing=[text for text in self.source.missing if text not in texts],
             carried=[name for name in self.source.names if self.kinds.get(name) in CARRIED],
             own=True,
             written=None if self.source.typed else self._written(),
@@ -125,13 +136,16 @@ def look(section: Create, source: Source) -> Found:
 
 def convert(found: Found) -> Iterator[pa.Table]:
     """Read the table again, as pieces of the data set: features, carried columns and class indices."""
-    source, schema = found.source, found.schema
+    source, schema, styles = found.source, found.schema, found.styles
     order = pa.array(schema.classes, pa.string())
     names = [*schema.features, *schema.carried]
     pieces: list[pa.Table] = []
     rows, waiting = 0, 0
     for block in source.blocks():
-        columns = {name: converted(source, name, found.kinds[name], block.column(name), rows) for name in names}
+        columns = {
+            name: converted(source, name, found.kinds[name], block.column(name), rows, styles.get(name))
+            for name in names
+        }
         marks = label_texts(source, block.column(found.target), found.target, rows)
         columns[found.target] = pc.index_in(marks, order).cast(pa.int64())
         pieces.append(pa.table(columns))
@@ -198,7 +212,10 @@ def _watch(
     source: Source,
     labels: pa.DictionaryArray,
 ) -> None:
-    profile = profiles.setdefault(name, Profile(name, _kind_of_type(column.type) if source.typed else None))
+    if name not in profiles:
+        profiles[name] = Profile(name, _kind_of_type(column.type) if source.typed else None)
+        profiles[name].zoned = int(has_zone(column.type))
+    profile = profiles[name]
     if profile.typed == "nested":
         if section.columns.kinds().get(name) != "ignored":
             raise Fault(
@@ -230,6 +247,12 @@ def _kind_of_type(kind: pa.DataType) -> str:
         return "datetime"
     texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     return "text" if texts or pa.types.is_null(kind) else "nested"
+
+
+def has_zone(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.DictionaryType):
+        kind = kind.value_type
+    return pa.types.is_timestamp(kind) and kind.tz is not None
 
 
 def _floats(column: pa.Array) -> NDArray[np.float64]:
@@ -306,12 +329,16 @@ def _judge(found: Found, given: dict[str, str]) -> None:
             text = f"column {name} names the row or nearly so, but create.columns makes it a feature"
             found.findings.append(Finding("identifier", name, text, f"create.columns.{found.kinds[name]}"))
     for name, kind in found.kinds.items():
+        profile = found.profiles[name]
+        if name not in constant:
+            found.findings += suspicions.of_column(profile, kind, name in given, found.source.missing)
         if name not in given and kind == "identifier":
-            text = f"column {name} names the row or nearly so, and is no feature"
-            found.findings.append(Finding("left_out", name, text, "create.columns"))
+            found.findings.append(Finding("left_out", name, suspicions.left_out(profile), "create.columns"))
         if name not in given and kind == "ignored":
             text = f"column {name} is empty and is no feature"
             found.findings.append(Finding("left_out", name, text, "create.columns.ignored"))
+
+    found.findings += suspicions.of_labels(target, dict(zip(found.classes, found.counts, strict=True)))
 
 
 def _with_unit(source: Source, name: str) -> str:
@@ -333,15 +360,27 @@ def _copies(profile: Profile, classes: int) -> bool:
 # --- the second reading ---------------------------------------------------------------------------------------------
 
 
-def converted(source: Source, name: str, kind: str, column: pa.Array, rows: int) -> pa.Array:
-    """A column of a block as its kind has it; rows: that came before the block. Raises Fault, naming row and value."""
+def converted(
+    source: Source,
+    name: str,
+    kind: str,
+    column: pa.Array,
+    rows: int,
+    style: str | None = None,
+    missing: Sequence[str] | None = None,
+) -> pa.Array:
+    """A column of a block as its kind has it; rows: that came before the block. Raises Fault, naming row and value.
+
+    style: how dates are written, if that is known (see columns.py). missing: texts for no value, where they are not
+    those of the source.
+    """
     typed = _kind_of_type(column.type) if source.typed else None
     if typed == "nested":
         return pa.nulls(len(column), pa.string())
     if kind == "numeric":
         values = _floats(column) if typed in ("numeric", "boolean") else None
         if values is None:
-            texts = source.texts(column)
+            texts = source.texts(column, missing)
             form = source.forms.of(name, texts)
             values = to_numbers(texts, form)
             if values is None:
@@ -357,26 +396,27 @@ def converted(source: Source, name: str, kind: str, column: pa.Array, rows: int)
             )
         return pa.array(values, pa.float64(), from_pandas=True)
     if kind == "datetime" and typed == "datetime":
+        if style and has_zone(column.type) != (style == ZONED):
+            row = pc.index(pc.is_valid(column), True).as_py()
+            if row >= 0:
+                raise Fault(
+                    BAD_DATA,
+                    f"{source.path}: column {name}, row {rows + row + 1:,}: a {column.type} is not {TIMES[style]};"
+                    " bring the column so",
+                )
         return _microseconds(source, name, column, rows)
     if kind == "boolean" and typed == "boolean":
         return column
-    texts = source.texts(column)
+    texts = source.texts(column, missing)
     if kind == "boolean":
         truths = to_truths(texts)
         if truths is None:
             raise _no(source, name, texts, rows, "true or false (yes, no, 1 and 0 will do)", to_truths)
         return truths
     if kind == "datetime":
-        times = to_times(texts)
+        times = to_times(texts, style)
         if times is None:
-            raise _no(
-                source,
-                name,
-                texts,
-                rows,
-                "a date or time like 2026-01-31 or 2026-01-31T12:30:00, all with a zone or none",
-                to_times,
-            )
+            raise _no(source, name, texts, rows, TIMES[style], lambda some: to_times(some, style))
         return times
     return texts.dictionary_encode().cast(CATEGORY) if kind == "categorical" else texts
 

@@ -13,7 +13,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, QuantileTr
 
 from stages.datasets.schema import Schema
 from stages.preprocessing.apply import Category, Number, Preprocessing, scaled
-from stages.preprocessing.columns import Floats, label, sources
+from stages.preprocessing.columns import Floats, label, sources, spelled
 from stages.preprocessing.frame import Spellings, expanded, spellings
 
 # Evenly spaced quantiles that scaling: quantile keeps of a column, at most; 1,000 would say little more.
@@ -94,13 +94,16 @@ def described(
     both = chosen["missing"]
     lacking = {both[index] for index in parts["missing"].features_} if both else set()
     origin = {label(*each): each for each in sources((name, schema.kind(name)) for name in schema.features)}
-    inputs = [Number(*origin[name], indicator=name in lacking, **scaling) for name, scaling in found.items()]
+    inputs = [
+        Number(*origin[name], indicator=name in lacking, style=schema.styles.get(origin[name][0]), **scaling)
+        for name, scaling in found.items()
+    ]
     one_hot = parts["categories"]
     categories = [
         _category(name, known[name], one_hot.categories_[index], one_hot.infrequent_categories_[index], embed_above)
         for index, name in enumerate(chosen["categories"])
     ]
-    return Preprocessing(inputs, sorted(categories, key=lambda category: category.embedded))
+    return Preprocessing(inputs, sorted(categories, key=lambda category: category.embedded), schema.missing)
 
 
 def _scaling(scaler: Any, index: int) -> dict[str, Any]:
@@ -124,5 +127,6 @@ def _category(name: str, known: list[str], places: Floats, rare: Floats | None, 
         values=[value for value in values if value not in infrequent],
         missing="none" if not lacks else "other" if None in infrequent else "own",
         other=bool(infrequent),
+        typed=not any(map(spelled, known)),
     )
     return replace(category, embedded=category.codes > embed_above)
