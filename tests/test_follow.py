@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 
 from stages import record, train
-from stages.files.live import FACTS, HISTORY, Live, Training, read_training
+from stages.files.live import FACTS, HISTORY, LOSS_OF_MEAN, Live, Training, read_training
 from stages.process.alive import born, lives
 from stages.process.alone import alone
 from stages.process.faults import MACHINE_FAULT, Fault
@@ -533,8 +533,8 @@ def test_where_the_mean_ships_all_of_it_is_live(replicas, size):
     table = history([30] * replicas)
     of_mean = np.repeat(np.random.default_rng(1).normal(size=30), replicas)
     table = np.column_stack([table, of_mean])
-    found = live_in_parts(table, replicas, 30, size, [*HEADER, points.OF_MEAN])
-    whole = points.epoch_points([*HEADER, points.OF_MEAN], table, None)
+    found = live_in_parts(table, replicas, 30, size, [*HEADER, LOSS_OF_MEAN])
+    whole = points.epoch_points([*HEADER, LOSS_OF_MEAN], table, None)
     assert triples(found) == triples(whole)
     assert len(found) == len(whole) == 30 * (5 + 9 * (replicas > 1))
     curves = by_key([(point.key, point.step, point.value) for point in found])
