@@ -379,9 +379,9 @@ def test_names_of_folders_are_columns_and_what_is_no_data_is_left_out():
 
 
 def test_values_of_folders_of_all_sorts():
-    names = {
-        "a=x%2Fy/b=01": ("x/y", "01"),
+    names = {  # in their order
         "a=__HIVE_DEFAULT_PARTITION__/b=02": (None, "02"),
+        "a=x%2Fy/b=01": ("x/y", "01"),
         "a=z=1/b=10": ("z=1", "10"),
     }
     parts(**{f"{name}/0.parquet": part(100 * index) for index, name in enumerate(names)})
