@@ -62,8 +62,8 @@ def predict(
             for name in description.features:
                 kind = description.kind(name)
                 column, missing = _as_in_training(preprocessing, source, name, kind, block.column(name), reading)
-                style = preprocessing.styles.get(name)
-                columns[name] = converted(source, name, kind, column, rows, style, missing)
+                date_format = preprocessing.date_formats.get(name)
+                columns[name] = converted(source, name, kind, column, rows, date_format, missing)
             raw = pa.table(columns)
             probabilities = sure(preprocessing, raw, model.probabilities(raw))
         except Unusable as error:
@@ -118,9 +118,9 @@ def _learned(model: Model) -> dict[str, Form]:
     """How the numbers were written that the model was trained on; where they were no texts, as programs write them."""
     if not SCHEMA.exists() or (schema := read_schema()).features != model.description.features:
         return {}
-    if schema.written is None:
+    if schema.number_formats is None:
         return dict.fromkeys(schema.features, PLAIN)
-    return {name: Form(**form) for name, form in schema.written.items()}
+    return {name: Form(**form) for name, form in schema.number_formats.items()}
 
 
 def harmless(table: pa.Table, path: Path) -> pa.Table:

@@ -436,7 +436,7 @@ def test_predict_reads_as_training_did(monkeypatch):
     """Three digits alone tell nothing; the table that the model was trained on does."""
     turn(Path(), {**TINY, "create.dataset": "table"})
     trained(lines("\t", amount=["950", "1,200", "4,300.5"], share=["5%", "12.5%", "7%"], n=[1, 2, 3, 4]), "table.tsv")
-    assert read_schema().written == {
+    assert read_schema().number_formats == {
         "amount": {"decimal": ".", "unit": ""},
         "share": {"decimal": ".", "unit": "%"},
     }

@@ -120,15 +120,15 @@ def test_05_also_where_it_repeats_often_or_is_a_text():
 def test_06_dates_are_read_where_they_have_one_reading():
     days = [f"{1 + row % 28:02}/{1 + row % 12:02}/2019" for row in range(ROWS)]
     schema = found(frame(day=days))
-    assert (schema.kind("day"), schema.styles["day"], schema.findings) == ("datetime", "day first", [])
+    assert (schema.kind("day"), schema.date_formats["day"], schema.findings) == ("datetime", "day first", [])
     assert str(read_table(stage.DATASET).column("day")[12].as_py()) == "2019-01-13 00:00:00"
-    for texts, style, first in (
+    for texts, date_format, first in (
         ([f"{1 + row % 12}/{1 + row % 28}/2019" for row in range(ROWS)], "month first", "2019-01-01 00:00:00"),
         ([f"{1 + row % 28}.{1 + row % 12}.2019 10:30" for row in range(ROWS)], "day first", "2019-01-01 10:30:00"),
         ([f"2019/{1 + row % 12}/{1 + row % 28}" for row in range(ROWS)], "without a zone", "2019-01-01 00:00:00"),
     ):
         schema = found(frame(day=texts))
-        assert (schema.kind("day"), schema.styles["day"]) == ("datetime", style)
+        assert (schema.kind("day"), schema.date_formats["day"]) == ("datetime", date_format)
         assert str(read_table(stage.DATASET).column("day")[0].as_py()) == first
 
 

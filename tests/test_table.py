@@ -111,7 +111,7 @@ def test_gzip_parquet_and_a_folder_of_parts_give_the_same_data_set():
     for name in ("whole.parquet", "parts"):
         turn(Path(), {"create.table.path": f"data/tables/{name}"})
         stage.main()
-        assert read_schema() == replace(schema, dataset=name.removesuffix(".parquet"), written=None)
+        assert read_schema() == replace(schema, dataset=name.removesuffix(".parquet"), number_formats=None)
         again = read_table(stage.DATASET)
         assert again.unify_dictionaries().to_pylist() == plain.to_pylist()
 

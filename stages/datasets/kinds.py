@@ -86,7 +86,7 @@ class Profile:
         return self.rows - self.missing
 
     @property
-    def style(self) -> str | None:
+    def date_format(self) -> str | None:
         """How the dates of the column are written; None where it is not one of dates, or they can be read two ways."""
         if self.typed == "datetime":
             return ZONED if self.zoned else PLAIN
@@ -226,7 +226,7 @@ def kind_of(profile: Profile) -> str:
         return "identifier" if counts or named else "numeric"
     if profile.typed in FEATURES:
         return profile.typed
-    if profile.style:
+    if profile.date_format:
         return "datetime"
     if profile.values is not None and {text.lower() for text in profile.values} in _TRUTHS:
         return "boolean"

@@ -44,14 +44,15 @@ class Schema:
     features: one name a column, in the order in which the network gets them.
     kinds:    of the features that are not numeric (float64 in the tables): categorical (dictionary of strings), boolean
               or datetime (timestamp[us]). A missing value is null.
-    styles:   how the dates of features are written, where that is known (see stages/preprocessing/columns.py).
+    date_formats: how the dates of features are written, where that is known (see stages/preprocessing/columns.py).
     missing:  of a person's own table: texts that stand for a missing value.
     carried:  other columns of the tables, which are no features (strings): identifiers and ignored ones.
     own:      whether it is a person's own table: what `auto` means in params.yaml may depend on it.
     target:   name of the column that holds the class as an index into `classes` (int64 in the tables).
     classes:  one name a class.
     counts:   rows of each class.
-    written:  of a CSV file, each column whose numbers have signs or units: {"decimal": ",", "unit": "%"} for instance.
+    number_formats: of a CSV file, how each column's numbers are written that have signs or units, for instance
+              {"decimal": ",", "unit": "%"}.
     findings: what `create` found that a person should know; nothing in a made data set.
     density:  where the generator's density is known, its name and numbers (see datasets/densities.py); else None.
     """
@@ -63,11 +64,11 @@ class Schema:
     counts: list[int]
     density: dict[str, Any] | None
     kinds: dict[str, str] = field(default_factory=dict)
-    styles: dict[str, str] = field(default_factory=dict)
+    date_formats: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     carried: list[str] = field(default_factory=list)
     own: bool = False
-    written: dict[str, dict[str, str]] | None = None
+    number_formats: dict[str, dict[str, str]] | None = None
     findings: list[Finding] = field(default_factory=list)
 
     def kind(self, feature: str) -> str:
@@ -77,18 +78,19 @@ class Schema:
 def write_schema(schema: Schema) -> None:
     content = asdict(schema)
     content["features"] = [
-        {"name": name, "kind": schema.kind(name)} | ({"written": schema.styles[name]} if name in schema.styles else {})
+        {"name": name, "kind": schema.kind(name)}
+        | ({"date_format": schema.date_formats[name]} if name in schema.date_formats else {})
         for name in schema.features
     ]
     content["target"] = {"name": schema.target, "kind": "categorical"}
     content["classes"] = [
         {"name": name, "rows": rows} for name, rows in zip(schema.classes, schema.counts, strict=True)
     ]
-    del content["counts"], content["kinds"], content["styles"]
+    del content["counts"], content["kinds"], content["date_formats"]
     if not schema.missing:
         del content["missing"]
-    if schema.written is None:
-        del content["written"]
+    if schema.number_formats is None:
+        del content["number_formats"]
     write_json(PATH, content)
 
 
@@ -103,18 +105,19 @@ def read_schema() -> Schema:
             counts=[item["rows"] for item in content["classes"]],
             density=content["density"],
             kinds={each["name"]: each["kind"] for each in content["features"] if each["kind"] != "numeric"},
-            styles={each["name"]: each["written"] for each in content["features"] if "written" in each},
+            date_formats={each["name"]: each["date_format"] for each in content["features"] if "date_format" in each},
             missing=content.get("missing", []),
             carried=content["carried"],
             own=content["own"],
-            written=content.get("written"),
+            number_formats=content.get("number_formats"),
             findings=[Finding(**each) for each in content["findings"]],
         )
         texts = [schema.dataset, schema.target, *schema.features, *schema.classes, *schema.carried]
         texts += [text for finding in schema.findings for text in asdict(finding).values()]
-        texts += [text for form in (schema.written or {}).values() for text in form.values()]
+        texts += [text for form in (schema.number_formats or {}).values() for text in form.values()]
         if not all(
-            isinstance(text, str) for text in (*texts, *schema.kinds.values(), *schema.styles.values(), *schema.missing)
+            isinstance(text, str)
+            for text in (*texts, *schema.kinds.values(), *schema.date_formats.values(), *schema.missing)
         ):
             raise TypeError("a name is no text")
         if not all(isinstance(count, int) for count in schema.counts):

@@ -89,7 +89,7 @@ def left_out(profile: Profile) -> str:
 
 def looks_like(profile: Profile) -> tuple[str, str] | None:
     """What nearly all texts of a column are, in words, and what to do about it."""
-    if profile.typed not in (None, "text") or profile.style or profile.numbers == profile.present:
+    if profile.typed not in (None, "text") or profile.date_format or profile.numbers == profile.present:
         return None
     texts = profile.examples
     for pattern, what, fix in _LOOKS:

@@ -54,10 +54,10 @@ class Found:
     findings: list[Finding] = field(default_factory=list)
 
     @property
-    def styles(self) -> dict[str, str]:
+    def date_formats(self) -> dict[str, str]:
         """How the dates of each feature that is one are written, where that is known (columns.py)."""
-        known = {name: self.profiles[name].style for name, kind in self.kinds.items() if kind == "datetime"}
-        return {name: style for name, style in known.items() if style}
+        known = {name: self.profiles[name].date_format for name, kind in self.kinds.items() if kind == "datetime"}
+        return {name: each for name, each in known.items() if each}
 
     @property
     def schema(self) -> Schema:
@@ -73,15 +73,15 @@ class Found:
             counts=self.counts,
             density=None,
             kinds={name: self.kinds[name] for name in features if self.kinds[name] != "numeric"},
-            styles=self.styles,
+            date_formats=self.date_formats,
             missing=[text for text in self.source.missing if text not in texts],
             carried=[name for name in self.source.names if self.kinds.get(name) in CARRIED],
             own=True,
-            written=None if self.source.typed else self._written(),
+            number_formats=None if self.source.typed else self._number_formats(),
             findings=self.findings,
         )
 
-    def _written(self) -> dict[str, dict[str, str]]:
+    def _number_formats(self) -> dict[str, dict[str, str]]:
         forms = self.source.forms.written().items()
         return {name: asdict(form) for name, form in forms if self.kinds.get(name) == "numeric"}
 
@@ -136,14 +136,14 @@ def look(section: Create, source: Source) -> Found:
 
 def convert(found: Found) -> Iterator[pa.Table]:
     """Read the table again, as pieces of the data set: features, carried columns and class indices."""
-    source, schema, styles = found.source, found.schema, found.styles
+    source, schema, date_formats = found.source, found.schema, found.date_formats
     order = pa.array(schema.classes, pa.string())
     names = [*schema.features, *schema.carried]
     pieces: list[pa.Table] = []
     rows, waiting = 0, 0
     for block in source.blocks():
         columns = {
-            name: converted(source, name, found.kinds[name], block.column(name), rows, styles.get(name))
+            name: converted(source, name, found.kinds[name], block.column(name), rows, date_formats.get(name))
             for name in names
         }
         marks = label_texts(source, block.column(found.target), found.target, rows)
@@ -366,13 +366,13 @@ def converted(
     kind: str,
     column: pa.Array,
     rows: int,
-    style: str | None = None,
+    date_format: str | None = None,
     missing: Sequence[str] | None = None,
 ) -> pa.Array:
     """A column of a block as its kind has it; rows: that came before the block. Raises Fault, naming row and value.
 
-    style: how dates are written, if that is known (see columns.py). missing: texts for no value, where they are not
-    those of the source.
+    date_format: how dates are written, if that is known (see columns.py). missing: texts for no value, where they are
+    not those of the source.
     """
     typed = _kind_of_type(column.type) if source.typed else None
     if typed == "nested":
@@ -396,13 +396,13 @@ def converted(
             )
         return pa.array(values, pa.float64(), from_pandas=True)
     if kind == "datetime" and typed == "datetime":
-        if style and has_zone(column.type) != (style == ZONED):
+        if date_format and has_zone(column.type) != (date_format == ZONED):
             row = pc.index(pc.is_valid(column), True).as_py()
             if row >= 0:
                 raise Fault(
                     BAD_DATA,
-                    f"{source.path}: column {name}, row {rows + row + 1:,}: a {column.type} is not {TIMES[style]};"
-                    " bring the column so",
+                    f"{source.path}: column {name}, row {rows + row + 1:,}: a {column.type} is not"
+                    f" {TIMES[date_format]}; bring the column so",
                 )
         return _microseconds(source, name, column, rows)
     if kind == "boolean" and typed == "boolean":
@@ -414,9 +414,9 @@ def converted(
             raise _no(source, name, texts, rows, "true or false (yes, no, 1 and 0 will do)", to_truths)
         return truths
     if kind == "datetime":
-        times = to_times(texts, style)
+        times = to_times(texts, date_format)
         if times is None:
-            raise _no(source, name, texts, rows, TIMES[style], lambda some: to_times(some, style))
+            raise _no(source, name, texts, rows, TIMES[date_format], lambda some: to_times(some, date_format))
         return times
     return texts.dictionary_encode().cast(CATEGORY) if kind == "categorical" else texts
 

@@ -27,7 +27,7 @@ class Number:
     the ranks among `quantiles`, if there are any, and (x - center) / spread. Of what comes out the network makes
     another input for each bin between the `edges`, which ascend; none of them: no bins. What lies beyond them counts as
     the last of them: one value far from all training rows would else move the sums without limit.
-    style: of a date: how it was written in training (see columns.py), and must be; None: not known.
+    date_format: of a date: how it was written in training (see columns.py), and must be; None: not known.
     """
 
     column: str
@@ -38,7 +38,7 @@ class Number:
     center: float = 0.0
     spread: float = 1.0
     edges: list[float] = field(default_factory=list)
-    style: str | None = None
+    date_format: str | None = None
 
     def __post_init__(self) -> None:
         numbers = [self.center, self.spread, *(self.quantiles or ()), *([] if self.fill is None else [self.fill])]
@@ -46,8 +46,8 @@ class Number:
             raise TypeError(f"a number of column {self.column!r} is none")
         if len(self.edges) == 1 or not all(low < high for low, high in pairwise(self.edges)):
             raise TypeError(f"the edges of column {self.column!r} do not ascend")
-        if not isinstance(self.column, str) or self.part not in (None, *PARTS) or self.style not in TIMES:
-            raise TypeError(f"{self.column!r} is no column with a part {self.part!r} written {self.style!r}")
+        if not isinstance(self.column, str) or self.part not in (None, *PARTS) or self.date_format not in TIMES:
+            raise TypeError(f"{self.column!r} is no column with a part {self.part!r} written {self.date_format!r}")
 
     @property
     def name(self) -> str:
@@ -109,9 +109,9 @@ class Preprocessing:
         return next(category for category in self.categories if category.column == column)
 
     @property
-    def styles(self) -> dict[str, str | None]:
+    def date_formats(self) -> dict[str, str | None]:
         """How the dates of each column of them are written."""
-        return {number.column: number.style for number in self.numbers if number.part}
+        return {number.column: number.date_format for number in self.numbers if number.part}
 
     @property
     def edges(self) -> list[list[float]]:
@@ -134,8 +134,8 @@ class Preprocessing:
         for number in content["numbers"]:
             if not number["edges"]:
                 del number["edges"]
-            if number["style"] is None:
-                del number["style"]
+            if number["date_format"] is None:
+                del number["date_format"]
         for category in content["categories"]:
             if category["typed"]:
                 del category["typed"]

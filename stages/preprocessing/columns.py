@@ -61,15 +61,15 @@ def numbers(column: pa.Array, part: str | None) -> Floats:
     return PARTS[part](column) if part else _floats(column)
 
 
-def to_times(texts: pa.StringArray, style: str | None = None) -> pa.TimestampArray | None:
+def to_times(texts: pa.StringArray, date_format: str | None = None) -> pa.TimestampArray | None:
     """Dates and times as UTC; None where one of them is no time, or they are not written alike.
 
-    style: how they must be written; without one, ISO 8601, all with a zone or none. What begins with the year has one
-    reading only and is taken in any style without a zone.
+    date_format: how they must be written; without one, ISO 8601, all with a zone or none. What begins with the year has
+    one reading only and is taken in any format without a zone.
     """
     naive, utc = pa.timestamp("us"), pa.timestamp("us", "UTC")
-    kinds = (utc,) if style == ZONED else (naive,) if style else (naive, utc)
-    for written in (texts,) if style in (None, ZONED) else (texts, _iso(texts, style)):
+    kinds = (utc,) if date_format == ZONED else (naive,) if date_format else (naive, utc)
+    for written in (texts,) if date_format in (None, ZONED) else (texts, _iso(texts, date_format)):
         for kind in kinds:
             try:
                 return pc.cast(written, kind).cast(naive)
@@ -78,9 +78,9 @@ def to_times(texts: pa.StringArray, style: str | None = None) -> pa.TimestampArr
     return None
 
 
-def _iso(texts: pa.StringArray, style: str | None) -> pa.StringArray:
+def _iso(texts: pa.StringArray, date_format: str | None) -> pa.StringArray:
     """The year first, and two digits of month and day."""
-    turned = {DAY_FIRST: r"\3-\2-\1\4", MONTH_FIRST: r"\3-\1-\2\4"}.get(style or "")
+    turned = {DAY_FIRST: r"\3-\2-\1\4", MONTH_FIRST: r"\3-\1-\2\4"}.get(date_format or "")
     if turned:
         texts = pc.replace_substring_regex(texts, r"^(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})(\D|$)", turned)
     texts = pc.replace_substring_regex(texts, r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})(\D|$)", r"\1-\2-\3\4")

@@ -95,7 +95,9 @@ def described(
     lacking = {both[index] for index in parts["missing"].features_} if both else set()
     origin = {label(*each): each for each in sources((name, schema.kind(name)) for name in schema.features)}
     inputs = [
-        Number(*origin[name], indicator=name in lacking, style=schema.styles.get(origin[name][0]), **scaling)
+        Number(
+            *origin[name], indicator=name in lacking, date_format=schema.date_formats.get(origin[name][0]), **scaling
+        )
         for name, scaling in found.items()
     ]
     one_hot = parts["categories"]

@@ -42,7 +42,7 @@ def rows_of(
         elif kind == "boolean":
             columns[name] = pa.array(_each(name, values, _truth, "is neither true nor false"), pa.bool_())
         elif kind == "datetime":
-            columns[name] = _times(name, values, preprocessing.styles.get(name))
+            columns[name] = _times(name, values, preprocessing.date_formats.get(name))
         else:
             columns[name] = _texts(name, values, preprocessing.category(name))
     return pa.table(columns)
@@ -76,12 +76,12 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, Real | decimal.Decimal) else None
 
 
-def _times(name: str, values: list[Any], style: str | None) -> pa.Array:
-    texts = pa.array(_each(name, values, _time, f"is not {TIMES[style]}"), pa.string())
-    times = to_times(texts, style)
+def _times(name: str, values: list[Any], date_format: str | None) -> pa.Array:
+    texts = pa.array(_each(name, values, _time, f"is not {TIMES[date_format]}"), pa.string())
+    times = to_times(texts, date_format)
     if times is None:
-        row = bisect_left(range(len(texts)), True, key=lambda row: to_times(texts[: row + 1], style) is None)
-        raise Unusable(name, row, repr(texts[row].as_py()), f"is not {TIMES[style]}")
+        row = bisect_left(range(len(texts)), True, key=lambda row: to_times(texts[: row + 1], date_format) is None)
+        raise Unusable(name, row, repr(texts[row].as_py()), f"is not {TIMES[date_format]}")
     return times
 
 
