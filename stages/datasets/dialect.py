@@ -15,7 +15,7 @@ from stages.datasets.numbers import is_number
 
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
 MOST_TITLES, ROWS = 30, 100  # lines in which a header is looked for, and rows below it that it is held against
-_SEP = re.compile(r'"?sep=(.)"?\s*')
+_SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 _ASCII = bytes(range(128))
 
 
@@ -39,17 +39,17 @@ class Head:
 def find_head(text: str, column: str, delimiter: str | None) -> Head:
     """Of a file that begins with the text and should have the column. Raises csv.Error where nothing is a header."""
     lines = list(itertools.islice(io.StringIO(text, newline=""), MOST_TITLES + ROWS))
-    start, signs = 0, [delimiter] if delimiter else list(DELIMITERS.values())
+    start, signs, said = 0, [delimiter] if delimiter else list(DELIMITERS.values()), ""
     if found := _SEP.fullmatch(lines[0]):  # what spreadsheets write for themselves
-        start = 1
-        signs = [found[1]] if not delimiter and found[1] in signs else signs
+        start, said = 1, found[1]
     while start < len(lines) - 1 and not lines[start].strip():
         start += 1
     heads: list[tuple[tuple[float, ...], Head]] = []
     wrong = csv.Error("none of its lines")
     for sign in signs:
         try:
-            heads.append(_head(lines, start, column, sign))
+            head, good = _head(lines, start, column, sign)
+            heads.append(((head.there, sign == said, *good), head))
         except csv.Error as error:
             wrong = error
     if not heads:
@@ -57,7 +57,7 @@ def find_head(text: str, column: str, delimiter: str | None) -> Head:
     return max(heads, key=lambda each: each[0])[1]
 
 
-def _head(lines: list[str], start: int, column: str, sign: str) -> tuple[tuple[float, ...], Head]:
+def _head(lines: list[str], start: int, column: str, sign: str) -> tuple[Head, tuple[float, ...]]:
     """The header that the lines have with this delimiter, and how good it is."""
     line = 0
     named = [
@@ -71,22 +71,27 @@ def _head(lines: list[str], start: int, column: str, sign: str) -> tuple[tuple[f
     )
     names, taken = _cells(lines[first:], sign)
     titles = [_cells([each], sign)[0] for each in lines[start:first] if each.strip()]
-    if any(len(each) == len(names) and not each[0].startswith("#") for each in titles):  # they may be rows
+    if any(len(each) == len(names) and not _is_title(each) for each in titles):  # they may be rows
         first, line, titles = start, first + 1, []
         names, taken = _cells(lines[first:], sign)
     rows = [row for row in csv.reader(lines[first + taken :], delimiter=sign, skipinitialspace=True) if row]
     alike = [row for row in rows[:ROWS] if len(row) == len(names)]
     share = len(alike) / len(rows[:ROWS]) if rows else 1
-    there = column in names
-    head = Head(sign, names, first, first + taken, len(titles), _is_row(names, alike), there, line)
+    row = _is_row(names, [row for row in alike if row != names])
+    head = Head(sign, names, first, first + taken, len(titles), row, column in names, line)
     # Blanks stand in texts and beside other delimiters, too.
-    return (there, line > 0, share > 0.9, sign != " " and len(names) > 1, share, len(names)), head
+    return head, (line > 0, share > 0.9, sign != " " and len(names) > 1, share, len(names))
 
 
 def _cells(lines: list[str], sign: str) -> tuple[list[str], int]:
     """Those of the first record, and how many lines it takes."""
     reader = csv.reader(lines, delimiter=sign, skipinitialspace=True)
     return [cell.strip() for cell in next(reader, [])], reader.line_num
+
+
+def _is_title(cells: list[str]) -> bool:
+    """A comment, or one text that a spreadsheet has filled up with empty cells."""
+    return cells[0].startswith("#") or not any(cells) or (len(cells) > 2 and sum(map(bool, cells)) == 1)
 
 
 def _goes_on(lines: list[str], sign: str) -> bool:
@@ -121,12 +126,14 @@ def _is_row(names: list[str], rows: list[list[str]]) -> bool:
 class Count:
     """The records below the header. spaced: blanks stand between a delimiter and a quote. unclosed: the line of a quote
     that is never closed. swallowed: first and last line of a record that spans lines, each of which could be one.
+    stray: a line in which text follows a closing quote, whose quotes readers take in different ways.
     """
 
     rows: int
     spaced: bool = False
     unclosed: int = 0
     swallowed: tuple[int, int] = (0, 0)
+    stray: int = 0
 
 
 def count_records(file: BinaryIO, encoding: str, head: Head) -> Count:
@@ -168,7 +175,7 @@ def _count(lines: Iterator[bytes] | BinaryIO, head: Head) -> Count:
     cell = rb'(?>%s"(?>[^"]|"")*+"(?=%s|$)|(?!%s")[^%s]*+)' % (blank, each, blank, re.escape(sign))
     whole = re.compile(rb"%s(?>%s%s)*+" % (cell, each, cell))
     gap = re.compile(rb'(?:^|%s) +"' % each)
-    rows, began, alike, spaced, swallowed = 0, 0, False, False, (0, 0)
+    rows, began, alike, spaced, swallowed, stray = 0, 0, False, False, (0, 0), 0
     for number, raw in enumerate(lines, 1):
         line = raw.rstrip(b"\r\n")
         if number <= head.skipped or (not began and not line):
@@ -182,19 +189,21 @@ def _count(lines: Iterator[bytes] | BinaryIO, head: Head) -> Count:
             continue
         parts = line.count(sign) == len(head.names) - 1
         alike = parts and (alike or not began)
-        if _stays_open(line, bool(began), sign, blank):
+        opened, torn = _quotes(line, bool(began), sign, blank)
+        stray = stray or (number if torn else 0)
+        if opened:
             began = began or number
             continue
         if began and alike and number - began + len(head.names) > 3 and not swallowed[0]:
             swallowed = (began, number)
         rows, began = rows + 1, 0
-    return Count(rows - 1 + bool(began), spaced, began, swallowed)
+    return Count(rows - 1 + bool(began), spaced, began, swallowed, stray)
 
 
-def _stays_open(line: bytes, inside: bool, sign: bytes, blank: bytes) -> bool:
-    """Whether a quote is open at the end of a line."""
+def _quotes(line: bytes, inside: bool, sign: bytes, blank: bytes) -> tuple[bool, bool]:
+    """Whether a quote is open at the end of a line, and whether text follows a closed one."""
     quote = re.compile(rb'%s"' % blank)
-    place = 0
+    place, torn = 0, False
     while True:
         if not inside:
             if opening := quote.match(line, place):
@@ -203,12 +212,13 @@ def _stays_open(line: bytes, inside: bool, sign: bytes, blank: bytes) -> bool:
         else:
             place = line.find(b'"', place)
             if place < 0:
-                return True
+                return True, torn
             if line[place + 1 : place + 2] == b'"':
                 place += 2
                 continue
             inside, place = False, place + 1
+            torn = torn or bool(line[place:].partition(sign)[0].strip(b" "))
         place = line.find(sign, place)
         if place < 0:
-            return False
+            return False, torn
         place += 1

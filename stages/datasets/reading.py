@@ -209,8 +209,10 @@ def open_table(path: Path, reading: Reading, column: str) -> Source:
 
 
 def _only_one(source: Source) -> str:
-    one = not source.typed and len(source.names) == 1
-    return "; is its delimiter another one? set create.reading.delimiter" if one else ""
+    if source.typed or len(source.names) > 1:
+        return ""
+    signs = listed([*DELIMITERS])
+    return f"; is its delimiter another one? set create.reading.delimiter ({signs}), or save it with commas"
 
 
 # --- Parquet --------------------------------------------------------------------------------------------------------
@@ -321,7 +323,7 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
             notes.append(Finding("file", "", text, "create.reading.encoding"))
     try:
         # The sample may end in the middle of a letter.
-        text = codecs.getincrementaldecoder(encoding)().decode(sample).removeprefix("\ufeff")
+        text = codecs.getincrementaldecoder(encoding)().decode(sample).lstrip("\ufeff")
     except UnicodeError as error:
         raise _undecodable(path, encoding, _reason(error)) from None
     if "\0" in text:
@@ -349,7 +351,9 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
             " lines before the header",
         )
     if head.titles:
-        text = f"{path}: {head.titles:,} lines before the header (line {head.skipped + 1:,}) are left out"
+        place = f"before the header (line {head.skipped + 1:,})"
+        text = f"1 line {place} is" if head.titles == 1 else f"{head.titles:,} lines {place} are"
+        text = f"{path}: {text} left out"
         notes.append(Finding("file", "", text, "create.table.path"))
     count = _count(path, encoding, head)
     if not _ends_with_a_line(path):
@@ -384,20 +388,32 @@ def _count(path: Path, encoding: str, head: Head) -> Count:
             count = count_records(file, encoding, head)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from None
+    first, last = count.swallowed
+    if 0 < count.stray < (first or count.unclosed):  # whatever comes later comes of it
+        raise _torn(path, count.stray)
     if count.unclosed:
         raise Fault(
             BAD_DATA,
             f"{path}: a quote opened in line {count.unclosed:,} is never closed, and would swallow all that follows;"
             " close or delete it",
         )
-    first, last = count.swallowed
     if first:
         raise Fault(
             BAD_DATA,
             f"{path}: a quote opened in line {first:,} is closed in line {last:,} only, and each line between could be"
             " a row; close or delete it",
         )
+    if count.stray:
+        raise _torn(path, count.stray)
     return count
+
+
+def _torn(path: Path, line: int) -> Fault:
+    return Fault(
+        BAD_DATA,
+        f"{path}: line {line:,}: text follows a closing quote; write a quote inside of quotes twice, as in"
+        ' "say ""hi""", not with a backslash before it',
+    )
 
 
 def _encoding(sample: bytes) -> str:

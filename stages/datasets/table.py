@@ -99,6 +99,7 @@ def look(section: Create, source: Source) -> Found:
     rows = 0
     for block in source.blocks():
         marks = label_texts(source, block.column(target), target, rows)
+        _no_header(source, block, marks, target, rows)
         coded = marks.dictionary_encode()
         counts = np.bincount(coded.indices.to_numpy(), minlength=len(coded.dictionary))
         for name, count in zip(coded.dictionary.to_pylist(), counts.tolist(), strict=True):
@@ -202,6 +203,15 @@ def label_texts(source: Source, column: pa.Array, target: str, rows: int) -> pa.
 
 
 # --- the first reading ----------------------------------------------------------------------------------------------
+
+
+def _no_header(source: Source, block: pa.RecordBatch, marks: pa.StringArray, target: str, rows: int) -> None:
+    """Raise Fault where a row repeats the header, as in files that were put one behind the other."""
+    row = -1 if source.typed else pc.index(marks, target).as_py()
+    if row >= 0 and all(
+        source.texts(block.column(name).slice(row, 1), ())[0].as_py() in (name, "") for name in source.names
+    ):
+        raise Fault(BAD_DATA, f"{source.path}: row {rows + row + 1:,} repeats the header; delete it")
 
 
 def _watch(
