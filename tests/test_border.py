@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from mlflow.exceptions import MlflowException
@@ -184,6 +185,21 @@ def test_11_what_is_no_number_is_refused_by_row(numbers, value):
     frame = pd.DataFrame({"x1": [1.0, 2.0], "x2": pd.Series([0.5, value], dtype=object)})
     with pytest.raises(MlflowException, match=r"column 'x2', row 2: .* is no number; leave the row out or fill it in"):
         recorded(Path("recorded")).predict(frame)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.large_string())], ids=repr
+)
+def test_11_numbers_that_parquet_has_as_texts_are_numbers(numbers, monkeypatch, kind):
+    Path("new.csv").write_text("x1,x2\n1.5,0\n-2,0.25\n")
+    texts = pa.table({"x1": pa.array(["1.5", "-2"]).cast(kind), "x2": pa.array(["0", "0.25"]).cast(kind)})
+    pq.write_table(texts, "new.parquet")
+    expected = commanded(monkeypatch, "new.csv")
+    pd.testing.assert_frame_equal(commanded(monkeypatch, "new.parquet"), expected)
+    wrong = texts.set_column(0, "x1", pa.array(["1.5", "two"]).cast(kind))
+    pq.write_table(wrong, "new.parquet")
+    with pytest.raises(Fault, match=r"^new.parquet: column x1, row 2: 'two' is not a number; mend it"):
+        commanded(monkeypatch, "new.parquet")
 
 
 DAYS = [f"2021-01-{1 + index % 28:02}T{index % 24:02}:00:00" for index in range(200)]

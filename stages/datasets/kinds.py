@@ -29,7 +29,7 @@ _TURNED = rf"^\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{4}}({_CLOCK})?$"
 _OVER_12 = r"(1[3-9]|2\d|3[01])"
 _WHO = "user|patient|customer|client|person|subject|student|account|order|record|case|member|employee"
 _ID = re.compile(
-    rf"(^|[_\W])(id|uuid|guid|index|key|rownum|row)$|^(id|uuid)[_\W]|[a-z]I[dD]$|^({_WHO})[_\W]?(id|nr|no|num|number|code)?$",
+    rf"(^|[_\W])(id|uuid|guid|idx|index|key|rownum|row|nr)$|^(id|uuid)[_\W]|[a-z]I[dD]$|^({_WHO})[_\W]?(id|nr|no|num|number|code)?$",
     re.IGNORECASE,
 )
 
@@ -48,7 +48,8 @@ class Profile:
     values: rows of each distinct text, unless there are too many. numbers: rows that are one; oddest: row and text of
     the first that is none. low, high: of the numbers. counting: each number is the one before plus 1.
     dates: rows of one with the year first, zoned: of them those with a zone; turned: of one with the year last;
-    days_first, months_first: of them those that can be read in one way only. zeros: a whole number that begins with 0.
+    days_first, months_first: of them those that can be read in one way only. zeros: a number that begins with 0, or has
+    an E without a sign, as codes have.
     examples: some of the first texts. low_rows, high_rows: rows of the lowest and the highest number; over_low,
     under_high: the next one; step: the usual
     distance between neighbours among the first. pairs: which value stood beside which label, unless there are too many.
@@ -169,10 +170,9 @@ class Profile:
         self.under_high, self.high = (-np.inf, *sorted({self.high, self.under_high, high, under}))[-2:]
 
     def _find_zeros(self, texts: pa.StringArray) -> None:
-        led = texts.filter(pc.starts_with(texts, "0"))
-        place = pc.index(pc.match_substring_regex(led, r"^0\d+$"), True).as_py()
+        place = pc.index(pc.match_substring_regex(texts, r"^(0\d+|\d+[eE]\d+)$"), True).as_py()
         if place >= 0:
-            self.zeros = led[place].as_py()
+            self.zeros = texts[place].as_py()
 
     def _add_texts(
         self, unlike: pa.StringArray, counts: NDArray[np.int64], texts: pa.StringArray, start: int, form: Form

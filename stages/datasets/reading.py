@@ -78,7 +78,7 @@ class Source:
     @cached_property
     def forms(self) -> Forms:
         """How the numbers of its columns are written."""
-        read = lambda column: self.texts(column) if pa.types.is_string(column.type) else None  # noqa: E731
+        read = lambda column: self.texts(column) if holds_texts(column.type) else None  # noqa: E731
         return Forms(self.path, self.blocks, read, self.decimal, self.learned, self.apart)
 
     def texts(self, column: pa.Array, missing: Sequence[str] | None = None) -> pa.StringArray:
@@ -155,6 +155,13 @@ class Source:
                         raise _ragged(part, f"a row that begins with {','.join(row)[:40]!r}", text)
                 columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
                 yield pa.RecordBatch.from_arrays(columns, self.names)
+
+
+def holds_texts(kind: pa.DataType) -> bool:
+    """Whether a column of this type has texts, or nothing at all."""
+    if isinstance(kind, pa.DictionaryType):
+        kind = kind.value_type
+    return kind in (pa.string(), pa.large_string(), pa.string_view(), pa.null())
 
 
 def open_source(section: Create) -> Source:

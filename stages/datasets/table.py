@@ -25,7 +25,7 @@ from stages.datasets.kinds import (
     to_truths,
 )
 from stages.datasets.numbers import PLAIN, to_numbers
-from stages.datasets.reading import Source
+from stages.datasets.reading import Source, holds_texts
 from stages.datasets.schema import Finding, Schema
 from stages.params.create import Create
 from stages.params.reader import fault, suggest
@@ -255,8 +255,7 @@ def _kind_of_type(kind: pa.DataType) -> str:
         return "numeric"
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return "datetime"
-    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    return "text" if texts or pa.types.is_null(kind) else "nested"
+    return "text" if holds_texts(kind) else "nested"
 
 
 def has_zone(kind: pa.DataType) -> bool:
