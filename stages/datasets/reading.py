@@ -283,10 +283,12 @@ def _keys(path: Path, part: Path) -> dict[str, str | None]:
 
 
 def _key_type(path: Path, parts: list[Path], name: str) -> pa.DataType:
-    """Whole numbers where all are; what has a zero before it is a text."""
+    """Numbers where all are; what has a zero before it is a text."""
     values = {_keys(path, part)[name] for part in parts} - {None}
-    whole = values and all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", str(value)) for value in values)
-    return pa.int64() if whole else pa.string()
+    for pattern, kind in ((r"0|-?[1-9][0-9]{0,17}", pa.int64()), (r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?", pa.float64())):
+        if values and all(re.fullmatch(pattern, str(value)) for value in values):
+            return kind
+    return pa.string()
 
 
 def _parquet_blocks(part: Path) -> Iterator[pa.RecordBatch]:

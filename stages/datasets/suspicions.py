@@ -99,11 +99,11 @@ def of_column(profile: Profile, kind: str, given: bool, missing: Iterable[str]) 
         text = f"column {name} looks like {seen[0]} and is taken as a category: {seen[1]}"
         yield Finding("looks_like", name, text, "create.columns")
     yield from _spellings(f"column {name}", name, values)
-    nothing = [text for text in values if _NOTHING.fullmatch(text) and text not in missing]
+    nothing = [text for text in values if _NOTHING.fullmatch(text or "-") and text not in missing]
     if nothing:
         rows = sum(values[text] for text in nothing)
         text = f"column {name}: {_named(nothing)} ({_rows(rows)}) may stand for a missing value, and is a category"
-        yield Finding("missing_value", name, text, "create.reading.missing")
+        yield _no_value("missing_value", profile, text)
 
 
 def of_labels(target: str, labels: Mapping[str, int]) -> Iterator[Finding]:
@@ -219,11 +219,8 @@ def _numbers(profile: Profile) -> Iterator[Finding]:
         if (gap >= max(FAR * step, APART * (most - least)) and not usual) or value < 0 <= least:
             others = f"all others ({least:g} to {most:g})"
             text = f"column {profile.name}: {value:.10g} ({_rows(rows)}) stands apart from {others}"
-            # As a text that stands for none it would do so in every column.
-            of_file = profile.typed is None and abs(value) > 90
-            fix = "" if of_file else ": leave the cells empty, then"
-            param = "create.reading.missing" if of_file else "create.table.path"
-            yield Finding("placeholder", profile.name, f"{text} and may stand for a missing value{fix}", param)
+            text += " and may stand for a missing value"
+            yield _no_value("placeholder", profile, text, apart=abs(value) <= 90)
 
 
 def _days(profile: Profile) -> Iterator[Finding]:
@@ -232,10 +229,15 @@ def _days(profile: Profile) -> Iterator[Finding]:
     rows = sum(found.values())
     if 1 < rows < profile.present / 2:
         text = f"column {profile.name}: {_named([*found])} ({_rows(rows)}) may stand for a missing value"
-        if profile.typed:
-            yield Finding("placeholder", profile.name, f"{text}: leave the cells empty, then", "create.table.path")
-        else:
-            yield Finding("placeholder", profile.name, text, "create.reading.missing")
+        yield _no_value("placeholder", profile, text)
+
+
+def _no_value(kind: str, profile: Profile, text: str, apart: bool = False) -> Finding:
+    """apart: what stands for none here is a value in other columns."""
+    # In a file with types no text stands for none.
+    if profile.typed or apart:
+        return Finding(kind, profile.name, f"{text}: leave the cells empty, then", "create.table.path")
+    return Finding(kind, profile.name, text, "create.reading.missing")
 
 
 def _spellings(where: str, column: str, values: Mapping[str, int]) -> Iterator[Finding]:
