@@ -88,7 +88,8 @@ def _as_in_training(
     """A column, and the texts that stand for a missing value, also where training had another format of file."""
     category = preprocessing.category(name) if kind == "categorical" else None
     if not source.typed:
-        return column, [text for text in reading.missing if not category or text not in category.values]
+        values = [*category.values, *category.hidden] if category else []
+        return column, [text for text in reading.missing if text not in values]
     typed = column.type.value_type if isinstance(column.type, pa.DictionaryType) else column.type
     if pa.types.is_primitive(typed) or pa.types.is_decimal(typed):
         if category and not category.typed:

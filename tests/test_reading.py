@@ -209,6 +209,9 @@ def commas(text: str) -> str:
         "\ufeffsep=;\r\n" + PLAIN.replace("\n", "\r\n"),
         "sep=,\n" + commas(PLAIN),
         '"sep=;"\n' + PLAIN,
+        "SEP=;\n" + PLAIN,
+        "sep=;\n" + commas(PLAIN),  # it may be wrong
+        "\ufeff\ufeff" + PLAIN,
         "\n\n" + PLAIN,
         "\r\n \r\n" + commas(PLAIN),
         PLAIN.replace("\n", "\r"),
@@ -227,14 +230,22 @@ def test_header_and_delimiter_are_found(content):
 
 @pytest.mark.parametrize(
     "titles",
-    ["Report of 2024\n", "Sizes, by kind\n\nmade today\n", "# made by R\n", "# size; n; kind\n#\n", "Report\nkind\n\n"],
+    [
+        "Report of 2024\n",
+        "Sizes, by kind\n\nmade today\n",
+        "# made by R\n",
+        "# size; n; kind\n#\n",
+        "Report\nkind\n\n",
+        "Report;;\n;;\n",
+    ],
 )
 def test_title_lines_are_left_out_with_a_word(titles):
     plain = made(PLAIN)
     assert made(titles + PLAIN) == plain
     (finding,) = read_schema().findings
     number = sum(bool(line) for line in titles.split("\n"))
-    assert f"{number} lines before the header (line {titles.count(chr(10)) + 1})" in finding.text
+    what = "1 line" if number == 1 else f"{number} lines"
+    assert f"{what} before the header (line {titles.count(chr(10)) + 1})" in finding.text
 
 
 @pytest.mark.parametrize("sign", [", ", ";", ",\t", " "])
@@ -266,6 +277,17 @@ def test_a_header_that_is_missing_is_noticed(sign, target):
 
 def test_rows_before_the_header_are_no_titles():
     refused("1;2;3\n4;5;6\n" + PLAIN, "line 3 names the column kind, and what stands before it looks like rows")
+
+
+@pytest.mark.parametrize("rows", [1, 200])
+def test_a_header_that_comes_again_is_named(rows):
+    header, first = PLAIN.split("\n", 1)
+    count = first.count("\n") * rows
+    refused(f"{header}\n{first * rows}{header}\n{first}", f"table.csv: row {count + 1:,} repeats the header; delete it")
+
+
+def test_a_column_may_be_called_as_one_of_its_values():
+    assert list(made(lines(",", no=["yes", "no"], size=["0.5", "12.25"]))) == ["no", "size", "kind"]
 
 
 def test_a_header_of_numbers_is_one():
@@ -300,6 +322,13 @@ def test_a_quote_that_is_closed_rows_later_is_named():
     each = with_quote(10).splitlines()
     each[14] += '"'
     refused("\n".join(each), "a quote opened in line 10 is closed in line 15 only", "close or delete it")
+
+
+@pytest.mark.parametrize("cell", [r'"say \"hi\""', '"a"b', '"a" "b"'])
+def test_text_behind_a_closing_quote_is_named(cell):
+    each = lines(";", note=["plain", cell, "more"], n=[1, 2, 3, 4])
+    refused(each, "table.csv: line 3: text follows a closing quote; write a quote inside of quotes twice")
+    assert made(each.replace(cell, '"say ""hi"""'))["note"][1] == 'say "hi"'
 
 
 def test_a_quote_in_the_first_lines_and_one_behind_many_blocks(monkeypatch):
@@ -388,6 +417,11 @@ def test_values_of_folders_of_all_sorts():
     columns = of_folder()
     pairs = dict.fromkeys(zip(columns["a"], columns["b"], strict=True))
     assert list(pairs) == list(names.values())
+
+
+def test_fractions_in_names_of_folders_are_numbers():
+    parts(**{f"f={name}/0.parquet": part(100 * index) for index, name in enumerate(["-0.5", "1"])})
+    assert of_folder()["f"] == [-0.5] * 20 + [1.0] * 20
 
 
 def test_a_target_may_stand_in_the_names_of_folders():

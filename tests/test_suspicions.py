@@ -143,6 +143,18 @@ LOOKS = [
     ("web addresses", [f"https://b.org/{row}" for row in range(ROWS)]),
     ("numbers with a unit", [f"{row % 70} kg" for row in range(ROWS)]),
     ("numbers with a unit", [f"{row}cm" for row in range(ROWS)]),
+    ("numbers with a unit", ["1.2k", "3M", "900", "5k"] * 50),
+    ("addresses of machines", [f"10.0.{row % 7}.{row}" for row in range(ROWS)]),
+    ("telephone or other numbers of persons", [f"{100 + row}-{10 + row % 90}-{1000 + row}" for row in range(ROWS)]),
+    ("months, quarters or weeks", [f"2019-W{1 + row % 52:02}" for row in range(ROWS)]),
+    ("months, quarters or weeks", [f"2019-{1 + row % 12:02}" for row in range(ROWS)]),
+    ("durations", [f"{1 + row % 9}h{row % 60}m" for row in range(ROWS)]),
+    ("degrees", [f"{row % 90}°{row % 60}'N" for row in range(ROWS)]),
+    ("percentages", [f"{row % 100}‰" for row in range(ROWS)]),
+    ("amounts of money", [f"Rs. {row}.50" for row in range(ROWS)]),
+    ("texts in quotes or formulas", [f"'{row}.5'" for row in range(ROWS)]),
+    ("numbers written in another way", [f"1_{row:03}" for row in range(ROWS)]),
+    ("numbers written in another way", [f"{row}.5-" for row in range(ROWS)]),
 ]
 
 
@@ -153,6 +165,30 @@ def test_06_what_is_not_read_is_named_for_what_it_looks_like(what, texts):
     assert "names the row" not in only(schema).text
     assert only(schema).param == "create.columns"
     assert found(frame(odd=texts), **{"create.columns.ignored": ["odd"]}).findings == []
+
+
+TIMES = [
+    ("date", "dates", lambda row: 20190101 + 100 * (row % 12) + row % 28),
+    ("time", "seconds since 1970", lambda row: 1_600_000_000 + 997 * row),
+    ("updated_at", "milliseconds since 1970", lambda row: 1_600_000_000_000 + 997 * row * (-1) ** row),
+    ("date", "days of a spreadsheet", lambda row: 43_466 + row * 7 % 400),
+]
+
+
+@pytest.mark.parametrize(("name", "what", "value"), TIMES)
+def test_06_whole_numbers_that_are_times_are_named_as_such(name, what, value):
+    findings = found(frame(**{name: [value(row) for row in np.random.default_rng(0).permutation(ROWS)]})).findings
+    assert [each.kind for each in findings if each.kind != "large_numbers"] == ["looks_like"]
+    assert f"column {name} looks like {what} (" in findings[-1].text
+
+
+def test_06_dates_by_which_programs_say_that_they_have_none():
+    days = [f"2019-01-{1 + row % 28:02}" for row in range(ROWS - 5)] + ["9999-12-31"] * 5
+    finding = only(found(frame(day=days)))
+    assert finding.line == (
+        "column day: '9999-12-31' (5 rows) may stand for a missing value; create.reading.missing settles it"
+    )
+    assert found(frame(day=days), **{"create.reading.missing": ["", "9999-12-31"]}).findings == []
 
 
 def test_06_dates_of_two_readings_are_not_guessed_also_when_asked_for():
@@ -170,6 +206,10 @@ SAME = [
     (("K\u00f6ln", "Ko\u0308ln", "Oslo", "K\u00f6ln"), r"'K\xf6ln' and 'Ko\u0308ln'"),
     (("a", "a\u200b", "b", "a"), r"'a' and 'a\u200b'"),
     (("1", "1.0", "two", "1"), "'1' and '1.0'"),
+    (("New York", "New-York", "Oslo", "New York"), "'New York' and 'New-York'"),
+    (("S\u00e3o Paulo", "Sao Paulo", "Oslo", "S\u00e3o Paulo"), "'S\u00e3o Paulo' and 'Sao Paulo'"),
+    (("cop", "\u0441op", "Oslo", "cop"), r"'cop' and '\u0441op'"),
+    (("a", "a.", "b", "a"), "'a' and 'a.'"),
 ]
 
 
@@ -209,6 +249,7 @@ def test_yes_in_any_letters_and_blanks_is_one_value():
         (9999, (20, 60), "create.reading.missing"),
         (999, (0, 100), "create.reading.missing"),
         (99, (17, 80), "create.reading.missing"),
+        (65535, (20, 60), "create.reading.missing"),
         (-1, (0, 100), "create.table.path"),
         (0, (40, 200), "create.table.path"),
     ],

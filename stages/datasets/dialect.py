@@ -110,7 +110,7 @@ def _is_row(names: list[str], rows: list[list[str]]) -> bool:
         values = {cell.strip() for cell in column} - {""}
         if name in values and not name.isdigit():
             telling = True
-        elif values and all(map(is_number, values)):
+        elif 2 * sum(map(is_number, values)) > len(values):  # some may be wrong
             if not is_number(name):
                 return False
             telling = telling or not name.isdigit()

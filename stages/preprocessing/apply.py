@@ -64,6 +64,7 @@ class Category:
     typed: whether a column of numbers or truth values has the same texts; where training had 007 or True beside them,
     such a column no longer tells which of them it had, and is refused.
     embedded: whether a vector is learned for each code; else each is an input of its own, which is 1 or 0 (one-hot).
+    hidden: texts that were too rare for a code, and that a reader may take for missing values.
     """
 
     column: str
@@ -72,15 +73,16 @@ class Category:
     other: bool
     embedded: bool = False
     typed: bool = True
+    hidden: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if not all(isinstance(text, str) for text in (self.column, *self.values)):
+        if not all(isinstance(text, str) for text in (self.column, *self.values, *self.hidden)):
             raise TypeError(f"column {self.column!r} or a value of it is no text")
 
     @property
     def unread(self) -> str | None:
-        """Why a missing value is refused: pandas makes one of a text that is one of the values, if so."""
-        texts = sorted(UNREAD & {*self.values})
+        """Why a missing value is refused: pandas makes one of a text that training rows had, if so."""
+        texts = sorted(UNREAD & {*self.values, *self.hidden})
         reads = "which pandas reads as a missing value (but for keep_default_na=False)"
         return f"may be the category {texts[0]!r}, {reads}" if texts else None
 
@@ -139,6 +141,8 @@ class Preprocessing:
         for category in content["categories"]:
             if category["typed"]:
                 del category["typed"]
+            if not category["hidden"]:
+                del category["hidden"]
         if not self.missing:
             del content["missing"]
         return content

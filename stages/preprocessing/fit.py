@@ -13,7 +13,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, QuantileTr
 
 from stages.datasets.schema import Schema
 from stages.preprocessing.apply import Category, Number, Preprocessing, scaled
-from stages.preprocessing.columns import Floats, label, sources, spelled
+from stages.preprocessing.columns import UNREAD, Floats, label, sources, spelled
 from stages.preprocessing.frame import Spellings, expanded, spellings
 
 # Evenly spaced quantiles that scaling: quantile keeps of a column, at most; 1,000 would say little more.
@@ -130,5 +130,6 @@ def _category(name: str, known: list[str], places: Floats, rare: Floats | None, 
         missing="none" if not lacks else "other" if None in infrequent else "own",
         other=bool(infrequent),
         typed=not any(map(spelled, known)),
+        hidden=sorted({*UNREAD, "?"} & {*known} & infrequent),
     )
     return replace(category, embedded=category.codes > embed_above)
