@@ -27,6 +27,7 @@ def main() -> None:
         "classes": json.dumps(description.classes, ensure_ascii=False),
         "target": description.target,
         "threshold": str(threshold),
+        "limits": "where a row cannot be judged (a number is infinite or too large), NaN and the label ''",
         "weights_sha256": read_json(MODELS / "model.json")["sha256"]["model.safetensors"],
     }
     for key, value in facts.items():

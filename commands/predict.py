@@ -10,6 +10,7 @@ Parquet has each text as it is.
 import argparse
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from stages.datasets.numbers import PLAIN, Form
 from stages.datasets.reading import Source, open_table
+from stages.datasets.schema import PATH as SCHEMA
+from stages.datasets.schema import read_schema
 from stages.datasets.table import converted, label_texts
 from stages.files.atomic import FORMULA, write
 from stages.files.text import listed, shown
@@ -26,7 +30,7 @@ from stages.network.model import Model, decide, load
 from stages.params.create import Create, Reading
 from stages.params.evaluate import Evaluate
 from stages.params.reader import read
-from stages.preprocessing.apply import Unusable
+from stages.preprocessing.apply import AS_TEXTS, Preprocessing, Unusable, sure
 from stages.process.faults import BAD_DATA, Fault
 from stages.process.run import run
 
@@ -51,14 +55,17 @@ def predict(
             raise Fault(
                 BAD_DATA, f"{source.path}: column {name} would be lost: the output has one of its own; leave out --keep"
             )
-    rows = 0
+    rows, preprocessing = 0, description.preprocessing
     for block in source.blocks():
-        columns = {
-            name: converted(source, reading.missing, name, description.kind(name), block.column(name), rows)
-            for name in description.features
-        }
+        columns = {}
         try:
-            probabilities = model.probabilities(pa.table(columns))
+            for name in description.features:
+                kind = description.kind(name)
+                column, missing = _as_in_training(preprocessing, source, name, kind, block.column(name), reading)
+                date_format = preprocessing.date_formats.get(name)
+                columns[name] = converted(source, name, kind, column, rows, date_format, missing)
+            raw = pa.table(columns)
+            probabilities = sure(preprocessing, raw, model.probabilities(raw))
         except Unusable as error:
             raise Fault(
                 BAD_DATA,
@@ -75,6 +82,26 @@ def predict(
         rows += block.num_rows
 
 
+def _as_in_training(
+    preprocessing: Preprocessing, source: Source, name: str, kind: str, column: pa.Array, reading: Reading
+) -> tuple[pa.Array, list[str]]:
+    """A column, and the texts that stand for a missing value, also where training had another format of file."""
+    category = preprocessing.category(name) if kind == "categorical" else None
+    if not source.typed:
+        values = [*category.values, *category.hidden] if category else []
+        return column, [text for text in reading.missing if text not in values]
+    typed = column.type.value_type if isinstance(column.type, pa.DictionaryType) else column.type
+    if pa.types.is_primitive(typed) or pa.types.is_decimal(typed):
+        if category and not category.typed:
+            raise Unusable(name, 0, str(typed), AS_TEXTS)
+    elif not pa.types.is_nested(typed):
+        texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+        column = pc.if_else(pc.is_in(texts, pa.array(preprocessing.missing, pa.string())), None, texts)
+    if category and category.unread and column.null_count:
+        raise Unusable(name, pc.index(pc.is_null(column), True).as_py(), "None", category.unread)
+    return column, []
+
+
 def _right(source: Source, column: pa.Array, classes: list[str], labels: pa.Array, rows: int) -> int:
     actual = label_texts(source, column, "target", rows)
     known = pc.is_in(actual, pa.array(classes, pa.string()))
@@ -86,6 +113,15 @@ def _right(source: Source, column: pa.Array, classes: list[str], labels: pa.Arra
             f" model's ({listed(classes)}); leave the column out, or the row",
         )
     return int(pc.sum(pc.equal(actual, labels)).as_py())
+
+
+def _learned(model: Model) -> dict[str, Form]:
+    """How the numbers were written that the model was trained on; where they were no texts, as programs write them."""
+    if not SCHEMA.exists() or (schema := read_schema()).features != model.description.features:
+        return {}
+    if schema.number_formats is None:
+        return dict.fromkeys(schema.features, PLAIN)
+    return {name: Form(**form) for name, form in schema.number_formats.items()}
 
 
 def harmless(table: pa.Table, path: Path) -> pa.Table:
@@ -126,6 +162,8 @@ def main() -> None:
         raise Fault(BAD_DATA, f"{given.output} must end with .csv or .parquet, which says how it is written")
     model, reading = load(MODELS), read(Create).reading
     source = open_table(given.input, reading, model.description.features[0])
+    texts = frozenset([model.description.target, *model.description.kinds])
+    source = replace(source, learned=_learned(model), apart=texts)
     pieces = predict(model, source, reading, read(Evaluate).threshold, given.keep)
     rows, right = 0, 0
     known = model.description.target in source.names

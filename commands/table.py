@@ -19,8 +19,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from stages.datasets.dialect import DELIMITERS
 from stages.datasets.kinds import CARRIED, FEATURES
-from stages.datasets.reading import DELIMITERS, Source, open_own, open_source
+from stages.datasets.reading import Source, folder_parts, open_own, open_source
 from stages.datasets.table import Found, convert, look
 from stages.files.atomic import write, write_bytes
 from stages.files.text import shown
@@ -64,7 +65,7 @@ def is_there(source: Source, place: Path) -> bool:
     if not place.exists() and not place.is_symlink():
         return False
     parts = {part.relative_to(source.path) for part in source.parts}
-    there = {part.relative_to(place) for part in place.rglob("*.parquet")} if place.is_dir() else {Path()}
+    there = {part.relative_to(place) for part in folder_parts(place)} if place.is_dir() else {Path()}
     alike = place.exists() and place.is_dir() == source.path.is_dir() and there == parts
     if not alike or not all(filecmp.cmp(source.path / part, place / part, shallow=False) for part in parts):
         raise Fault(
@@ -141,7 +142,8 @@ def report(found: Found) -> Iterator[str]:
     yield f"{source.path}"
     yield f"  rows         {rows:,}"
     if not source.typed:
-        sign, encoding, decimal = source.dialect
+        sign, encoding = source.dialect
+        decimal = " and ".join(source.forms.decimals) or "."
         delimiter = next(name for name, each in DELIMITERS.items() if each == sign)
         yield f"  read as      delimiter {delimiter}, encoding {encoding}, decimal sign {decimal}"
     for kind in (*FEATURES, *CARRIED):

@@ -35,8 +35,9 @@ from stages.files.text import listed, shown
 from stages.network.model import Model, decide, load
 from stages.params.evaluate import Evaluate
 from stages.params.reader import fault, read, suggest
-from stages.preprocessing.apply import encode
+from stages.preprocessing.apply import Unusable, encode, sure
 from stages.process.disk import prepare
+from stages.process.faults import BAD_DATA, Fault
 from stages.process.memory import need
 from stages.scoring import plane as planes
 from stages.scoring.comparisons import leads, training_of_shipped
@@ -232,8 +233,19 @@ def main() -> None:
     columns = sliced(test, schema, section)
     actual = test.column(schema.target).to_numpy()
     # Once for all that look at the test rows.
-    inputs = encode(model.description.preprocessing, test)
-    probabilities = model.of_inputs(inputs)
+    preprocessing = model.description.preprocessing
+    try:
+        inputs = encode(preprocessing, test)
+        probabilities = sure(preprocessing, test, model.of_inputs(inputs))
+        all_verdicts = verdicts(replicas, inputs, actual, section.threshold)
+        for each in all_verdicts:
+            sure(preprocessing, test, each.probabilities)
+    except Unusable as error:
+        raise Fault(
+            BAD_DATA,
+            f"{TEST}: column {error.column}, row {error.row + 1:,}: {error.value} {error.rule}; mend it in the"
+            " table, or leave the row out",
+        ) from None
     verdict = Verdict(actual, decide(probabilities, section.threshold), probabilities)
     others = {
         name: Other(baseline.column(name).to_numpy(), baseline.column(f"{name}_log_loss").to_numpy())
@@ -244,7 +256,6 @@ def main() -> None:
         rows = np.column_stack([test.column(name).to_numpy() for name in schema.features])
         chances = bayes_probabilities(schema.density, rows)
         others["bayes"] = Other(chances.argmax(1), log_losses(chances, actual))
-    all_verdicts = verdicts(replicas, inputs, actual, section.threshold)
     shipped = training["shipped"]
     content, spread = evaluate(verdict, all_verdicts, others, schema, section, of_mean=shipped is None)
     chosen = training_of_shipped(training)

@@ -325,8 +325,8 @@ KNOBS: dict[str, tuple[Any, dict[str, Any]]] = {
     "create.reading.decimal": (
         "point",
         {
-            **{"create.dataset": "table", "create.table.path": "data/tables/odd.csv"},
-            "create.reading.delimiter": "semicolon",
+            **{"create.dataset": "table", "create.table.path": "data/tables/sums.csv"},
+            "create.reading.decimal": "comma",
         },
     ),
     "create.reading.missing": (["red"], {"create.dataset": "table"}),

@@ -71,7 +71,8 @@ def call(monkeypatch, *arguments: str) -> None:
 def expected(frame: pd.DataFrame) -> np.ndarray:
     model = load(Path("models"))
     rows = frame[COLUMNS].replace({"town": {"": None}, "member": {"": None}})
-    return model.probabilities(rows_of(rows, model.description.features, model.description.kinds))
+    known = model.description
+    return model.probabilities(rows_of(rows, known.features, known.kinds, known.preprocessing))
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

@@ -59,7 +59,7 @@ def raw_rows(count: int) -> pd.DataFrame:
 def expected(project: Path, rows: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """Labels, and probabilities [rows, classes], as `evaluate` finds them."""
     model = load(project / "models")
-    probabilities = model.probabilities(rows_of(rows, model.description.features, {}))
+    probabilities = model.probabilities(rows_of(rows, model.description.features, {}, model.description.preprocessing))
     return [model.description.classes[index] for index in decide(probabilities, 0.5)], probabilities
 
 
@@ -177,6 +177,22 @@ def test_it_is_served_over_http(project, elsewhere):
         assert [row["label"] for row in answer["predictions"]] == labels
         found = [[row[name] for name in PROBABILITIES] for row in answer["predictions"]]
         np.testing.assert_allclose(found, probabilities, rtol=1e-6)
+        # Whole numbers are numbers, in each format.
+        whole = pd.DataFrame({"x 1": [1, 2], "größe": [0, 3]})
+        labels, probabilities = expected(project, whole.astype(float))
+        for body, kind in (
+            ({"dataframe_split": whole.to_dict("split", index=False)}, "application/json"),
+            ({"dataframe_records": whole.to_dict("records")}, "application/json"),
+            (whole.to_csv(index=False), "text/csv"),
+        ):
+            status, answer = ask(port, "invocations", body, kind)
+            assert status == 200, answer
+            assert [row["label"] for row in answer["predictions"]] == labels
+            found = [[row[name] for name in PROBABILITIES] for row in answer["predictions"]]
+            np.testing.assert_allclose(found, probabilities, rtol=1e-6)
+        status, answer = ask(port, "invocations", "x 1,größe\n1,2\n1,big\n", "text/csv")
+        assert status == 400
+        assert "column 'größe', row 2: 'big' is no number" in answer["message"]
         status, answer = ask(port, "invocations", {"dataframe_records": [{"x 1": 1.0}]})
         assert status == 400
         assert "missing inputs ['größe']" in answer["message"]
@@ -207,11 +223,11 @@ def test_mlflow_predicts_a_file_with_it(project, elsewhere):
     np.testing.assert_allclose([[row[name] for name in PROBABILITIES] for row in answer], probabilities, rtol=1e-6)
 
 
-def ask(port: int, page: str, body: dict | None = None) -> tuple[int, dict]:
+def ask(port: int, page: str, body: dict | str | None = None, kind: str = "application/json") -> tuple[int, dict]:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/{page}",
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
+        data=None if body is None else (body if isinstance(body, str) else json.dumps(body)).encode(),
+        headers={"Content-Type": kind},
     )
     try:
         with urllib.request.urlopen(request, timeout=30) as response:

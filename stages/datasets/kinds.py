@@ -12,22 +12,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.preprocessing.columns import FALSE, TRUE
+from stages.datasets.numbers import Form, to_numbers
+from stages.preprocessing.columns import DAY_FIRST, FALSE, MONTH_FIRST, PLAIN, TRUE, ZONED
 
 # What the network can learn from; the others stay in the data set for split and evaluate.
 FEATURES = ("numeric", "categorical", "boolean", "datetime")
 CARRIED = ("identifier", "ignored")
 
 _TRUTHS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-_DATE = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[-+]\d{2}:?\d{2})?)?"
-_ID = re.compile(r"(^|[_\W])(id|uuid|guid|index|key|rownum|row)$|^(id|uuid)[_\W]|[a-z]Id$", re.IGNORECASE)
+_CLOCK = r"[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?"
+_ZONE = r"(Z|[-+]\d{2}:?\d{2})"
+# The year first: ISO 8601, or nearly so; and last, with the day or the month before it.
+_DATE = rf"^\d{{4}}([-/.])\d{{1,2}}[-/.]\d{{1,2}}({_CLOCK}{_ZONE}?)?$"
+_ZONED = rf"^\d{{4}}-\d{{2}}-\d{{2}}{_CLOCK}{_ZONE}$"
+_TURNED = rf"^\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{4}}({_CLOCK})?$"
+_OVER_12 = r"(1[3-9]|2\d|3[01])"
+_WHO = "user|patient|customer|client|person|subject|student|account|order|record|case|member|employee"
+_ID = re.compile(
+    rf"(^|[_\W])(id|uuid|guid|idx|index|key|rownum|row|nr)$|^(id|uuid)[_\W]|[a-z]I[dD]$|^({_WHO})[_\W]?(id|nr|no|num|number|code)?$",
+    re.IGNORECASE,
+)
 
 # Distinct values of a column that are kept; one with more is no small category, whatever else it is.
 MOST_DISTINCT = 10_000
 # A column of texts whose rows are this often unlike each other names the row, or is free text.
 NEARLY_UNIQUE = 0.5
 FEWEST_ROWS = 20  # of a table; with fewer, nothing can be said
+EXAMPLES = 200  # texts of a column that are kept, whatever else it holds
 
 
 @dataclass
@@ -36,7 +47,12 @@ class Profile:
 
     values: rows of each distinct text, unless there are too many. numbers: rows that are one; oddest: row and text of
     the first that is none. low, high: of the numbers. counting: each number is the one before plus 1.
-    pairs: which value stood beside which label, unless there are too many.
+    dates: rows of one with the year first, zoned: of them those with a zone; turned: of one with the year last;
+    days_first, months_first: of them those that can be read in one way only. zeros: a number that begins with 0, or has
+    an E without a sign, as codes have.
+    examples: some of the first texts. low_rows, high_rows: rows of the lowest and the highest number; over_low,
+    under_high: the next one; step: the usual
+    distance between neighbours among the first. pairs: which value stood beside which label, unless there are too many.
     """
 
     name: str
@@ -48,10 +64,21 @@ class Profile:
     whole: bool = True
     low: float = np.inf
     high: float = -np.inf
+    low_rows: int = 0
+    high_rows: int = 0
+    over_low: float = np.inf
+    under_high: float = -np.inf
+    step: float = np.nan
     counting: bool = True
     rising: bool = True
     last: float = np.nan
     dates: int = 0
+    zoned: int = 0
+    turned: int = 0
+    days_first: int = 0
+    months_first: int = 0
+    zeros: str | None = None
+    examples: list[str] = field(default_factory=list)
     oddest: tuple[int, str] | None = None
     pairs: set[tuple[str, str]] | None = field(default_factory=set)
 
@@ -59,21 +86,45 @@ class Profile:
     def present(self) -> int:
         return self.rows - self.missing
 
-    def add(self, texts: pa.StringArray, decimal: str, labels: pa.DictionaryArray | None) -> None:
+    @property
+    def date_format(self) -> str | None:
+        """How the dates of the column are written; None where it is not one of dates, or they can be read two ways."""
+        if self.typed == "datetime":
+            return ZONED if self.zoned else PLAIN
+        if not self.present or self.dates + self.turned < self.present:
+            return None
+        if not self.turned:
+            # The few others are refused by their row.
+            return ZONED if 2 * self.zoned > self.present else PLAIN
+        if self.zoned or bool(self.days_first) == bool(self.months_first):
+            return None
+        return DAY_FIRST if self.days_first else MONTH_FIRST
+
+    @property
+    def respelled(self) -> bool:
+        """Whether whole numbers differ in nothing but the zeros before them."""
+        if self.zeros is None or self.values is None:
+            return False
+        codes = [text for text in self.values if text.isdecimal()]
+        return len({code.lstrip("0") for code in codes}) < len(codes)
+
+    def add(self, texts: pa.StringArray, form: Form, labels: pa.DictionaryArray | None) -> None:
         """Look at the next rows of a column of texts, None where a value is missing."""
         start = self.rows
         self.rows += len(texts)
         self.missing += texts.null_count
-        whole = to_numbers(texts, decimal) if self.numbers + self.missing == start + texts.null_count else None
+        whole = to_numbers(texts, form) if self.numbers + self.missing == start + texts.null_count else None
         if whole is not None:
             self._add_numbers(whole)
+            if self.zeros is None and self.whole:
+                self._find_zeros(texts)
             if self.values is None:
                 return
         coded = texts.dictionary_encode()
         unlike = coded.dictionary
         counts = _counts(coded)
         if whole is None:
-            self._add_texts(unlike, counts, texts, start, decimal)
+            self._add_texts(unlike, counts, texts, start, form)
         self._count(unlike, counts)
         if labels is not None and self.pairs is not None:
             self._pair(coded, labels)
@@ -97,7 +148,7 @@ class Profile:
         if not len(kept):
             return
         self.whole = self.whole and bool((kept == np.floor(kept)).all())
-        self.low, self.high = min(self.low, float(kept.min())), max(self.high, float(kept.max()))
+        self._add_ends(kept)
         if self.rising or self.counting:
             with np.errstate(invalid="ignore"):  # of two infinities
                 steps = np.diff(kept, prepend=kept[0] - 1 if np.isnan(self.last) else self.last)
@@ -105,17 +156,42 @@ class Profile:
             self.counting = self.counting and len(kept) == len(values) and bool((steps == 1).all())
         self.last = float(kept[-1])
 
+    def _add_ends(self, kept: NDArray[np.float64]) -> None:
+        if np.isnan(self.step):
+            steps = np.diff(np.unique(kept[:MOST_DISTINCT])[1:-1])
+            self.step = float(np.median(steps)) if len(steps) > 1 else np.nan
+        low, high = float(kept.min()), float(kept.max())
+        at_low, at_high = kept == low, kept == high
+        over = float(np.min(kept, where=~at_low, initial=np.inf))
+        under = float(np.max(kept, where=~at_high, initial=-np.inf))
+        self.low_rows = self.low_rows * (self.low <= low) + int(at_low.sum()) * (low <= self.low)
+        self.high_rows = self.high_rows * (self.high >= high) + int(at_high.sum()) * (high >= self.high)
+        self.low, self.over_low = (*sorted({self.low, self.over_low, low, over}), np.inf)[:2]
+        self.under_high, self.high = (-np.inf, *sorted({self.high, self.under_high, high, under}))[-2:]
+
+    def _find_zeros(self, texts: pa.StringArray) -> None:
+        place = pc.index(pc.match_substring_regex(texts, r"^(0\d+|\d+[eE]\d+)$"), True).as_py()
+        if place >= 0:
+            self.zeros = texts[place].as_py()
+
     def _add_texts(
-        self, unlike: pa.StringArray, counts: NDArray[np.int64], texts: pa.StringArray, start: int, decimal: str
+        self, unlike: pa.StringArray, counts: NDArray[np.int64], texts: pa.StringArray, start: int, form: Form
     ) -> None:
         self.whole = self.rising = self.counting = False
         for text, count in zip(unlike.to_pylist(), counts.tolist(), strict=True):
-            number = text.replace(",", ".") if decimal == "," else text
-            if _NUMBER.fullmatch(number):
+            if form.fits(text):
                 self.numbers += count
             elif self.oddest is None:
                 self.oddest = (start + pc.index(texts, text).as_py() + 1, text)
-        self.dates += int(counts[_mask(pc.match_substring_regex(unlike, f"^{_DATE}$"))].sum())
+        if len(self.examples) < EXAMPLES:
+            self.examples += unlike.slice(0, EXAMPLES).to_pylist()
+        day, month = rf"^{_OVER_12}[-/.]", rf"^\d{{1,2}}[-/.]{_OVER_12}[-/.]"
+        self.dates += _matching(unlike, counts, _DATE)
+        self.zoned += _matching(unlike, counts, _ZONED)
+        if turned := _matching(unlike, counts, _TURNED):
+            self.turned += turned
+            self.days_first += _matching(unlike, counts, day)
+            self.months_first += _matching(unlike, counts, month)
 
     def _count(self, unlike: pa.StringArray, counts: NDArray[np.int64]) -> None:
         if self.values is None:
@@ -142,42 +218,25 @@ def kind_of(profile: Profile) -> str:
     """The kind of a column, or "mixed" for numbers with other texts among them."""
     if not profile.present:
         return "ignored"
-    if profile.typed == "numeric" or (profile.typed is None and profile.numbers == profile.present):
+    if (profile.typed == "numeric" or (profile.typed is None and profile.numbers == profile.present)) and (
+        not profile.respelled
+    ):
         named = names_rows(profile.name) and profile.whole and profile.rising
         counts = profile.rows >= FEWEST_ROWS and profile.whole and profile.counting
         return "identifier" if counts or named else "numeric"
     if profile.typed in FEATURES:
         return profile.typed
-    if profile.dates == profile.present:
+    if profile.date_format:
         return "datetime"
     if profile.values is not None and {text.lower() for text in profile.values} in _TRUTHS:
         return "boolean"
-    if profile.typed is None and profile.numbers >= profile.present / 2:
+    if profile.typed is None and profile.present > profile.numbers >= profile.present / 2:
         return "mixed"
     if profile.values is None or (
         profile.present >= FEWEST_ROWS and len(profile.values) > NEARLY_UNIQUE * profile.present
     ):
         return "identifier"
     return "categorical"
-
-
-def to_numbers(texts: pa.StringArray, decimal: str) -> NDArray[np.float64] | None:
-    """Texts as numbers, NaN where a value is missing; None if one of them is no number."""
-    if decimal == ",":
-        texts = pc.replace_substring(texts, ",", ".")
-    for plus in (False, True):  # which Arrow does not read, and few files have
-        try:
-            numbers = pc.cast(pc.replace_substring_regex(texts, r"^\+", "") if plus else texts, pa.float64())
-        except pa.ArrowInvalid:
-            continue
-        values = numbers.to_numpy(zero_copy_only=False)
-        # Arrow also takes the words nan and inf; a number that is too large becomes an infinity, and is found later.
-        return values if int(np.isnan(values).sum()) == texts.null_count and not _words(texts, values) else None
-    return None
-
-
-def _words(texts: pa.StringArray, values: NDArray[np.float64]) -> bool:
-    return any(re.search(r"[a-df-zA-DF-Z]", texts[int(row)].as_py()) for row in np.flatnonzero(np.isinf(values)))
 
 
 def to_truths(texts: pa.StringArray) -> pa.BooleanArray | None:
@@ -187,13 +246,9 @@ def to_truths(texts: pa.StringArray) -> pa.BooleanArray | None:
     return pc.if_else(pc.is_null(texts), None, true) if pc.all(known).as_py() in (True, None) else None
 
 
-def to_times(texts: pa.StringArray) -> pa.TimestampArray | None:
-    for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
-        try:
-            return pc.cast(texts, kind).cast(pa.timestamp("us"))
-        except pa.ArrowInvalid:
-            continue
-    return None
+def _matching(unlike: pa.StringArray, counts: NDArray[np.int64], pattern: str) -> int:
+    """Rows of the texts that match."""
+    return int(counts[_mask(pc.match_substring_regex(unlike, pattern))].sum())
 
 
 def _codes(coded: pa.DictionaryArray) -> NDArray[np.int64]:

@@ -7,18 +7,25 @@ decides what a column is (see kinds.py), and no more than a block is in memory a
 import codecs
 import csv
 import gzip
+import io
+import itertools
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
+from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.csv as pc
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from stages.datasets.dialect import DELIMITERS, Count, Head, count_records, find_head
+from stages.datasets.numbers import SIGNS, Form, Forms
 from stages.datasets.schema import Finding
 from stages.files.tables import complete, native
 from stages.files.text import listed
@@ -27,7 +34,6 @@ from stages.params.reader import suggest
 from stages.process.faults import BAD_DATA, Fault
 from stages.process.memory import need
 
-DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
 TEXT_ENDINGS = (".csv", ".tsv", ".txt")
 SAMPLE = 1 << 20  # bytes from which delimiter, encoding and decimal sign are found
 BLOCK = 1 << 24  # bytes of text at a time
@@ -35,6 +41,7 @@ MOST_COLUMNS = 10_000
 # Of any list in the footer of a Parquet file: more columns than that would take gigabytes before they could be counted.
 LONGEST_LIST = 10 * MOST_COLUMNS
 ROWS_AT_ONCE = 65_536
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 # A header that is read with the wrong delimiter, or has an open quote, is one cell as long as the sample.
 csv.field_size_limit(SAMPLE)
@@ -47,43 +54,114 @@ class Source:
     """Where a table comes from, and how it is read.
 
     names: its columns, in their order; typed: whether they bring types (Parquet) or are all texts (CSV).
-    header: of a CSV file: the names as it has them, some of which may be empty.
-    dialect: of a CSV file: delimiter, encoding, and the sign before the fraction of a number.
+    dialect: of a CSV file: delimiter and encoding. skipped: its lines before the first row. count: of its records.
+    missing: texts of a CSV file that stand for no value. decimal: the sign before a fraction, "" where it is found.
+    hive: columns of a folder of Parquet parts that stand in the names of its folders, with their types.
+    learned: how the numbers were written that a model was trained on. apart: columns that hold none, whatever they look
+    like.
     """
 
     path: Path
     parts: list[Path]
     names: list[str]
     typed: bool
-    header: tuple[str, ...] = ()
-    dialect: tuple[str, str, str] = ("", "", ".")
+    dialect: tuple[str, str] = ("", "")
+    skipped: int = 0
+    count: Count | None = None
+    hive: Mapping[str, pa.DataType] = field(default_factory=dict)
     notes: tuple[Finding, ...] = ()
+    missing: tuple[str, ...] = ()
+    decimal: str = ""
+    learned: Mapping[str, Form] = field(default_factory=dict)
+    apart: frozenset[str] = frozenset()
 
-    @property
-    def decimal(self) -> str:
-        return self.dialect[2]
+    @cached_property
+    def forms(self) -> Forms:
+        """How the numbers of its columns are written."""
+        read = lambda column: self.texts(column) if holds_texts(column.type) else None  # noqa: E731
+        return Forms(self.path, self.blocks, read, self.decimal, self.learned, self.apart)
+
+    def texts(self, column: pa.Array, missing: Sequence[str] | None = None) -> pa.StringArray:
+        """A column as texts, None where a value is missing; blanks around a text are not part of it.
+
+        missing: texts for no value, where they are not those of the file.
+        """
+        if isinstance(column, pa.DictionaryArray):
+            column = column.dictionary_decode()
+        texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+        if self.typed:
+            return texts
+        known = pa.array(self.missing if missing is None else missing, pa.string())
+        return pc.if_else(pc.is_in(texts, known), None, texts)
 
     def blocks(self) -> Iterator[pa.RecordBatch]:
         """All rows in order. Raises Fault for a file that cannot be read, or that is cut off."""
         for part in self.parts:
             try:
-                yield from _parquet_blocks(part) if self.typed else self._text_blocks(part)
+                yield from self._typed_blocks(part) if self.typed else self._text_blocks(part)
             except MemoryError:  # Arrow's is an ArrowException, too
                 raise
             except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
                 raise _unreadable(part, error, None if self.typed else self.dialect) from None
 
+    def _typed_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
+        keys = _keys(self.path, part)
+        for block in _parquet_blocks(part):
+            columns = [pa.scalar(keys[name], pa.string()).cast(kind) for name, kind in self.hive.items()]
+            columns = [pa.repeat(value, block.num_rows) for value in columns]
+            yield pa.RecordBatch.from_arrays([*block.columns, *columns], self.names)
+
     def _text_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
-        delimiter, encoding, _ = self.dialect
-        reader = pc.open_csv(
+        rows, count = 0, self.count
+        assert count is not None
+        for batch in self._spaced_blocks(part) if count.spaced else self._arrow_blocks(part):
+            rows += batch.num_rows
+            yield batch
+        if rows != count.rows:
+            raise Fault(
+                BAD_DATA,
+                f"{part}: {rows:,} rows were read, but its lines make {count.rows:,}; look at its quotes, or save"
+                " it anew",
+            )
+
+    def _arrow_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
+        delimiter, encoding = self.dialect
+        reader = pa_csv.open_csv(
             pa.input_stream(part, compression="gzip" if part.suffix == ".gz" else None),
-            # The header is the file's own, but a column without a name has one here.
-            read_options=pc.ReadOptions(encoding=encoding, block_size=BLOCK, use_threads=False),
-            parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pc.ConvertOptions(column_types=dict.fromkeys(self.header, pa.string()), null_values=[]),
+            # By place, since some may have no name or the same one.
+            read_options=pa_csv.ReadOptions(
+                column_names=self.names,
+                skip_rows=self.skipped,
+                encoding=encoding,
+                block_size=BLOCK,
+                use_threads=False,
+            ),
+            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(self.names, pa.string()), null_values=[]),
         )
-        for batch in reader:
-            yield batch.rename_columns(self.names)
+        yield from reader
+
+    def _spaced_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
+        """Of a file with blanks before quotes, which are none to Arrow; slower."""
+        delimiter, encoding = self.dialect
+        with _binary(part) as binary, io.TextIOWrapper(binary, encoding, newline="") as file:
+            for _ in range(self.skipped):
+                file.readline()
+            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+            while rows := list(itertools.islice(filter(None, reader), ROWS_AT_ONCE)):
+                for row in rows:
+                    if len(row) != len(self.names):
+                        text = f"{len(row)} cells where the header has {len(self.names)}"
+                        raise _ragged(part, f"a row that begins with {','.join(row)[:40]!r}", text)
+                columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+                yield pa.RecordBatch.from_arrays(columns, self.names)
+
+
+def holds_texts(kind: pa.DataType) -> bool:
+    """Whether a column of this type has texts, or nothing at all."""
+    if isinstance(kind, pa.DictionaryType):
+        kind = kind.value_type
+    return kind in (pa.string(), pa.large_string(), pa.string_view(), pa.null())
 
 
 def open_source(section: Create) -> Source:
@@ -116,12 +194,17 @@ def open_own(path: Path, section: Create) -> Source:
         raise Fault(
             BAD_DATA, f"{path}: there is no column {section.table.target!r} (create.table.target); it has {there}{hint}"
         )
-    return source
+    texts = [name for name, kind in section.columns.kinds().items() if kind != "numeric"]
+    return replace(source, apart=frozenset([section.table.target, *texts]))
 
 
 def open_table(path: Path, reading: Reading, column: str) -> Source:
     """Look at a file, or a folder of Parquet parts. column: one that a CSV file's header should name."""
-    source = _open_parquet(path) if path.is_dir() or path.suffix == ".parquet" else _open_text(path, reading, column)
+    source = (
+        _open_parquet(path, reading)
+        if path.is_dir() or path.suffix == ".parquet"
+        else _open_text(path, reading, column)
+    )
     if len(source.names) > MOST_COLUMNS:
         raise Fault(BAD_DATA, f"{path} has more than {MOST_COLUMNS:,} columns")
     for name, count in Counter(source.names).items():
@@ -133,15 +216,17 @@ def open_table(path: Path, reading: Reading, column: str) -> Source:
 
 
 def _only_one(source: Source) -> str:
-    one = not source.typed and len(source.names) == 1
-    return "; is its delimiter another one? set create.reading.delimiter" if one else ""
+    if source.typed or len(source.names) > 1:
+        return ""
+    signs = listed([*DELIMITERS])
+    return f"; is its delimiter another one? set create.reading.delimiter ({signs}), or save it with commas"
 
 
 # --- Parquet --------------------------------------------------------------------------------------------------------
 
 
-def _open_parquet(path: Path) -> Source:
-    parts = sorted(each for each in path.rglob("*.parquet") if each.is_file()) if path.is_dir() else [path]
+def _open_parquet(path: Path, reading: Reading) -> Source:
+    parts = folder_parts(path) if path.is_dir() else [path]
     if not parts:
         raise Fault(BAD_DATA, f"{path} is a folder without a .parquet file; put the parts of the table there")
     first: pa.Schema | None = None
@@ -157,8 +242,53 @@ def _open_parquet(path: Path) -> Source:
         first = first or schema
         if names != first.names or schema.types != first.types:
             raise Fault(BAD_DATA, f"{part} has other columns or types than {parts[0]}; the parts must be alike")
+        if list(_keys(path, part)) != list(_keys(path, parts[0])):
+            raise Fault(
+                BAD_DATA,
+                f"{part} lies in folders that name other columns (such as year=2026) than those of {parts[0]}; the"
+                " parts must be alike",
+            )
     assert first is not None
-    return Source(path, parts, list(first.names), typed=True)
+    hive = {name: _key_type(path, parts, name) for name in _keys(path, parts[0]) if name not in first.names}
+    names = [*first.names, *hive]
+    return Source(path, parts, names, typed=True, hive=hive, decimal=SIGNS.get(reading.decimal, ""))
+
+
+def folder_parts(folder: Path) -> list[Path]:
+    """The Parquet files of a table in a folder and its folders; what begins with _ or . is a writer's own, and no data.
+
+    Raises Fault for one that would be left out by mistake.
+    """
+    parts: list[Path] = []
+    for each in sorted(folder.iterdir()):
+        if each.name.startswith(("_", ".")):
+            continue
+        if each.is_dir():
+            if each.is_symlink():
+                raise Fault(BAD_DATA, f"{each} is a link to a folder; put the folder itself there")
+            parts += folder_parts(each)
+        elif each.suffix == ".parquet":
+            parts.append(each)
+        elif each.is_file():
+            with open(each, "rb") as file:
+                if file.read(4) == b"PAR1":
+                    raise Fault(BAD_DATA, f"{each} is Parquet by another name; let it end with .parquet, or delete it")
+    return parts
+
+
+def _keys(path: Path, part: Path) -> dict[str, str | None]:
+    """The columns that the names of a part's folders stand for, and their values: `year=2026`."""
+    pairs = [each.split("=", 1) for each in part.relative_to(path).parts[:-1] if "=" in each] if part != path else []
+    return {unquote(key): None if value == NO_VALUE else unquote(value) for key, value in pairs}
+
+
+def _key_type(path: Path, parts: list[Path], name: str) -> pa.DataType:
+    """Numbers where all are; what has a zero before it is a text."""
+    values = {_keys(path, part)[name] for part in parts} - {None}
+    for pattern, kind in ((r"0|-?[1-9][0-9]{0,17}", pa.int64()), (r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?", pa.float64())):
+        if values and all(re.fullmatch(pattern, str(value)) for value in values):
+            return kind
+    return pa.string()
 
 
 def _parquet_blocks(part: Path) -> Iterator[pa.RecordBatch]:
@@ -202,7 +332,7 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
             notes.append(Finding("file", "", text, "create.reading.encoding"))
     try:
         # The sample may end in the middle of a letter.
-        text = codecs.getincrementaldecoder(encoding)().decode(sample).removeprefix("\ufeff")
+        text = codecs.getincrementaldecoder(encoding)().decode(sample).lstrip("\ufeff")
     except UnicodeError as error:
         raise _undecodable(path, encoding, _reason(error)) from None
     if "\0" in text:
@@ -212,27 +342,87 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
             f"{path}: line {row} holds a NUL byte; is it UTF-16 without a byte-order mark, or damaged? set"
             " create.reading.encoding, or save the file anew as UTF-8",
         )
-    wanted = reading.delimiter
     try:
-        delimiter = DELIMITERS[wanted] if wanted != "auto" else _delimiter(text, column)
-        header = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), [])
+        head = find_head(text, column, DELIMITERS.get(reading.delimiter))
     except csv.Error as error:
         raise Fault(BAD_DATA, f"{path}: line 1 is no header with the names of the columns ({error})") from None
-    decimal = reading.decimal
-    sign = {"point": ".", "comma": ","}.get(decimal) or _decimal(text, delimiter)
+    if head.row:
+        cells = listed([repr(name) for name in head.names])
+        raise Fault(
+            BAD_DATA,
+            f"{path}: line {head.skipped + 1} looks like a row and not like a header ({cells}); put a line with the"
+            " names of the columns before it",
+        )
+    if head.line:
+        raise Fault(
+            BAD_DATA,
+            f"{path}: line {head.line} names the column {column}, and what stands before it looks like rows; delete the"
+            " lines before the header",
+        )
+    if head.titles:
+        place = f"before the header (line {head.skipped + 1:,})"
+        text = f"1 line {place} is" if head.titles == 1 else f"{head.titles:,} lines {place} are"
+        text = f"{path}: {text} left out"
+        notes.append(Finding("file", "", text, "create.table.path"))
+    count = _count(path, encoding, head)
     if not _ends_with_a_line(path):
         text = f"{path} does not end with a line break; is it whole?"
         notes.append(Finding("file", "", text, "create.table.path"))
-    names = [name or f"column_{index}" for index, name in enumerate(header, 1)]
-    return Source(path, [path], names, False, tuple(header), (delimiter, encoding, sign), tuple(notes))
+    names = [name or f"column_{index}" for index, name in enumerate(head.names, 1)]
+    return Source(
+        *(path, [path], names, False, (head.delimiter, encoding), head.lines, count),
+        notes=tuple(notes),
+        missing=tuple(reading.missing),
+        decimal=SIGNS.get(reading.decimal, ""),
+    )
+
+
+def _binary(path: Path) -> BinaryIO:
+    """The bytes of the text; the caller closes it."""
+    return cast(BinaryIO, gzip.open(path) if path.suffix == ".gz" else open(path, "rb"))
 
 
 def _sample(path: Path) -> bytes:
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        with _binary(path) as file:
             return file.read(SAMPLE)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from None
+
+
+def _count(path: Path, encoding: str, head: Head) -> Count:
+    """Its records. Raises Fault where a quote would swallow some of them."""
+    try:
+        with _binary(path) as file:
+            count = count_records(file, encoding, head)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from None
+    first, last = count.swallowed
+    if 0 < count.stray < (first or count.unclosed):  # whatever comes later comes of it
+        raise _torn(path, count.stray)
+    if count.unclosed:
+        raise Fault(
+            BAD_DATA,
+            f"{path}: a quote opened in line {count.unclosed:,} is never closed, and would swallow all that follows;"
+            " close or delete it",
+        )
+    if first:
+        raise Fault(
+            BAD_DATA,
+            f"{path}: a quote opened in line {first:,} is closed in line {last:,} only, and each line between could be"
+            " a row; close or delete it",
+        )
+    if count.stray:
+        raise _torn(path, count.stray)
+    return count
+
+
+def _torn(path: Path, line: int) -> Fault:
+    return Fault(
+        BAD_DATA,
+        f"{path}: line {line:,}: text follows a closing quote; write a quote inside of quotes twice, as in"
+        ' "say ""hi""", not with a backslash before it',
+    )
 
 
 def _encoding(sample: bytes) -> str:
@@ -245,24 +435,6 @@ def _encoding(sample: bytes) -> str:
     except UnicodeError:
         # What spreadsheets of the West save. A guess from the frequency of letters was seen to be wrong more often.
         return "cp1252"
-
-
-def _delimiter(text: str, target: str) -> str:
-    """The one under which the header names the target, and of several the one that makes the most columns."""
-    lines = text.splitlines(keepends=True)
-
-    def header(delimiter: str) -> list[str]:
-        return next(csv.reader(lines, delimiter=delimiter), [])
-
-    return max(DELIMITERS.values(), key=lambda each: (target in header(each), len(header(each))))
-
-
-def _decimal(text: str, delimiter: str) -> str:
-    if delimiter == ",":
-        return "."
-    commas = len(re.findall(r"(?<![\w.,])[-+]?\d+,\d+(?![\w.,])", text))
-    points = len(re.findall(r"(?<![\w.,])[-+]?\d+\.\d+(?![\w.,])", text))
-    return "," if commas > points else "."
 
 
 def _ends_with_a_line(path: Path) -> bool:
@@ -281,17 +453,21 @@ def _undecodable(path: Path, encoding: str, reason: str) -> Fault:
     )
 
 
+def _ragged(path: Path, place: str, text: str) -> Fault:
+    return Fault(
+        BAD_DATA,
+        f"{path}: {place} has {text}; mend the line, quote texts that hold the delimiter, or set"
+        " create.reading.delimiter",
+    )
+
+
 def _unreadable(path: Path, error: Exception, dialect: Any = None) -> Fault:
     reason = _reason(error)
     if dialect and (isinstance(error, UnicodeError) or "UTF8" in reason or "utf-8" in reason):
         return _undecodable(path, dialect[1], reason)
     if dialect and (found := re.search(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)", reason)):
         place = f"line {found[1]}" if found[1] else "a line"
-        return Fault(
-            BAD_DATA,
-            f"{path}: {place} has {found[3]} cells where the header has {found[2]}; mend the line, quote texts that"
-            " hold the delimiter, or set create.reading.delimiter",
-        )
+        return _ragged(path, place, f"{found[3]} cells where the header has {found[2]}")
     if "Exceeded size limit" in reason:
         reason = f"its footer is larger than that of a table with {MOST_COLUMNS:,} columns"
     return Fault(

@@ -44,11 +44,15 @@ class Schema:
     features: one name a column, in the order in which the network gets them.
     kinds:    of the features that are not numeric (float64 in the tables): categorical (dictionary of strings), boolean
               or datetime (timestamp[us]). A missing value is null.
+    date_formats: how the dates of features are written, where that is known (see stages/preprocessing/columns.py).
+    missing:  of a person's own table: texts that stand for a missing value.
     carried:  other columns of the tables, which are no features (strings): identifiers and ignored ones.
     own:      whether it is a person's own table: what `auto` means in params.yaml may depend on it.
     target:   name of the column that holds the class as an index into `classes` (int64 in the tables).
     classes:  one name a class.
     counts:   rows of each class.
+    number_formats: of a CSV file, how each column's numbers are written that have signs or units, for instance
+              {"decimal": ",", "unit": "%"}.
     findings: what `create` found that a person should know; nothing in a made data set.
     density:  where the generator's density is known, its name and numbers (see datasets/densities.py); else None.
     """
@@ -60,8 +64,11 @@ class Schema:
     counts: list[int]
     density: dict[str, Any] | None
     kinds: dict[str, str] = field(default_factory=dict)
+    date_formats: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
     carried: list[str] = field(default_factory=list)
     own: bool = False
+    number_formats: dict[str, dict[str, str]] | None = None
     findings: list[Finding] = field(default_factory=list)
 
     def kind(self, feature: str) -> str:
@@ -70,12 +77,20 @@ class Schema:
 
 def write_schema(schema: Schema) -> None:
     content = asdict(schema)
-    content["features"] = [{"name": name, "kind": schema.kind(name)} for name in schema.features]
+    content["features"] = [
+        {"name": name, "kind": schema.kind(name)}
+        | ({"date_format": schema.date_formats[name]} if name in schema.date_formats else {})
+        for name in schema.features
+    ]
     content["target"] = {"name": schema.target, "kind": "categorical"}
     content["classes"] = [
         {"name": name, "rows": rows} for name, rows in zip(schema.classes, schema.counts, strict=True)
     ]
-    del content["counts"], content["kinds"]
+    del content["counts"], content["kinds"], content["date_formats"]
+    if not schema.missing:
+        del content["missing"]
+    if schema.number_formats is None:
+        del content["number_formats"]
     write_json(PATH, content)
 
 
@@ -90,17 +105,24 @@ def read_schema() -> Schema:
             counts=[item["rows"] for item in content["classes"]],
             density=content["density"],
             kinds={each["name"]: each["kind"] for each in content["features"] if each["kind"] != "numeric"},
+            date_formats={each["name"]: each["date_format"] for each in content["features"] if "date_format" in each},
+            missing=content.get("missing", []),
             carried=content["carried"],
             own=content["own"],
+            number_formats=content.get("number_formats"),
             findings=[Finding(**each) for each in content["findings"]],
         )
         texts = [schema.dataset, schema.target, *schema.features, *schema.classes, *schema.carried]
         texts += [text for finding in schema.findings for text in asdict(finding).values()]
-        if not all(isinstance(text, str) for text in (*texts, *schema.kinds.values())):
+        texts += [text for form in (schema.number_formats or {}).values() for text in form.values()]
+        if not all(
+            isinstance(text, str)
+            for text in (*texts, *schema.kinds.values(), *schema.date_formats.values(), *schema.missing)
+        ):
             raise TypeError("a name is no text")
         if not all(isinstance(count, int) for count in schema.counts):
             raise TypeError("a count of rows is no whole number")
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise Fault(BAD_DATA, f"{PATH} is not what this code writes ({reason}); {RESTORE}") from None
     return schema

@@ -5,8 +5,8 @@ Memory holds a block of it at a time, however long it is.
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -15,21 +15,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from stages.datasets import suspicions
 from stages.datasets.kinds import (
     CARRIED,
     FEATURES,
     FEWEST_ROWS,
     Profile,
     kind_of,
-    to_numbers,
-    to_times,
     to_truths,
 )
-from stages.datasets.reading import Source
+from stages.datasets.numbers import PLAIN, to_numbers
+from stages.datasets.reading import Source, holds_texts
 from stages.datasets.schema import Finding, Schema
 from stages.params.create import Create
 from stages.params.reader import fault, suggest
-from stages.preprocessing.columns import label, sources
+from stages.preprocessing.columns import TIMES, ZONED, label, sources, to_times
 from stages.process.faults import BAD_DATA, Fault
 
 MOST_CLASSES = 1000
@@ -47,7 +47,6 @@ class Found:
 
     source: Source
     target: str
-    missing: list[str]
     profiles: dict[str, Profile]
     kinds: dict[str, str]
     classes: list[str]
@@ -55,8 +54,17 @@ class Found:
     findings: list[Finding] = field(default_factory=list)
 
     @property
+    def date_formats(self) -> dict[str, str]:
+        """How the dates of each feature that is one are written, where that is known (columns.py)."""
+        known = {name: self.profiles[name].date_format for name, kind in self.kinds.items() if kind == "datetime"}
+        return {name: each for name, each in known.items() if each}
+
+    @property
     def schema(self) -> Schema:
         features = [name for name in self.source.names if self.kinds.get(name) in FEATURES]
+        # A file with types may have a category of such a name.
+        kept = [self.profiles[name].values for name in features if self.kinds[name] == "categorical"]
+        texts = {text for values in kept for text in values or ()}
         return Schema(
             dataset=self.source.path.name.partition(".")[0],
             features=features,
@@ -65,10 +73,17 @@ class Found:
             counts=self.counts,
             density=None,
             kinds={name: self.kinds[name] for name in features if self.kinds[name] != "numeric"},
+            date_formats=self.date_formats,
+            missing=[text for text in self.source.missing if text not in texts],
             carried=[name for name in self.source.names if self.kinds.get(name) in CARRIED],
             own=True,
+            number_formats=None if self.source.typed else self._number_formats(),
             findings=self.findings,
         )
+
+    def _number_formats(self) -> dict[str, dict[str, str]]:
+        forms = self.source.forms.written().items()
+        return {name: asdict(form) for name, form in forms if self.kinds.get(name) == "numeric"}
 
 
 def look(section: Create, source: Source) -> Found:
@@ -84,6 +99,7 @@ def look(section: Create, source: Source) -> Found:
     rows = 0
     for block in source.blocks():
         marks = label_texts(source, block.column(target), target, rows)
+        _no_header(source, block, marks, target, rows)
         coded = marks.dictionary_encode()
         counts = np.bincount(coded.indices.to_numpy(), minlength=len(coded.dictionary))
         for name, count in zip(coded.dictionary.to_pylist(), counts.tolist(), strict=True):
@@ -109,7 +125,6 @@ def look(section: Create, source: Source) -> Found:
     found = Found(
         source,
         target,
-        section.reading.missing,
         profiles,
         {name: given.get(name) or kind_of(profile) for name, profile in profiles.items()},
         classes,
@@ -122,14 +137,15 @@ def look(section: Create, source: Source) -> Found:
 
 def convert(found: Found) -> Iterator[pa.Table]:
     """Read the table again, as pieces of the data set: features, carried columns and class indices."""
-    source, schema = found.source, found.schema
+    source, schema, date_formats = found.source, found.schema, found.date_formats
     order = pa.array(schema.classes, pa.string())
     names = [*schema.features, *schema.carried]
     pieces: list[pa.Table] = []
     rows, waiting = 0, 0
     for block in source.blocks():
         columns = {
-            name: converted(source, found.missing, name, found.kinds[name], block.column(name), rows) for name in names
+            name: converted(source, name, found.kinds[name], block.column(name), rows, date_formats.get(name))
+            for name in names
         }
         marks = label_texts(source, block.column(found.target), found.target, rows)
         columns[found.target] = pc.index_in(marks, order).cast(pa.int64())
@@ -189,6 +205,15 @@ def label_texts(source: Source, column: pa.Array, target: str, rows: int) -> pa.
 # --- the first reading ----------------------------------------------------------------------------------------------
 
 
+def _no_header(source: Source, block: pa.RecordBatch, marks: pa.StringArray, target: str, rows: int) -> None:
+    """Raise Fault where a row repeats the header, as in files that were put one behind the other."""
+    row = -1 if source.typed else pc.index(marks, target).as_py()
+    if row >= 0 and all(
+        source.texts(block.column(name).slice(row, 1), ())[0].as_py() in (name, "") for name in source.names
+    ):
+        raise Fault(BAD_DATA, f"{source.path}: row {rows + row + 1:,} repeats the header; delete it")
+
+
 def _watch(
     profiles: dict[str, Profile],
     name: str,
@@ -197,7 +222,10 @@ def _watch(
     source: Source,
     labels: pa.DictionaryArray,
 ) -> None:
-    profile = profiles.setdefault(name, Profile(name, _kind_of_type(column.type) if source.typed else None))
+    if name not in profiles:
+        profiles[name] = Profile(name, _kind_of_type(column.type) if source.typed else None)
+        profiles[name].zoned = int(has_zone(column.type))
+    profile = profiles[name]
     if profile.typed == "nested":
         if section.columns.kinds().get(name) != "ignored":
             raise Fault(
@@ -211,7 +239,10 @@ def _watch(
     if profile.typed == "numeric":
         profile.add_numbers(_floats(column), labels)
     else:
-        profile.add(_texts(column, section.reading.missing, source.typed), source.decimal, labels)
+        texts = source.texts(column)
+        # What a person has said to be no number may look like one in two ways, and a text of Parquet is none by itself.
+        kind = section.columns.kinds().get(name, "text" if source.typed else "numeric")
+        profile.add(texts, source.forms.of(name, texts) if kind == "numeric" else PLAIN, labels)
 
 
 def _kind_of_type(kind: pa.DataType) -> str:
@@ -224,19 +255,13 @@ def _kind_of_type(kind: pa.DataType) -> str:
         return "numeric"
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return "datetime"
-    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    return "text" if texts or pa.types.is_null(kind) else "nested"
+    return "text" if holds_texts(kind) else "nested"
 
 
-def _texts(column: pa.Array, missing: list[str], typed: bool) -> pa.StringArray:
-    """A column as texts, None where a value is missing; spaces around a text are not part of it."""
-    if isinstance(column, pa.DictionaryArray):
-        column = column.dictionary_decode()
-    texts = pc.cast(column, pa.string())
-    if typed:
-        return texts
-    texts = pc.utf8_trim_whitespace(texts)
-    return pc.if_else(pc.is_in(texts, pa.array(missing, pa.string())), None, texts)
+def has_zone(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.DictionaryType):
+        kind = kind.value_type
+    return pa.types.is_timestamp(kind) and kind.tz is not None
 
 
 def _floats(column: pa.Array) -> NDArray[np.float64]:
@@ -256,9 +281,9 @@ def _judge(found: Found, given: dict[str, str]) -> None:
             row, text = profile.oddest
             raise Fault(
                 BAD_DATA,
-                f"{path}: column {name}, row {row:,}: {text!r} is no number, but {profile.numbers:,} of"
-                f" {profile.present:,} values are; mend it, add it to create.reading.missing, or list the column in"
-                " create.columns.categorical",
+                f"{path}: column {name}, row {row:,}: {text!r} is no number{_with_unit(found.source, name)}, but"
+                f" {profile.numbers:,} of {profile.present:,} values are; mend it, add it to create.reading.missing, or"
+                " list the column in create.columns.categorical",
             )
         # One that is larger still is refused by its row, when it is converted.
         if kind == "numeric" and profile.whole and FLOAT64_WHOLE <= max(-profile.low, profile.high) <= LARGEST:
@@ -313,12 +338,21 @@ def _judge(found: Found, given: dict[str, str]) -> None:
             text = f"column {name} names the row or nearly so, but create.columns makes it a feature"
             found.findings.append(Finding("identifier", name, text, f"create.columns.{found.kinds[name]}"))
     for name, kind in found.kinds.items():
+        profile = found.profiles[name]
+        if name not in constant:
+            found.findings += suspicions.of_column(profile, kind, name in given, found.source.missing)
         if name not in given and kind == "identifier":
-            text = f"column {name} names the row or nearly so, and is no feature"
-            found.findings.append(Finding("left_out", name, text, "create.columns"))
+            found.findings.append(Finding("left_out", name, suspicions.left_out(profile), "create.columns"))
         if name not in given and kind == "ignored":
             text = f"column {name} is empty and is no feature"
             found.findings.append(Finding("left_out", name, text, "create.columns.ignored"))
+
+    found.findings += suspicions.of_labels(target, dict(zip(found.classes, found.counts, strict=True)))
+
+
+def _with_unit(source: Source, name: str) -> str:
+    form = source.forms.written().get(name, PLAIN)
+    return f" with {form.unit}" if form.unit else ""
 
 
 def _constant(profile: Profile) -> bool:
@@ -335,18 +369,32 @@ def _copies(profile: Profile, classes: int) -> bool:
 # --- the second reading ---------------------------------------------------------------------------------------------
 
 
-def converted(source: Source, missing: list[str], name: str, kind: str, column: pa.Array, rows: int) -> pa.Array:
-    """A column of a block as its kind has it; rows: that came before the block. Raises Fault, naming row and value."""
+def converted(
+    source: Source,
+    name: str,
+    kind: str,
+    column: pa.Array,
+    rows: int,
+    date_format: str | None = None,
+    missing: Sequence[str] | None = None,
+) -> pa.Array:
+    """A column of a block as its kind has it; rows: that came before the block. Raises Fault, naming row and value.
+
+    date_format: how dates are written, if that is known (see columns.py). missing: texts for no value, where they are
+    not those of the source.
+    """
     typed = _kind_of_type(column.type) if source.typed else None
     if typed == "nested":
         return pa.nulls(len(column), pa.string())
     if kind == "numeric":
         values = _floats(column) if typed in ("numeric", "boolean") else None
         if values is None:
-            texts = _texts(column, missing, source.typed)
-            values = to_numbers(texts, source.decimal)
+            texts = source.texts(column, missing)
+            form = source.forms.of(name, texts)
+            values = to_numbers(texts, form)
             if values is None:
-                raise _no(source, name, texts, rows, "a number", lambda text: to_numbers(text, source.decimal))
+                what = f"a number with {form.unit}" if form.unit else "a number"
+                raise _no(source, name, texts, rows, what, lambda text: to_numbers(text, form))
         wrong = np.abs(values) > LARGEST
         if wrong.any():
             row = int(wrong.argmax())
@@ -357,26 +405,27 @@ def converted(source: Source, missing: list[str], name: str, kind: str, column: 
             )
         return pa.array(values, pa.float64(), from_pandas=True)
     if kind == "datetime" and typed == "datetime":
+        if date_format and has_zone(column.type) != (date_format == ZONED):
+            row = pc.index(pc.is_valid(column), True).as_py()
+            if row >= 0:
+                raise Fault(
+                    BAD_DATA,
+                    f"{source.path}: column {name}, row {rows + row + 1:,}: a {column.type} is not"
+                    f" {TIMES[date_format]}; bring the column so",
+                )
         return _microseconds(source, name, column, rows)
     if kind == "boolean" and typed == "boolean":
         return column
-    texts = _texts(column, missing, source.typed)
+    texts = source.texts(column, missing)
     if kind == "boolean":
         truths = to_truths(texts)
         if truths is None:
             raise _no(source, name, texts, rows, "true or false (yes, no, 1 and 0 will do)", to_truths)
         return truths
     if kind == "datetime":
-        times = to_times(texts)
+        times = to_times(texts, date_format)
         if times is None:
-            raise _no(
-                source,
-                name,
-                texts,
-                rows,
-                "a date or time like 2026-01-31 or 2026-01-31T12:30:00, all with a zone or none",
-                to_times,
-            )
+            raise _no(source, name, texts, rows, TIMES[date_format], lambda some: to_times(some, date_format))
         return times
     return texts.dictionary_encode().cast(CATEGORY) if kind == "categorical" else texts
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.preprocessing.columns import PARTS, Floats, label, numbers
+from stages.preprocessing.columns import PARTS, TIMES, UNREAD, Floats, label, numbers
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Number:
     the ranks among `quantiles`, if there are any, and (x - center) / spread. Of what comes out the network makes
     another input for each bin between the `edges`, which ascend; none of them: no bins. What lies beyond them counts as
     the last of them: one value far from all training rows would else move the sums without limit.
+    date_format: of a date: how it was written in training (see columns.py), and must be; None: not known.
     """
 
     column: str
@@ -37,6 +38,7 @@ class Number:
     center: float = 0.0
     spread: float = 1.0
     edges: list[float] = field(default_factory=list)
+    date_format: str | None = None
 
     def __post_init__(self) -> None:
         numbers = [self.center, self.spread, *(self.quantiles or ()), *([] if self.fill is None else [self.fill])]
@@ -44,8 +46,8 @@ class Number:
             raise TypeError(f"a number of column {self.column!r} is none")
         if len(self.edges) == 1 or not all(low < high for low, high in pairwise(self.edges)):
             raise TypeError(f"the edges of column {self.column!r} do not ascend")
-        if not isinstance(self.column, str) or self.part not in (None, *PARTS):
-            raise TypeError(f"{self.column!r} is no column with a part {self.part!r}")
+        if not isinstance(self.column, str) or self.part not in (None, *PARTS) or self.date_format not in TIMES:
+            raise TypeError(f"{self.column!r} is no column with a part {self.part!r} written {self.date_format!r}")
 
     @property
     def name(self) -> str:
@@ -86,7 +88,10 @@ class Category:
     missing: their "own" code, that of the "other" ones where they were too few for one, or "none" where training rows
     lacked none: then, as unknown ones where no training row was "other", they have the code `codes`, which the network
     has learned nothing of.
+    typed: whether a column of numbers or truth values has the same texts; where training had 007 or True beside them,
+    such a column no longer tells which of them it had, and is refused.
     embedded: whether a vector is learned for each code; else each is an input of its own, which is 1 or 0 (one-hot).
+    hidden: texts that were too rare for a code, and that a reader may take for missing values.
     """
 
     column: str
@@ -94,10 +99,19 @@ class Category:
     missing: str
     other: bool
     embedded: bool = False
+    typed: bool = True
+    hidden: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if not all(isinstance(text, str) for text in (self.column, *self.values)):
+        if not all(isinstance(text, str) for text in (self.column, *self.values, *self.hidden)):
             raise TypeError(f"column {self.column!r} or a value of it is no text")
+
+    @property
+    def unread(self) -> str | None:
+        """Why a missing value is refused: pandas makes one of a text that training rows had, if so."""
+        texts = sorted(UNREAD & {*self.values, *self.hidden})
+        reads = "which pandas reads as a missing value (but for keep_default_na=False)"
+        return f"may be the category {texts[0]!r}, {reads}" if texts else None
 
     @property
     def codes(self) -> int:
@@ -109,11 +123,13 @@ class Preprocessing:
     """What the network sees: numbers, indicators of the missing ones, codes of categories, the embedded ones last.
 
     Truth values are the last numbers. Of the numbers the network makes the residuals, as it makes the bins.
+    missing: texts that stood for a missing value in the table of the training rows.
     """
 
     numbers: list[Number]
     categories: list[Category] = field(default_factory=list)
     residuals: list[Residual] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if any(max(each.first, each.second) >= len(self.numbers) for each in self.residuals):
@@ -129,6 +145,14 @@ class Preprocessing:
     def width(self) -> int:
         """Columns of what `encode` gives."""
         return len(self.numbers) + sum(number.indicator for number in self.numbers) + len(self.categories)
+
+    def category(self, column: str) -> Category:
+        return next(category for category in self.categories if category.column == column)
+
+    @property
+    def date_formats(self) -> dict[str, str | None]:
+        """How the dates of each column of them are written."""
+        return {number.column: number.date_format for number in self.numbers if number.part}
 
     @property
     def edges(self) -> list[list[float]]:
@@ -146,13 +170,21 @@ class Preprocessing:
         return [category.codes for category in self.categories if category.embedded]
 
     def content(self) -> dict[str, Any]:
-        """For JSON; a number without bins does not mention them, nor a table without residuals those."""
+        """For JSON; what is as it is without being mentioned is not."""
         content = asdict(self)
         for number in content["numbers"]:
             if not number["edges"]:
                 del number["edges"]
-        if not self.residuals:
-            del content["residuals"]
+            if number["date_format"] is None:
+                del number["date_format"]
+        for category in content["categories"]:
+            if category["typed"]:
+                del category["typed"]
+            if not category["hidden"]:
+                del category["hidden"]
+        for name in ("residuals", "missing"):
+            if not content[name]:
+                del content[name]
         return content
 
     @staticmethod
@@ -162,7 +194,11 @@ class Preprocessing:
             [Number(**each) for each in content["numbers"]],
             [Category(**each) for each in content["categories"]],
             [Residual(**each) for each in content.get("residuals", [])],
+            content.get("missing", []),
         )
+
+
+AS_TEXTS = "is no text, and the model tells texts such as 007, 7.0 and True from 7 and true: bring the column as texts"
 
 
 class Unusable(ValueError):  # noqa: N818 - of the value, not of the program
@@ -182,6 +218,23 @@ def encode(preprocessing: Preprocessing, rows: pa.Table | pa.RecordBatch) -> NDA
     for column, inputs, encoder in parts(preprocessing):
         encoded[:, inputs] = encoder(_one(rows.column(column)))
     return encoded
+
+
+def sure(
+    preprocessing: Preprocessing, rows: pa.Table | pa.RecordBatch, probabilities: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The probabilities [..., rows, classes] of these rows; raises Unusable where one is not a finite number.
+
+    Each number may be within float32 and yet too large for the network's sums.
+    """
+    wrong = ~np.isfinite(probabilities).all(-1)
+    if wrong.any():
+        row = int(np.nonzero(wrong)[-1].min())
+        seen = np.abs(encode(preprocessing, rows.slice(row, 1))[0, : len(preprocessing.numbers)])
+        number = preprocessing.numbers[int(seen.argmax())]
+        value = numbers(_one(rows.slice(row, 1).column(number.column)), number.part)[0]
+        raise Unusable(number.column, row, value, "is too large for this network, whose sums are not finite numbers")
+    return probabilities
 
 
 def parts(preprocessing: Preprocessing) -> Iterator[tuple[str, list[int], Callable[[pa.Array], Floats]]]:

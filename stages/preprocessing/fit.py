@@ -14,7 +14,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, QuantileTr
 
 from stages.datasets.schema import Schema
 from stages.preprocessing.apply import Category, Number, Preprocessing, Residual, scaled
-from stages.preprocessing.columns import Floats, label, sources
+from stages.preprocessing.columns import UNREAD, Floats, label, sources, spelled
 from stages.preprocessing.frame import Spellings, expanded, spellings
 
 # Evenly spaced quantiles that scaling: quantile keeps of a column, at most; 1,000 would say little more.
@@ -144,13 +144,18 @@ def described(
     both = chosen["missing"]
     lacking = {both[index] for index in parts["missing"].features_} if both else set()
     origin = {label(*each): each for each in sources((name, schema.kind(name)) for name in schema.features)}
-    inputs = [Number(*origin[name], indicator=name in lacking, **scaling) for name, scaling in found.items()]
+    inputs = [
+        Number(
+            *origin[name], indicator=name in lacking, date_format=schema.date_formats.get(origin[name][0]), **scaling
+        )
+        for name, scaling in found.items()
+    ]
     one_hot = parts["categories"]
     categories = [
         _category(name, known[name], one_hot.categories_[index], one_hot.infrequent_categories_[index], embed_above)
         for index, name in enumerate(chosen["categories"])
     ]
-    return Preprocessing(inputs, sorted(categories, key=lambda category: category.embedded))
+    return Preprocessing(inputs, sorted(categories, key=lambda category: category.embedded), missing=schema.missing)
 
 
 def _scaling(scaler: Any, index: int) -> dict[str, Any]:
@@ -174,5 +179,7 @@ def _category(name: str, known: list[str], places: Floats, rare: Floats | None, 
         values=[value for value in values if value not in infrequent],
         missing="none" if not lacks else "other" if None in infrequent else "own",
         other=bool(infrequent),
+        typed=not any(map(spelled, known)),
+        hidden=sorted({*UNREAD, "?"} & {*known} & infrequent),
     )
     return replace(category, embedded=category.codes > embed_above)

@@ -1,66 +1,110 @@
-"""A pandas table from anywhere as the raw rows that a model takes, each column of the type of its kind."""
+"""A pandas table from anywhere as the raw rows that a model takes, each column of the type of its kind.
 
-from collections.abc import Mapping, Sequence
+What pandas, JSON or CSV made of a value is undone where that can be done, so that the model answers as it does of the
+file that the value came from; what has become ambiguous is refused.
+"""
+
+import datetime
+import decimal
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from stages.preprocessing.apply import Unusable
-from stages.preprocessing.columns import FALSE, TRUE
+from stages.preprocessing.apply import AS_TEXTS, Category, Preprocessing, Unusable
+from stages.preprocessing.columns import FALSE, NUMBER, TIMES, TRUE, plain, to_times
 
 # A gap makes a column of 1 and 0 float.
 TRUTHS = {**dict.fromkeys((*TRUE, "1.0"), True), **dict.fromkeys((*FALSE, "0.0"), False)}
 
 
-def rows_of(frame: pd.DataFrame, features: Sequence[str], kinds: Mapping[str, str]) -> pa.Table:
+def rows_of(
+    frame: pd.DataFrame, features: Sequence[str], kinds: Mapping[str, str], preprocessing: Preprocessing
+) -> pa.Table:
     """Columns in any order and of any type that can be read as their kind. Raises Unusable with column and row."""
-    missing = [name for name in features if name not in frame]
-    if missing:
-        raise Unusable(missing[0], 0, "None", "is given: the column is missing")
-    return pa.table({name: CONVERT[kinds.get(name, "numeric")](name, frame[name]) for name in features})
+    lacking = [name for name in features if name not in frame]
+    if lacking:
+        raise Unusable(lacking[0], 0, "None", "is given: the column is missing")
+    columns = {}
+    for name in features:
+        kind, column = kinds.get(name, "numeric"), frame[name]
+        if kind == "numeric" and column.dtype.kind in "iuf":
+            numbers = column.to_numpy(np.float64, na_value=np.nan)
+            columns[name] = pa.array(numbers, pa.float64(), from_pandas=True)
+            continue
+        values = _values(column, preprocessing.missing)
+        if kind == "numeric":
+            columns[name] = pa.array(_each(name, values, _number, "is no number"), pa.float64(), from_pandas=True)
+        elif kind == "boolean":
+            columns[name] = pa.array(_each(name, values, _truth, "is neither true nor false"), pa.bool_())
+        elif kind == "datetime":
+            columns[name] = _times(name, values, preprocessing.date_formats.get(name))
+        else:
+            columns[name] = _texts(name, values, preprocessing.category(name))
+    return pa.table(columns)
 
 
-def _numbers(name: str, column: pd.Series) -> pa.Array:
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    _check(name, column, np.isnan(numbers), "is no number")
-    return pa.array(numbers, pa.float64(), from_pandas=True)
-
-
-def _truths(name: str, column: pd.Series) -> pa.Array:
-    truths = [
-        None if absent else TRUTHS.get(str(value).lower()) for value, absent in zip(column, column.isna(), strict=True)
+def _values(column: pd.Series, missing: Sequence[str]) -> list[Any]:
+    """Python's own values, None where one is missing; spaces around a text are not part of it."""
+    values = [value.strip() if isinstance(value, str) else value for value in column.astype(object)]
+    return [
+        None if absent or (isinstance(value, str) and value in missing) else value
+        for value, absent in zip(values, column.isna(), strict=True)
     ]
-    _check(name, column, np.array([truth is None for truth in truths], dtype=bool), "is neither true nor false")
-    return pa.array(truths, pa.bool_())
 
 
-def _times(name: str, column: pd.Series) -> pa.Array:
-    times = pd.to_datetime(column, errors="coerce", format="ISO8601" if column.dtype.kind in "OT" else None, utc=True)
-    _check(name, column, times.isna().to_numpy(), "is no date or time like 2026-01-31T12:30:00")
-    return pa.array(times.dt.tz_localize(None).to_numpy("datetime64[us]"), pa.timestamp("us"), from_pandas=True)
+def _each(name: str, values: list[Any], parse: Callable[[Any], Any], rule: str) -> list[Any]:
+    """What `parse` makes of each value that is not missing; where it is None, the value is refused."""
+    parsed = [None if value is None else parse(value) for value in values]
+    for row, (value, found) in enumerate(zip(values, parsed, strict=True)):
+        if value is not None and found is None:
+            raise Unusable(name, row, repr(value), rule)
+    return parsed
 
 
-def _texts(name: str, column: pd.Series) -> pa.Array:
-    texts = [None if absent else _text(value) for value, absent in zip(column, column.isna(), strict=True)]
+def _truth(value: Any) -> bool | None:
+    return TRUTHS.get(str(value).lower())
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str):
+        return float(value) if NUMBER.fullmatch(value) and value.isascii() else None
+    return float(value) if isinstance(value, Real | decimal.Decimal) else None
+
+
+def _times(name: str, values: list[Any], date_format: str | None) -> pa.Array:
+    texts = pa.array(_each(name, values, _time, f"is not {TIMES[date_format]}"), pa.string())
+    times = to_times(texts, date_format)
+    if times is None:
+        row = bisect_left(range(len(texts)), True, key=lambda row: to_times(texts[: row + 1], date_format) is None)
+        raise Unusable(name, row, repr(texts[row].as_py()), f"is not {TIMES[date_format]}")
+    return times
+
+
+def _time(value: Any) -> str | None:
+    """As a text: a number would be a time only by a unit that nobody named."""
+    if isinstance(value, pd.Timestamp):
+        value = value.floor("us")
+    return value.isoformat() if isinstance(value, datetime.date) else value if isinstance(value, str) else None
+
+
+def _texts(name: str, values: list[Any], category: Category) -> pa.Array:
+    texts = _each(name, values, lambda value: _text(value, category.typed), AS_TEXTS)
+    if category.unread and None in texts:
+        raise Unusable(name, texts.index(None), "None", category.unread)
     return pa.array(texts, pa.string()).dictionary_encode()
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, typed: bool) -> str | None:
     """As `create` has it from a table: a whole number has no fraction, also where a gap made the column float."""
     if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
+        return str(value).lower() if typed else None
+    if isinstance(value, Integral):
+        return str(int(value)) if typed else None
+    if isinstance(value, Real):
+        return plain(float(value)) if typed else None
     return str(value)
-
-
-def _check(name: str, column: pd.Series, absent: np.ndarray[Any, np.dtype[np.bool_]], rule: str) -> None:
-    wrong = absent & ~column.isna().to_numpy()
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise Unusable(name, row, repr(column.iloc[row]), rule)
-
-
-CONVERT = {"numeric": _numbers, "boolean": _truths, "datetime": _times, "categorical": _texts}

@@ -2,8 +2,8 @@
 
 An input [rows, 1] for each feature: float64 for numbers (NaN where missing), truth values (1, 0, NaN) and dates
 (microseconds since 1970-01-01 UTC, NaN), strings for categories ("" where missing). Out come `label` [rows] and
-`probabilities` [rows, classes], float64. ONNX cannot refuse a value: where a number is missing and no training row
-lacked one, the row's probabilities are NaN.
+`probabilities` [rows, classes], float64. ONNX cannot refuse a value: where `predict` would refuse the row (a number is
+infinite, or too large for float32 or for the network's sums), its probabilities are NaN and its label is "".
 """
 
 from collections.abc import Callable
@@ -67,8 +67,11 @@ def build(model: Model, threshold: float) -> onnx.ModelProto:
     """
     description = model.description
     graph = Graph(description.features)
-    x = _network(graph, model, *_inputs(graph, model))
-    label, probabilities = _decision(graph, graph.op("Cast", x, to=TensorProto.DOUBLE), description.classes, threshold)
+    dense, embedded, doubt = _inputs(graph, model)
+    x = graph.op("Cast", _network(graph, model, dense, embedded), to=TensorProto.DOUBLE)
+    if doubt:
+        x = graph.op("Add", x, doubt)
+    label, probabilities = _decision(graph, x, description.classes, threshold)
     inputs = []
     for name in description.features:
         kind = description.kind(name)
@@ -91,11 +94,19 @@ def build(model: Model, threshold: float) -> onnx.ModelProto:
 # --- preprocessing --------------------------------------------------------------------------------------------------
 
 
-def _inputs(graph: Graph, model: Model) -> tuple[list[str], list[str]]:
-    """What all replicas see, each float32 [rows, some inputs], and codes of embedded categories, int64 [rows]."""
+def _inputs(graph: Graph, model: Model) -> tuple[list[str], list[str], str]:
+    """What all replicas see, each float32 [rows, some inputs]; codes of embedded categories, int64 [rows]; and what is
+    0 for a row whose numbers the network can take and NaN for any other, float64 [rows, 1], or "" without numbers."""
     encoded = model.description.preprocessing
     sources = [_source(graph, number) for number in encoded.numbers]
-    dense = [_scaled(graph, number, source) for number, source in zip(encoded.numbers, sources, strict=True)]
+    filled = [_filled(graph, number, source) for number, source in zip(encoded.numbers, sources, strict=True)]
+    dense = [_scaled(graph, number, value) for number, value in zip(encoded.numbers, filled, strict=True)]
+    doubt = ""
+    for value, seen in zip(filled, dense, strict=True):
+        # Infinity less itself is NaN. Ranks and bins would hide that a value is infinite.
+        for each in (value, graph.op("Cast", seen, to=TensorProto.DOUBLE)):
+            nothing = graph.op("Sub", each, each)
+            doubt = graph.op("Add", doubt, nothing) if doubt else nothing
     network = model.network
     bins = [_bins(graph, network.bins, dense)] if len(network.bins) else []
     dense += [
@@ -112,7 +123,7 @@ def _inputs(graph: Graph, model: Model) -> tuple[list[str], list[str]]:
         else:
             ones = graph.op("Equal", codes, graph.constant([range(category.codes)], np.int64))
             dense.append(graph.op("Cast", ones, to=TensorProto.FLOAT))
-    return dense, embedded
+    return dense, embedded, doubt
 
 
 def _source(graph: Graph, number: Number) -> str:
@@ -155,10 +166,14 @@ def _remainder(graph: Graph, value: str, divisor: float) -> str:
     return graph.op("Sub", value, graph.with_number("Mul", whole, divisor))
 
 
+def _filled(graph: Graph, number: Number, value: str) -> str:
+    if number.fill is None:
+        return value
+    return graph.op("Where", graph.op("IsNaN", value), graph.constant(number.fill, np.float64), value)
+
+
 def _scaled(graph: Graph, number: Number, value: str) -> str:
     """float32 [rows, 1]."""
-    if number.fill is not None:
-        value = graph.op("Where", graph.op("IsNaN", value), graph.constant(number.fill, np.float64), value)
     if number.quantiles is not None:
         value = _ranks(graph, np.asarray(number.quantiles), value)
     centered = graph.with_number("Sub", value, number.center)
@@ -296,6 +311,9 @@ def _decision(graph: Graph, logits: str, classes: list[str], threshold: float) -
     else:
         graph.op("ReduceMean", graph.op("Softmax", logits, axis=2), replicas, keepdims=0, into=probabilities)
         chosen = graph.op("ArgMax", probabilities, axis=1, keepdims=0)
+    # A row without an answer has no label: the last name is none.
+    row = graph.op("ReduceSum", probabilities, graph.constant([1], np.int64), keepdims=0)
+    chosen = graph.op("Where", graph.op("IsNaN", row), graph.constant(len(classes), np.int64), chosen)
     names = graph.name("classes")
-    graph.constants.append(helper.make_tensor(names, TensorProto.STRING, [len(classes)], classes))
+    graph.constants.append(helper.make_tensor(names, TensorProto.STRING, [len(classes) + 1], [*classes, ""]))
     return graph.op("Gather", names, chosen, into=label), probabilities

@@ -4,6 +4,7 @@ MLflow runs this file as it stands ("models from code"): when `record` writes a 
 is loaded, beside copies of all files that it imports. Nothing is pickled.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.types.schema import AnyType, Schema
 
 
 class Classifier(PythonModel):  # type: ignore[misc]
@@ -30,12 +32,13 @@ class Classifier(PythonModel):  # type: ignore[misc]
         Raises MlflowException (HTTP 400) at a value that the model cannot take.
         """
         from stages.network.model import decide
-        from stages.preprocessing.apply import Unusable
+        from stages.preprocessing.apply import Unusable, sure
         from stages.serving.frame import rows_of
 
         description = self.model.description
         try:
-            probabilities = self.model.probabilities(rows_of(model_input, description.features, description.kinds))
+            rows = rows_of(model_input, description.features, description.kinds, description.preprocessing)
+            probabilities = sure(description.preprocessing, rows, self.model.probabilities(rows))
         except Unusable as error:
             raise MlflowException.invalid_parameter_value(f"{error}; leave the row out or fill it in") from None
         labels = np.array(description.classes, dtype=object)[decide(probabilities, self.threshold)]
@@ -43,4 +46,11 @@ class Classifier(PythonModel):  # type: ignore[misc]
         return pd.DataFrame({"label": labels, **columns}, index=model_input.index)
 
 
+def _pandas_types(schema: Schema, of_mlflow: Callable[[Schema], list[Any]] = Schema.pandas_types) -> list[Any]:
+    """MLflow reads text/csv by these types, and fails where a column may hold anything: its values are texts, then."""
+    any_type = [isinstance(column.type, AnyType) for column in schema.inputs]
+    return [np.dtype(object)] * len(any_type) if all(any_type) else of_mlflow(schema)
+
+
+Schema.pandas_types = _pandas_types
 mlflow.models.set_model(Classifier())

@@ -125,10 +125,9 @@ def write_model(folder: Path, served: Served, run_id: str, model_id: str) -> Non
     (folder / "input_example.json").write_text(json.dumps(example), "utf-8")
     (folder / "serving_input_example.json").write_text(json.dumps({"dataframe_split": example}), "utf-8")
 
-    # MLflow's own boolean refuses a missing value, and its own datetime a text: stages/serving/frame.py takes both.
-    types = {"categorical": DataType.string, "boolean": AnyType(), "datetime": AnyType()}
-    kinds = served.description["kinds"]
-    inputs = [ColSpec(types.get(kinds.get(name), DataType.double), name) for name in served.description["features"]]
+    # MLflow's own types refuse what pandas, JSON and CSV make of a value: its double a whole number, its string a
+    # number, its boolean a missing value, its datetime a text. stages/serving/frame.py takes them, or refuses by row.
+    inputs = [ColSpec(AnyType(), name) for name in served.description["features"]]
     probabilities = [ColSpec(DataType.double, f"probability_{name}") for name in served.description["classes"]]
     model = Model(
         artifact_path=NAME,

@@ -35,9 +35,9 @@ MEMORY = Path("/dev/shm")
 ASIDE = ".retrace"
 
 
-def settings(cases: Callable[[int, int], int], sample: int) -> hypothesis.settings:
+def settings(cases: Callable[[int, int], int], sample: int, campaign: int = 10_000) -> hypothesis.settings:
     """The same cases in each sample, others in each campaign."""
-    count = cases(sample, 10_000)
+    count = cases(sample, campaign)
     return hypothesis.settings(
         max_examples=count,
         derandomize=count == sample,

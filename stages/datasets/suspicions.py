@@ -1,0 +1,281 @@
+"""What a careful person would ask about a column: is it a code, a placeholder, two spellings, a number as a text?"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from stages.datasets.kinds import FEATURES, FEWEST_ROWS, Profile, kind_of, names_rows
+from stages.datasets.schema import Finding
+from stages.preprocessing.columns import FALSE, TRUE
+
+_AMOUNT = r"[-+(]?\s*\d[\d\s.,'\u2019]*\)?"
+_MONTH = r"(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-zä]*\.?"
+# What texts of a column may be, in words, the first that nearly all of them match; and what to do about it.
+LOOKS = (
+    (r"[-+(]?\s*([$€£¥₹]|[A-Z]{3}\s)\s*" + _AMOUNT, "amounts of money", "leave out the sign of the currency"),
+    (_AMOUNT + r"\s*([$€£¥₹]|[A-Z]{3})", "amounts of money", "leave out the sign of the currency"),
+    (r"(Rs|kr|Fr|zł)\.?\s*" + _AMOUNT, "amounts of money", "leave out the currency"),
+    (_AMOUNT + r"\s*[%‰]", "percentages", "leave out the sign behind the number"),
+    (
+        r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s*[ap]\.?m\.?)?|\d{1,2}\s*[ap]\.?m\.?",
+        "times of day",
+        "write hours or minutes as a number",
+    ),
+    (r"\d{1,2}[-/.]\d{1,2}[-/.]\d{4}(\D.*)?", "dates with the day or the month first", "write 2026-01-31"),
+    (r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2})([T\s,].*)?", "dates", "write 2026-01-31"),
+    (r"\d{4}[-/]\d{1,2}|\d{1,2}/\d{4}|\d{4}[-\s]?[QW]\d{1,2}", "months, quarters or weeks", "write 2026-01-31"),
+    (rf"\d{{1,2}}[-.\s]+{_MONTH}[-,\s]*(\d{{2}}|\d{{4}})(\D.*)?", "dates", "write 2026-01-31"),
+    (rf"{_MONTH}\s*\d{{1,2}},?\s+\d{{4}}(\D.*)?", "dates", "write 2026-01-31"),
+    (r"\S+@\S+\.\w+", "e-mail addresses", "they name somebody"),
+    (r"(https?|ftp)://\S+", "web addresses", "they name something"),
+    (r"[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}", "UUIDs", "they name something"),
+    (r"\d{1,3}(\.\d{1,3}){3}(:\d+)?", "addresses of machines", "they name something"),
+    (
+        r"\+\d[-\d\s()/.]{6,}|0\d+[-\s/]\d[-\d\s]{3,}|(\(\d{3}\)\s?|\d{3}-)\d{2,3}-\d{4}",
+        "telephone or other numbers of persons",
+        "they name somebody",
+    ),
+    (r"\d+°(\s?\d+['\u2032])?(\s?[\d.,]+[\"\u2033])?\s?[NSEWO]?", "degrees", "write 12.5"),
+    (r"(\d+\s?[dhms]\w*\s?){2,}|P(\d+[YMWD])*(T[\dHMS.]+)?", "durations", "write hours or minutes as a number"),
+    (r"=?(['\"]).*\1|=.+", "texts in quotes or formulas", "save their values without them"),
+    (
+        r"[-+\N{MINUS SIGN}]?\d+([.,'\u2019\u066b\u066c\s_]\d+)*-?|\d+(\s\d+)?/\d+|0x[\da-f]+",
+        "numbers written in another way",
+        "write 1234.5",
+    ),
+    (r"[-+<>≤≥~]?\s*\d+([.,]\d+)?\s?[^\W\d]{0,4}", "numbers with a unit", "leave out the unit"),
+)
+_LOOKS = [(re.compile(pattern, re.IGNORECASE), what, fix) for pattern, what, fix in LOOKS]
+NEARLY_ALL = 0.9
+# Texts by which people say that they have no value.
+_NOTHING = re.compile(
+    r"[-.\u2013\u2014?_/*]+|#?n\.?[/.]?[av]\.?|<na>|nan|nil|none|\(?(null|none|blank|empty|missing)\)?|#null!|\\n|n\.\s?d\."
+    r"|missing value|no (data|value|answer)|unknown|not (available|applicable|given|recorded|specified|reported)"
+    r"|unspecified|undefined|refused|prefer not to \w+|don'?t know|tbd|-?9{3,}|unbekannt|keine angabe|k\.\s?a\.",
+    re.IGNORECASE,
+)
+# Numbers by which people and programs say so, if they stand apart from all others.
+_PLACEHOLDER = re.compile(
+    r"-?(9{2,}(\.9+)?|8{2,}|7{3,})|-1|-9|0|12345(6789?)?|32767|-32768|65535|2147483647|-2147483648|4294967295"
+)
+LONG = 6  # digits of whole numbers that may be those of a person or a thing, if all have as many
+FAR = 5  # times the usual distance of neighbouring values
+APART = 0.05  # of the range of all others
+MOST_NAMED = 3
+# Cyrillic and Greek letters that look like Latin ones, some of them only as capitals.
+_TWINS = str.maketrans(
+    "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0456\u0458\u0455"
+    "\u03b1\u03b2\u03b5\u03b6\u03b7\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7",
+    "abekmhopctyxijsabezhiknoptyx",
+)
+_TWINS |= {ord(chr(letter).upper()): ord(chr(ours).upper()) for letter, ours in _TWINS.items()}
+# What is not seen, or stands above a letter.
+_UNSEEN = re.compile("[\u00ad\u0300-\u036f\u200b-\u200f\u2060\ufeff]")
+_NO_DAY = re.compile(
+    r"(9999|[01]001)-|(1[89]00|1970)-01-01|1899-12-3[01]|\d\d[-/.]\d\d[-/.](9999|[01]001)|01[-/.]01[-/.](1[89]00|1970)"
+)
+_DAY = re.compile(r"(19|20|21)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+_TIME = re.compile(r"time|date|datum|stamp|epoch|(^|[_\W])(ts|day|tag)$|(_at|_on|[a-z]At)$", re.IGNORECASE)
+
+
+def of_column(profile: Profile, kind: str, given: bool, missing: Iterable[str]) -> Iterator[Finding]:
+    """kind: what the column is taken for; given: whether a person said so; missing: texts that stand for no value."""
+    name = profile.name
+    if kind == "numeric":
+        yield from _numbers(profile)
+    if kind in FEATURES and not given:
+        times = _times(profile) if kind == "numeric" else None
+        yield from [times] if times else _identifier(profile, kind)
+    if kind in FEATURES and profile.zeros is not None and not given:
+        yield _zeros(profile, kind)
+    if kind == "datetime":
+        yield from _days(profile)
+    if kind != "categorical":
+        return
+    values = profile.values or {}
+    if not given and (seen := looks_like(profile)):
+        text = f"column {name} looks like {seen[0]} and is taken as a category: {seen[1]}"
+        yield Finding("looks_like", name, text, "create.columns")
+    yield from _spellings(f"column {name}", name, values)
+    nothing = [text for text in values if _NOTHING.fullmatch(text or "-") and text not in missing]
+    if nothing:
+        rows = sum(values[text] for text in nothing)
+        text = f"column {name}: {_named(nothing)} ({_rows(rows)}) may stand for a missing value, and is a category"
+        yield _no_value("missing_value", profile, text)
+
+
+def of_labels(target: str, labels: Mapping[str, int]) -> Iterator[Finding]:
+    yield from _spellings(f"the target {target}", "", labels)
+    for text in labels:
+        if _NOTHING.fullmatch(text):
+            line = (
+                f"the target {target}: {text!r} ({_rows(labels[text])}) may stand for a missing value, and is a class"
+            )
+            yield Finding("missing_value", "", f"{line}; leave such rows out where it does", "create.table.path")
+
+
+def left_out(profile: Profile) -> str:
+    """Why a column of texts is no feature."""
+    name = profile.name
+    if seen := looks_like(profile):
+        what = f"column {name} looks like {seen[0]}, and is no feature"
+        return f"{what}, since most rows have one of their own: {seen[1]}"
+    text = f"column {name} names the row or nearly so, and is no feature"
+    if profile.values is not None and len(profile.values) < profile.present:
+        return f"{text}; split.method: group with split.column: {name} keeps rows on one side that share a value"
+    return text
+
+
+def looks_like(profile: Profile) -> tuple[str, str] | None:
+    """What nearly all texts of a column are, in words and with one of them, and what to do about it."""
+    if profile.typed not in (None, "text") or profile.date_format:
+        return None
+    if profile.numbers == profile.present:
+        # Of a CSV file they would be numbers, but for their spelling.
+        return ("numbers", "store them as such") if profile.typed else None
+    texts = [text for text in profile.examples if not _NOTHING.fullmatch(text)]
+    for pattern, what, fix in _LOOKS:
+        found = [text for text in texts if pattern.fullmatch(text)]
+        if found and len(found) >= NEARLY_ALL * len(texts):
+            example = next((text for text in found if not text.isdecimal()), found[0])
+            return f"{what} ({example!r})", fix
+    return None
+
+
+def _times(profile: Profile) -> Finding | None:
+    """Whole numbers that are dates to another program."""
+    name, low, high = profile.name, profile.low, profile.high
+    what = ""
+    if not profile.whole or profile.values is None or profile.rows < FEWEST_ROWS:
+        return None
+    if low >= 19_000_101 and high <= 21_001_231:
+        if all(_DAY.fullmatch(f"{float(text):.0f}") for text in profile.values):
+            what = "dates"
+    elif _TIME.search(name):
+        units = {"days of a spreadsheet": 1 / 86_400, "seconds": 1, "milliseconds": 1_000, "microseconds": 1e6}
+        for unit, each in units.items():
+            # From 1990 to 2050; a spreadsheet counts from 1900.
+            first = 25_569 if each < 1 else 0
+            if 631_152_000 * each <= low - first and high - first <= 2_524_608_000 * each:
+                what = unit if first else f"{unit} since 1970"
+    if not what:
+        return None
+    text = f"column {name} looks like {what} ({low:.0f} to {high:.0f}) and is taken as a number: write 2026-01-31"
+    return Finding("looks_like", name, text, "create.table.path")
+
+
+def _identifier(profile: Profile, kind: str) -> Iterator[Finding]:
+    """A feature that is called as what names the row, or whose whole numbers hardly ever repeat and are long."""
+    whole = kind == "categorical" or (kind == "numeric" and profile.whole)
+    if not whole or profile.rows < FEWEST_ROWS or kind_of(profile) == "identifier":
+        return
+    distinct = len(profile.values) if profile.values is not None else profile.present
+    share = distinct / profile.present
+    long = (
+        kind == "numeric" and share > NEARLY_ALL / 2 and LONG <= len(f"{profile.low:.0f}") == len(f"{profile.high:.0f}")
+    )
+    # As a count of the rows is that was shuffled.
+    dense = kind == "numeric" and distinct == profile.present == profile.high - profile.low + 1
+    if long or dense or (names_rows(profile.name) and distinct > 10):
+        called = " and is called an id" if names_rows(profile.name) else ""
+        seen = f"has {distinct:,} different values in {profile.present:,} rows{called}"
+        if distinct == profile.present:
+            seen = f"is different in every row{called}"
+        if dense:
+            seen = f"has each whole number from {profile.low:.0f} to {profile.high:.0f} once"
+        text = (
+            f"column {profile.name} {seen}, as if it named whom or what a row is about, and is a feature: list it"
+            " there, and where it repeats, keep its rows on one side with split.method: group and split.column:"
+            f" {profile.name}"
+        )
+        yield Finding("identifier", profile.name, text, "create.columns.identifier")
+
+
+def _zeros(profile: Profile, kind: str) -> Finding:
+    assert profile.zeros is not None
+    what = "whole numbers that begin with 0" if profile.zeros.isdecimal() else "numbers with an E and no sign"
+    start = f"column {profile.name} has {what}, such as {profile.zeros!r}, as codes have"
+    if kind == "numeric":
+        return Finding("codes", profile.name, f"{start}, and is taken as a number", "create.columns.categorical")
+    why = ", since some differ in that only" if profile.respelled else ""
+    return Finding("codes", profile.name, f"{start}, and is a category{why}", "create.columns")
+
+
+def _numbers(profile: Profile) -> Iterator[Finding]:
+    """A number such as people write for none, in several rows, that stands apart from the others at an end of them."""
+    low, high = profile.low, profile.high
+    step = profile.step if profile.step > 0 else profile.under_high - profile.over_low
+    ends = [
+        (low, profile.low_rows, profile.over_low - low, (profile.over_low, high)),
+        (high, profile.high_rows, high - profile.under_high, (low, profile.under_high)),
+    ]
+    for value, rows, gap, (least, most) in ends:
+        if rows < 2 or not (least < most and np.isfinite(gap)) or not _PLACEHOLDER.fullmatch(f"{value:.10g}"):
+            continue
+        # That nothing was counted or spent is the usual case, and not a gap.
+        usual = value == 0 and (value == high or 2 * rows > profile.present)
+        if (gap >= max(FAR * step, APART * (most - least)) and not usual) or value < 0 <= least:
+            others = f"all others ({least:g} to {most:g})"
+            text = f"column {profile.name}: {value:.10g} ({_rows(rows)}) stands apart from {others}"
+            text += " and may stand for a missing value"
+            yield _no_value("placeholder", profile, text, apart=abs(value) <= 90)
+
+
+def _days(profile: Profile) -> Iterator[Finding]:
+    """Dates by which programs say that they have none, in several rows."""
+    found = {text: rows for text, rows in (profile.values or {}).items() if _NO_DAY.match(text)}
+    rows = sum(found.values())
+    if 1 < rows < profile.present / 2:
+        text = f"column {profile.name}: {_named([*found])} ({_rows(rows)}) may stand for a missing value"
+        yield _no_value("placeholder", profile, text)
+
+
+def _no_value(kind: str, profile: Profile, text: str, apart: bool = False) -> Finding:
+    """apart: what stands for none here is a value in other columns."""
+    # In a file with types no text stands for none.
+    if profile.typed or apart:
+        return Finding(kind, profile.name, f"{text}: leave the cells empty, then", "create.table.path")
+    return Finding(kind, profile.name, text, "create.reading.missing")
+
+
+def _spellings(where: str, column: str, values: Mapping[str, int]) -> Iterator[Finding]:
+    """Values that a person would take for one."""
+    alike: dict[str, list[str]] = {}
+    read = {text: _as_read(text, zeros=not column) for text in values}
+    if {*read.values()} <= {*TRUE, *FALSE}:
+        read = {text: str(plain in TRUE) for text, plain in read.items()}
+    for text, plain in read.items():
+        alike.setdefault(plain, []).append(text)
+    several = [texts for texts in alike.values() if len(texts) > 1]
+    if several:
+        named = "; ".join(_named(sorted(texts, key=lambda text: -values[text])) for texts in several[:MOST_NAMED])
+        more = f"; and {len(several) - MOST_NAMED:,} more such" if len(several) > MOST_NAMED else ""
+        text = f"{where} has values that a person would take for the same: {named}{more}; write them alike"
+        yield Finding("spellings", column, text, "create.table.path")
+
+
+def _as_read(text: str, zeros: bool) -> str:
+    """The same for texts that look the same but for case, blanks and hyphens, accents, quotes, a point at the end,
+    letters of another alphabet, fractions of zeros; with zeros, also for zeros before a number.
+    """
+    plain = unicodedata.normalize("NFKC", text).casefold().translate(_TWINS)
+    plain = "".join(letter for letter in unicodedata.normalize("NFKD", plain) if not _UNSEEN.match(letter))
+    plain = " ".join(plain.split())
+    plain = plain.strip("\"'").rstrip(".,;:") or plain
+    plain = re.sub(r"(?<=[^\W\d_])[-_\s]+(?=[^\W\d_])", "", plain)
+    if re.fullmatch(r"[-+]?\d+(\.0*)?" if zeros else r"[-+]?(0|[1-9]\d*)(\.0*)?", plain):
+        return str(float(plain))
+    return plain
+
+
+def _named(texts: list[str]) -> str:
+    """Ascii where two of them would look the same."""
+    shown = [repr(text) for text in texts[:MOST_NAMED]]
+    composed = [unicodedata.normalize("NFKC", text).translate(_TWINS) for text in texts[:MOST_NAMED]]
+    return " and ".join(map(ascii, texts[:MOST_NAMED]) if len({*composed}) < len(shown) else shown)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"

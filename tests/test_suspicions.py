@@ -1,0 +1,291 @@
+"""What a careful person would ask about a column, as `create` finds it: with the true reason and the key for it."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stages import create as stage
+from stages.datasets.schema import Finding, Schema, read_schema
+from stages.files.tables import read_table
+from stages.process.faults import Fault
+from tests.project import turn
+
+TABLES = Path("data/tables")
+ROWS = 200
+
+
+@pytest.fixture(autouse=True)
+def own(project):
+    TABLES.mkdir(parents=True)
+    turn(project, {"create.dataset": "table", "create.table.path": "data/tables/t.csv"})
+
+
+def frame(**columns) -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    honest = pd.DataFrame({"size": random.normal(size=ROWS).round(2), "class": np.resize(["cat", "dog", "eel"], ROWS)})
+    return honest.assign(**columns)
+
+
+def found(table: pd.DataFrame, **changes) -> Schema:
+    table.to_csv(TABLES / "t.csv", index=False)
+    turn(Path(), changes)
+    stage.main()
+    return read_schema()
+
+
+def only(schema: Schema) -> Finding:
+    (finding,) = schema.findings
+    return finding
+
+
+def resized(*values) -> np.ndarray:
+    return np.resize(np.array(values, dtype=object), ROWS)
+
+
+def test_an_honest_table_has_none():
+    random = np.random.default_rng(1)
+    table = frame(
+        age=random.integers(17, 91, ROWS),
+        children=random.poisson(1.0, ROWS),
+        income=np.where(random.random(ROWS) < 0.6, 0, random.integers(100, 9000, ROWS)),
+        town=resized("Rome", "Oslo", "New York", "Bern"),
+        share=random.random(ROWS).round(3),
+        rank=resized(1, 2, 3, 4, 5),
+        year=random.integers(1950, 2020, ROWS),
+        balance=random.normal(0, 50, ROWS).round(),
+    )
+    assert found(table).findings == []
+
+
+# --- codes (case 4) -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("codes", [("007", "07", "7"), ("00", "0", "1"), ("0123", "123", "9")])
+def test_04_codes_that_differ_in_zeros_only_are_kept_apart(codes):
+    schema = found(frame(code=resized(*codes, codes[2])))
+    assert schema.kind("code") == "categorical"
+    assert read_table(stage.DATASET).column("code").to_pylist()[:3] == list(codes)
+    assert only(schema).kind == "codes"
+    assert "whole numbers that begin with 0" in only(schema).text
+    schema = found(frame(code=resized(*codes, codes[2])), **{"create.columns.numeric": ["code"]})
+    assert schema.kind("code") == "numeric"
+    assert schema.findings == []
+
+
+def test_04_codes_of_one_length_are_numbers_with_a_word(monkeypatch):
+    monkeypatch.setattr("stages.datasets.reading.BLOCK", 500)
+    schema = found(frame(zip=resized("98765", *["12345"] * 90, "01234")))
+    assert schema.kind("zip") == "numeric"
+    assert only(schema).line == (
+        "column zip has whole numbers that begin with 0, such as '01234', as codes have, and is taken as a number;"
+        " create.columns.categorical settles it"
+    )
+    assert found(frame(zip=resized("98765", "01234")), **{"create.columns.categorical": ["zip"]}).findings == []
+
+
+# --- identifiers (case 5) -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Id", "patient_id", "CustomerID", "subject", "order no", "x"])
+def test_05_a_number_that_names_whom_a_row_is_about(name):
+    random = np.random.default_rng(2)
+    ids = random.integers(1_000_000, 9_999_999, ROWS)
+    ids[random.permutation(ROWS)[:16]] = ids[0]
+    schema = found(frame(**{name: ids}))
+    assert name in schema.features
+    assert only(schema).param == "create.columns.identifier"
+    assert f"different values in {ROWS} rows" in only(schema).text
+    assert f"split.method: group and split.column: {name}" in only(schema).text
+    schema = found(frame(**{name: ids}), **{"create.columns.identifier": [name]})
+    assert (schema.carried, schema.findings) == ([name], [])
+
+
+def test_05_also_where_it_repeats_often_or_is_a_text():
+    for ids in (np.arange(ROWS) // 8 + 500, [f"P{row // 8}" for row in range(ROWS)]):
+        assert only(found(frame(patient_id=ids))).kind == "identifier"
+    # Of a text that hardly repeats, why it is no feature, and what keeps its rows together.
+    ids = [f"P{row // 2 if row < 20 else row}" for row in range(ROWS)]
+    schema = found(frame(patient_id=ids))
+    assert schema.carried == ["patient_id"]
+    assert "split.method: group with split.column: patient_id" in only(schema).text
+
+
+# --- what texts look like (case 6) ----------------------------------------------------------------------------------
+
+
+def test_06_dates_are_read_where_they_have_one_reading():
+    days = [f"{1 + row % 28:02}/{1 + row % 12:02}/2019" for row in range(ROWS)]
+    schema = found(frame(day=days))
+    assert (schema.kind("day"), schema.date_formats["day"], schema.findings) == ("datetime", "day first", [])
+    assert str(read_table(stage.DATASET).column("day")[12].as_py()) == "2019-01-13 00:00:00"
+    for texts, date_format, first in (
+        ([f"{1 + row % 12}/{1 + row % 28}/2019" for row in range(ROWS)], "month first", "2019-01-01 00:00:00"),
+        ([f"{1 + row % 28}.{1 + row % 12}.2019 10:30" for row in range(ROWS)], "day first", "2019-01-01 10:30:00"),
+        ([f"2019/{1 + row % 12}/{1 + row % 28}" for row in range(ROWS)], "without a zone", "2019-01-01 00:00:00"),
+    ):
+        schema = found(frame(day=texts))
+        assert (schema.kind("day"), schema.date_formats["day"]) == ("datetime", date_format)
+        assert str(read_table(stage.DATASET).column("day")[0].as_py()) == first
+
+
+LOOKS = [
+    ("dates with the day or the month first", [f"{1 + row % 12:02}/{1 + row % 11:02}/2019" for row in range(ROWS)]),
+    ("dates", [f"{1 + row % 28:02}.{1 + row % 12:02}.19" for row in range(ROWS)]),
+    ("dates", [f"{1 + row % 28}-{['Jan', 'Mar', 'Dec'][row % 3]}-2019" for row in range(ROWS)]),
+    ("dates", [f"{['May', 'March'][row % 2]} {1 + row % 28}, 2019" for row in range(ROWS)]),
+    ("times of day", [f"{row % 24:02}:{row % 60:02}" for row in range(ROWS)]),
+    ("times of day", [f"{1 + row % 12}:{row % 60:02} PM" for row in range(ROWS)]),
+    ("e-mail addresses", [f"a{row}@b.org" for row in range(ROWS)]),
+    ("web addresses", [f"https://b.org/{row}" for row in range(ROWS)]),
+    ("numbers with a unit", [f"{row % 70} kg" for row in range(ROWS)]),
+    ("numbers with a unit", [f"{row}cm" for row in range(ROWS)]),
+    ("numbers with a unit", ["1.2k", "3M", "900", "5k"] * 50),
+    ("addresses of machines", [f"10.0.{row % 7}.{row}" for row in range(ROWS)]),
+    ("telephone or other numbers of persons", [f"{100 + row}-{10 + row % 90}-{1000 + row}" for row in range(ROWS)]),
+    ("months, quarters or weeks", [f"2019-W{1 + row % 52:02}" for row in range(ROWS)]),
+    ("months, quarters or weeks", [f"2019-{1 + row % 12:02}" for row in range(ROWS)]),
+    ("durations", [f"{1 + row % 9}h{row % 60}m" for row in range(ROWS)]),
+    ("degrees", [f"{row % 90}°{row % 60}'N" for row in range(ROWS)]),
+    ("percentages", [f"{row % 100}‰" for row in range(ROWS)]),
+    ("amounts of money", [f"Rs. {row}.50" for row in range(ROWS)]),
+    ("texts in quotes or formulas", [f"'{row}.5'" for row in range(ROWS)]),
+    ("numbers written in another way", [f"1_{row:03}" for row in range(ROWS)]),
+    ("numbers written in another way", [f"{row}.5-" for row in range(ROWS)]),
+]
+
+
+@pytest.mark.parametrize(("what", "texts"), LOOKS)
+def test_06_what_is_not_read_is_named_for_what_it_looks_like(what, texts):
+    schema = found(frame(odd=texts))
+    assert f"column odd looks like {what} ({texts[0]!r})" in only(schema).text
+    assert "names the row" not in only(schema).text
+    assert only(schema).param == "create.columns"
+    assert found(frame(odd=texts), **{"create.columns.ignored": ["odd"]}).findings == []
+
+
+TIMES = [
+    ("date", "dates", lambda row: 20190101 + 100 * (row % 12) + row % 28),
+    ("time", "seconds since 1970", lambda row: 1_600_000_000 + 997 * row),
+    ("updated_at", "milliseconds since 1970", lambda row: 1_600_000_000_000 + 997 * row * (-1) ** row),
+    ("date", "days of a spreadsheet", lambda row: 43_466 + row * 7 % 400),
+]
+
+
+@pytest.mark.parametrize(("name", "what", "value"), TIMES)
+def test_06_whole_numbers_that_are_times_are_named_as_such(name, what, value):
+    findings = found(frame(**{name: [value(row) for row in np.random.default_rng(0).permutation(ROWS)]})).findings
+    assert [each.kind for each in findings if each.kind != "large_numbers"] == ["looks_like"]
+    assert f"column {name} looks like {what} (" in findings[-1].text
+
+
+def test_06_dates_by_which_programs_say_that_they_have_none():
+    days = [f"2019-01-{1 + row % 28:02}" for row in range(ROWS - 5)] + ["9999-12-31"] * 5
+    finding = only(found(frame(day=days)))
+    assert finding.line == (
+        "column day: '9999-12-31' (5 rows) may stand for a missing value; create.reading.missing settles it"
+    )
+    assert found(frame(day=days), **{"create.reading.missing": ["", "9999-12-31"]}).findings == []
+
+
+def test_06_dates_of_two_readings_are_not_guessed_also_when_asked_for():
+    texts = [f"{1 + row % 12:02}/{1 + row % 11:02}/2019" for row in range(ROWS)]
+    with pytest.raises(Fault, match="row 1: '01/01/2019' is not a date or time like 2026-01-31"):
+        found(frame(odd=texts), **{"create.columns.datetime": ["odd"]})
+
+
+# --- values that look the same --------------------------------------------------------------------------------------
+
+
+SAME = [
+    (("Rome", "rome", "Oslo", "Rome"), "'Rome' and 'rome'"),
+    (("new york", "new  york", "Oslo", "new york"), "'new york' and 'new  york'"),
+    (("K\u00f6ln", "Ko\u0308ln", "Oslo", "K\u00f6ln"), r"'K\xf6ln' and 'Ko\u0308ln'"),
+    (("a", "a\u200b", "b", "a"), r"'a' and 'a\u200b'"),
+    (("1", "1.0", "two", "1"), "'1' and '1.0'"),
+    (("New York", "New-York", "Oslo", "New York"), "'New York' and 'New-York'"),
+    (("S\u00e3o Paulo", "Sao Paulo", "Oslo", "S\u00e3o Paulo"), "'S\u00e3o Paulo' and 'Sao Paulo'"),
+    (("cop", "\u0441op", "Oslo", "cop"), r"'cop' and '\u0441op'"),
+    (("a", "a.", "b", "a"), "'a' and 'a.'"),
+]
+
+
+@pytest.mark.parametrize(("values", "named"), SAME)
+def test_values_that_a_person_takes_for_the_same(values, named):
+    finding = only(found(frame(town=resized(*values)), **{"create.columns.categorical": ["town"]}))
+    assert finding.text == f"column town has values that a person would take for the same: {named}; write them alike"
+
+
+@pytest.mark.parametrize(("values", "named"), SAME)
+def test_labels_that_a_person_takes_for_the_same(values, named):
+    schema = found(frame(**{"class": resized(*values)}))
+    assert only(schema).text == (
+        f"the target class has values that a person would take for the same: {named}; write them alike"
+    )
+    assert len(schema.classes) == 3
+
+
+def test_yes_in_any_letters_and_blanks_is_one_value():
+    schema = found(frame(member=resized("yes", "Yes", " yes", "NO", "no ")))
+    assert (schema.kind("member"), schema.findings) == ("boolean", [])
+    assert read_table(stage.DATASET).column("member").to_pylist()[:5] == [True, True, True, False, False]
+    table = pa.Table.from_pandas(frame(town=resized("Rome", " Rome", "Oslo ")), preserve_index=False)
+    pq.write_table(table, TABLES / "t.parquet")
+    turn(Path(), {"create.table.path": "data/tables/t.parquet"})
+    stage.main()
+    assert set(read_table(stage.DATASET).column("town").to_pylist()) == {"Rome", "Oslo"}
+
+
+# --- what stands for nothing ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "others", "param"),
+    [
+        (-999, (20, 60), "create.reading.missing"),
+        (9999, (20, 60), "create.reading.missing"),
+        (999, (0, 100), "create.reading.missing"),
+        (99, (17, 80), "create.reading.missing"),
+        (65535, (20, 60), "create.reading.missing"),
+        (-1, (0, 100), "create.table.path"),
+        (0, (40, 200), "create.table.path"),
+    ],
+)
+@pytest.mark.parametrize("fraction", [0, 0.25])
+def test_numbers_that_stand_for_none(value, others, param, fraction):
+    random = np.random.default_rng(3)
+    values = random.integers(*others, ROWS) + (fraction if value != -1 else 0)
+    values[random.permutation(ROWS)[:12]] = value
+    finding = only(found(frame(pressure=values)))
+    assert (finding.kind, finding.param) == ("placeholder", param)
+    assert f"column pressure: {value} (12 rows) stands apart from all others" in finding.text
+    if param == "create.reading.missing":
+        text = str(values[values == value][0])
+        missing = ["", text]
+        assert found(frame(pressure=values), **{"create.reading.missing": missing}).findings == []
+        assert read_table(stage.DATASET).column("pressure").null_count == 12
+    else:
+        assert found(frame(pressure=pd.Series(values).where(values != value))).findings == []
+
+
+def test_placeholders_are_found_across_blocks(monkeypatch):
+    monkeypatch.setattr("stages.datasets.reading.BLOCK", 600)
+    monkeypatch.setattr("stages.datasets.kinds.MOST_DISTINCT", 50)
+    values = np.random.default_rng(3).normal(50, 5, ROWS).round(3)
+    values[[3, 120, 190]] = -99
+    assert "-99 (3 rows) stands apart from all others" in only(found(frame(pressure=values))).text
+
+
+@pytest.mark.parametrize("text", ["n/a", "-", "unknown", "#N/A", "<NA>", "--", "missing"])
+def test_texts_that_stand_for_none(text):
+    table = frame(town=resized("Rome", "Oslo", text, "Rome"))
+    finding = only(found(table))
+    assert finding.line == (
+        f"column town: {text!r} (50 rows) may stand for a missing value, and is a category; create.reading.missing"
+        " settles it"
+    )
+    assert found(table, **{"create.reading.missing": ["", text]}).findings == []
+    assert read_table(stage.DATASET).column("town").null_count == 50
