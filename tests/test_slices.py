@@ -16,7 +16,9 @@ from stages.scoring.intervals import wilson
 from stages.scoring.slices import MOST_VALUES, groups, slices
 from tests.project import turn
 
-SCHEMA = Schema("made", ["age", "colour"], "kind", ["a", "b"], [3, 3], None, {"colour": "categorical"}, ["hospital"])
+SCHEMA = Schema(
+    "made", ["age", "colour"], "kind", ["a", "b"], [3, 3], None, {"colour": "categorical"}, carried=["hospital"]
+)
 
 
 def column(values, kind: pa.DataType | None = None) -> pa.ChunkedArray:

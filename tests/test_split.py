@@ -436,7 +436,7 @@ def test_by_hash_twins_stay_together_whatever_the_columns_hold():
 
 def with_column(values, rows=600):
     table, schema = distinct(rows)
-    schema = Schema("table", schema.features, schema.target, schema.classes, schema.counts, None, {}, ["key"])
+    schema = Schema("table", schema.features, schema.target, schema.classes, schema.counts, None, carried=["key"])
     return table.append_column("key", pa.array(values)), schema
 
 
