@@ -271,6 +271,13 @@ def test_one_wrong_number_bends_no_line():
     assert max(abs(after.least), abs(after.most)) < 6
 
 
+def test_a_few_rows_that_have_both_numbers_make_no_pair():
+    table = lengths()
+    there = np.arange(len(table)) % 3 == 0
+    few = pa.array(table.column("width").to_numpy(), mask=~there)
+    assert fit(table.set_column(1, "width", few), LENGTHS, "none", 8, 0.95, 10, 64).residuals == []
+
+
 @pytest.mark.parametrize("change", [{"first": 2}, {"second": -1}, {"slope": math.nan}, {"spread": 0.0}, {"first": 0.5}])
 def test_a_residual_that_is_none_is_refused(change):
     plain = {"first": 0, "second": 1, "slope": 1.0, "center": 0.0, "spread": 1.0, "least": -3.0, "most": 3.0}

@@ -105,8 +105,8 @@ def _residuals(numbers: list[Number], frame: pd.DataFrame, above: float, schema:
         column = some[number.name].to_numpy(dtype=np.float64)
         if schema.kind(number.column) != "boolean" and not np.isnan(column).all():
             seen[place] = _as_float32(scaled(number, _without_outliers(column)))
-    # Over the rows that have both numbers; of a constant one there is none.
-    correlation = pd.DataFrame(seen).corr().abs().to_numpy(copy=True, na_value=0)
+    # Over the rows that have both numbers, which must be half of them; of a constant one there is none.
+    correlation = pd.DataFrame(seen).corr(min_periods=len(some) // 2 + 1).abs().to_numpy(copy=True, na_value=0)
     np.fill_diagonal(correlation, 0)
     places, pairs = list(seen), set()
     for first, second in enumerate(correlation.argmax(1).tolist() if places else []):
