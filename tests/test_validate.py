@@ -386,6 +386,19 @@ def test_p04_a_missing_file_says_how_to_restore_it(project):
     assert str(caught.value) == f"params.yaml not found; {RESTORE}"
 
 
+def test_a_file_far_too_large_is_refused_before_it_is_parsed(project):
+    """Ten million bytes of comments took the parser minutes."""
+    with open("params.yaml", "a") as file:
+        file.write(f"# {'x' * 97}\n" * 100_000)
+    began = time.monotonic()
+    with pytest.raises(
+        Fault, match=r"^params\.yaml must have at most 1,000,000 bytes, and has 10,0\d\d,\d{3}; "
+    ) as caught:
+        validate.main()
+    assert str(caught.value).endswith(RESTORE)
+    assert time.monotonic() - began < 30  # minutes, where it is parsed
+
+
 def test_p26_all_faults_are_listed_at_once_in_line_order(project):
     text = PARAMS
     for old, new in (

@@ -28,6 +28,8 @@ Key = tuple[str | int, ...]
 S = TypeVar("S", bound=Section)
 
 DEEPEST = 8
+# The YAML parser thinks for minutes about ten million bytes of comments.
+MOST_BYTES = 1_000_000
 
 _KINDS = {"map", "seq", "str", "int", "float", "bool", "null", "timestamp"}
 _PLAIN_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
@@ -115,6 +117,9 @@ class _Document:
 
 def _parse(path: Path) -> _Document:
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            rule = f"must have at most {MOST_BYTES:,} bytes, and has {size:,}"
+            raise Fault(BAD_PARAMS, f"{path} {rule}; delete what is no parameter, or: {RESTORE}")
         raw = path.read_bytes()
     except FileNotFoundError:
         raise Fault(BAD_PARAMS, f"{path} not found; {RESTORE}") from None

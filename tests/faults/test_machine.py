@@ -443,6 +443,27 @@ def test_m34_without_git_it_says_what_to_do_and_that_works(project):
     assert repro(project) == ["validate", "plot", "record"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_m34_a_folder_of_another_owner_gets_gits_own_words_and_what_they_say_works(project, tmp_path):
+    """A container, say, whose user does not own what is mounted into it."""
+    (project / ".venv").mkdir()
+    (project / ".venv/installed").touch()
+    for path in (project, *project.rglob("*")):
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    settings = tmp_path / "gitconfig"
+    git(project, "config", "--file", str(settings), "user.name", "Somebody")
+    mine = {"GIT_CONFIG_GLOBAL": str(settings)}
+    done = shell(project, "make run", **mine)
+    assert done.returncode
+    assert "detected dubious ownership" in done.stdout
+    assert "git init" not in done.stdout
+    fix = next(line.strip() for line in done.stdout.splitlines() if "safe.directory" in line)
+    assert shell(project, fix, **mine).returncode == 0
+    done = shell(project, "make run", **mine)
+    assert done.returncode == 0, done.stderr
+    assert "Data and pipelines are up to date" in done.stdout
+
+
 def test_m35_without_a_network_everything_runs(project, cases):
     again = cases("", "--force")
     turn(project, {"plot.dpi": 60})
