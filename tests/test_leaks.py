@@ -271,7 +271,7 @@ def test_d20_row_numbers_and_identifiers_among_the_features(capsys):
     assert "create: warning: column count names the row or nearly so, but create.columns makes it a feature" in err
     assert "split: warning: column gaps rises with every row" in err
     assert "column falling falls with every row" in err
-    assert "column mixed holds each number from 0 to 599 once" in err
+    assert "create: warning: column mixed has each whole number from 0 to 599 once" in err
     assert "column customer_id is different in every row and is called an id" in err
     assert err.count("column count ") == 1
 
