@@ -80,6 +80,8 @@ class Residuals(nn.Module):
                 if place in indicators:
                     missing[indicators[place], index] = 1
         self.register_buffer("missing", missing, persistent=False)
+        # Asked at each step: of the tensor, it would make a GPU wait for its queue.
+        self.may_be_missing = bool(missing.any())
 
     def __len__(self) -> int:
         return len(self.first)
@@ -89,7 +91,7 @@ class Residuals(nn.Module):
         first, second = numbers.index_select(-1, self.first), numbers.index_select(-1, self.second)
         residuals = first.sub_(second.mul_(self.slope)).sub_(self.center).div_(self.spread)
         residuals.clamp_(self.least, self.most)
-        return residuals.mul_((numbers @ self.missing) == 0) if self.missing.any() else residuals
+        return residuals.mul_((numbers @ self.missing) == 0) if self.may_be_missing else residuals
 
 
 class Bins(nn.Module):
@@ -294,11 +296,11 @@ class Lookup:
             raise ValueError("only bins and one-hot categories can be looked up for all replicas")
         self.activation, self.layers = network.activation, network.layers[1:]
         bins, weight = network.bins, network.first_weight().detach()
-        self.residuals = network.residuals
-        plain = network.numbers + len(self.residuals)
-        counts = torch.bincount(bins.columns, minlength=plain)
+        counts = torch.bincount(bins.columns, minlength=network.numbers)
         self.plain, self.binned = (counts == 0).nonzero()[:, 0], counts.nonzero()[:, 0]
-        self.weight = weight[:, self.plain]
+        self.residuals = network.residuals
+        first_bin = network.numbers + len(self.residuals)
+        self.weight = torch.cat([weight[:, self.plain], weight[:, network.numbers : first_bin]], 1)
         counts = counts[self.binned]
         self.first_bins, self.low, self.slope = counts.cumsum(0) - counts, bins.low, bins.slope
         # Between a number's bins; a row with fewer of them is filled up with infinity.
@@ -306,7 +308,7 @@ class Lookup:
         self.edges = nn.utils.rnn.pad_sequence(inner, batch_first=True, padding_value=math.inf)
         # Sums over many bins and their differences: in float64, so that nothing is lost.
         exact = weight.double()
-        own, rises = exact[:, bins.columns], exact[:, plain : network.dense]
+        own, rises = exact[:, bins.columns], exact[:, first_bin : network.dense]
         before = rises.cumsum(1) - rises
         before -= before[:, self.first_bins.repeat_interleave(counts)]
         begins, goes = before + own * bins.low[:, None], rises + own / bins.slope[:, None]
@@ -319,12 +321,12 @@ class Lookup:
     def __call__(self, x: Tensor) -> Tensor:
         """x [rows, columns] -> logits [replicas, rows, outputs], as `Network.forward`, but for rounding."""
         numbers = x[:, : self.numbers]
-        plain = torch.cat([numbers, self.residuals(numbers)], 1)[:, self.plain]
+        plain = torch.cat([x[:, self.plain], self.residuals(numbers)], 1)
         bags, amounts = self._bags(numbers, x[:, self.numbers :].long())
         logits = []
         for replica, table in enumerate(self.tables):
             z = F.embedding_bag(bags, table, mode="sum", per_sample_weights=amounts)
-            if len(self.plain):
+            if plain.shape[1]:
                 z.addmm_(plain, self.weight[replica])
             for layer in self.layers:
                 z = torch.addmm(layer.bias[replica], self.activation.forward(z), layer.weight[replica])

@@ -22,7 +22,7 @@ QUANTILES = 200
 
 # Rows that tell which numbers go together, at most, and the share of them at either end that has no say: one row with a
 # wrong number would bend the line, and lie hundreds of deviations from it.
-ROWS_OF_RESIDUALS, OUTLYING = 10_000, 0.001
+ROWS_TO_PAIR, OUTLYING = 10_000, 0.001
 # Share of a number's deviation that a residual must have: less is the rounding of what one column says twice, minutes
 # and their price, say.
 SMALLEST_RESIDUAL = 0.01
@@ -99,7 +99,7 @@ def _as_float32(values: Floats) -> Floats:
 
 def _residuals(numbers: list[Number], frame: pd.DataFrame, above: float, schema: Schema) -> list[Residual]:
     """Of each number and the one it goes with most, where their correlation is `above` that; of each pair once."""
-    some = frame.iloc[:: math.ceil(len(frame) / ROWS_OF_RESIDUALS)]
+    some = frame.iloc[:: math.ceil(len(frame) / ROWS_TO_PAIR)]
     seen = {}
     for place, number in enumerate(numbers):
         column = some[number.name].to_numpy(dtype=np.float64)

@@ -198,7 +198,7 @@ def _residuals(graph: Graph, residuals: Residuals, numbers: list[str]) -> str:
     )
     left = graph.op("Sub", graph.op("Sub", first, graph.op("Mul", second, slope)), center)
     kept = graph.op("Min", graph.op("Max", graph.op("Div", left, spread), least), most)
-    if not residuals.missing.any():
+    if not residuals.may_be_missing:
         return kept
     missing = graph.op("MatMul", columns, graph.constant(residuals.missing, np.float32))
     known = graph.op("Equal", missing, graph.constant(0, np.float32))
