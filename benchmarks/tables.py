@@ -199,7 +199,7 @@ def project(root: Path, folder: Path, name: str) -> Path:
     params["create"]["dataset"] = "table"
     params["create"]["table"].update(path=f"data/tables/{name}", target="class")
     training = int(ROWS * (1 - params["split"]["test_size"]) * (1 - params["split"]["validation_size"]))
-    for (*parents, last), value in {**recipe(training, NUMBERS), ("train", "epochs"): 1}.items():
+    for (*parents, last), value in {**recipe(training, NUMBERS, 3), ("train", "epochs"): 1}.items():
         place = params
         for parent in parents:
             place = place[parent]

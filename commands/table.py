@@ -129,8 +129,12 @@ def suited(found: Found, split: Split) -> tuple[str, dict[Key, Any]]:
     kinds = [(name, kind) for name, kind in found.kinds.items() if kind in ("numeric", "datetime")]
     numbers = sum(1 for _ in sources(kinds))
     present = read_verbatim(Train)[1] | read_verbatim(Gate)[1]
-    values = {key: value for key, value in recipe(rows, numbers).items() if present[".".join(key)] != value}
-    return f"about {rows:,} training rows and {numbers:,} numbers in each", values
+    values = {
+        key: value
+        for key, value in recipe(rows, numbers, len(found.classes)).items()
+        if present[".".join(key)] != value
+    }
+    return f"about {rows:,} training rows, {numbers:,} numbers in each, and {len(found.classes):,} classes", values
 
 
 # --- what a person sees ---------------------------------------------------------------------------------------------

@@ -97,6 +97,7 @@ def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> De
         activation=section.activation,
         embedding_width=section.embedding_width if preprocessing.embedded else 0,
         preprocessing=preprocessing,
+        label_smoothing=section.label_smoothing,
     )
 
 

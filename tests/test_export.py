@@ -47,10 +47,18 @@ def session(content: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
 
-def model_of(preprocessing: Preprocessing, activation: str = "tanh", classes: int = 3, replicas: int = 1) -> Model:
+def model_of(
+    preprocessing: Preprocessing,
+    activation: str = "tanh",
+    classes: int = 3,
+    replicas: int = 1,
+    smoothing: float = 0.0,
+) -> Model:
     names = [f"class {index}" for index in range(classes)]
     width = 3 if preprocessing.embedded else 0
-    description = Description(SCHEMA.features, SCHEMA.kinds, "class", names, [7, 5], activation, width, preprocessing)
+    description = Description(
+        SCHEMA.features, SCHEMA.kinds, "class", names, [7, 5], activation, width, preprocessing, smoothing
+    )
     network = description.network(replicas)
     initialize(network, "default", 1.0, activation, [torch.Generator().manual_seed(seed) for seed in range(replicas)])
     return Model(description, to_torch_layout(network.state_dict()))
@@ -89,6 +97,28 @@ def test_residuals(bins):
     for table in (rows(400), rows(300, seed=1, strange=True)):
         ours, _, probabilities = both(model_of(fitted, replicas=3), table)
         np.testing.assert_allclose(probabilities, ours, atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_smoothed_labels(classes):
+    from stages.preprocessing.fit import fit
+
+    model = model_of(fit(rows(400), SCHEMA, "standard", 0, 1.0, 10, 64), classes=classes, replicas=3, smoothing=0.6)
+    table = rows(300, seed=1, strange=True)
+    ours, label, probabilities = both(model, table, threshold=0.4)
+    np.testing.assert_allclose(probabilities, ours, atol=1e-6)
+    assert label == [f"class {index}" for index in decide(ours, 0.4)]
+    assert not np.allclose(ours, both(replace_smoothing(model, 0.0), table)[0], atol=0.01)
+    unusable = {name: values[:1].copy() for name, values in inputs(table, SCHEMA.kinds).items()}
+    unusable[next(name for name in SCHEMA.features if name not in SCHEMA.kinds)][:] = np.inf
+    graph = session(onnx_graph.build(model, 0.5).SerializeToString())
+    label, probabilities = graph.run(["label", "probabilities"], unusable)
+    assert np.isnan(probabilities).all()
+    assert list(label) == [""]
+
+
+def replace_smoothing(model: Model, smoothing: float) -> Model:
+    return Model(replace(model.description, label_smoothing=smoothing), to_torch_layout(model.network.state_dict()))
 
 
 def test_a_model_without_numbers():
@@ -156,6 +186,7 @@ def test_predict_and_mlflow_and_onnx_say_the_same(ship, tmp_path, monkeypatch, c
     people(600).to_csv(tmp_path / "data/tables/people.csv", index=False)
     table = {"create.table.path": "data/tables/people.csv", "create.table.target": "species"}
     shipped = {"train.ship": ship, "train.replicas": 3, "train.bins": 8, "train.input_scale_rate": 10.0}
+    shipped["train.label_smoothing"] = 0.1
     others = {"train.scaling": "standard", "train.embed_above": 3, "train.optimizer.learning_rate": 0.05}
     turn(tmp_path, {**TINY, "create.dataset": "table", **table, **shipped, **others})
     monkeypatch.chdir(tmp_path)

@@ -20,7 +20,17 @@ from stages.network import model
 from stages.network.activations import ACTIVATIONS, UNIT_HEALTH, dead, saturated
 from stages.network.initializers import INITIALIZERS, gain_of, initialize
 from stages.network.model import Description, Model
-from stages.network.network import Bins, Linear, Lookup, Network, Residuals, folded, to_torch_layout
+from stages.network.network import (
+    Bins,
+    Linear,
+    Lookup,
+    Network,
+    Residuals,
+    class_probabilities,
+    folded,
+    to_torch_layout,
+    unsmoothed,
+)
 from stages.preprocessing.apply import Number, Preprocessing, Residual
 from stages.preprocessing.fit import _binned
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
@@ -102,6 +112,28 @@ def test_a_network_is_a_stack_of_torch_layers(activation):
     state = to_torch_layout(network.state_dict())
     for replica in range(2):
         torch.testing.assert_close(network(x)[replica], plain(state, replica, activation)(x[replica]))
+
+
+@pytest.mark.parametrize("chances", [[0.75, 0.25], [0.5, 0.3, 0.2], [0.05] * 20], ids=len)
+def test_what_label_smoothing_added_is_taken_out_of_the_answer(chances):
+    """A network that has learned smoothed labels by heart answers what they are; the chances come out."""
+    smoothed = torch.tensor([chances]) * 0.9 + 0.1 / len(chances)
+    logits = torch.log(smoothed)
+    if len(chances) == 2:
+        logits = logits[:, 1:] - logits[:, :1]
+    found = class_probabilities(unsmoothed(logits.expand(3, -1, -1), 0.1))
+    assert (found.dtype, found.shape) == (torch.float64, (3, 1, len(chances)))
+    np.testing.assert_allclose(found, np.broadcast_to(chances, found.shape), rtol=1e-5)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_class_is_possible_however_sure_smoothed_labels_made_the_network(outputs):
+    logits = torch.full((1, 1, outputs), 1e4)
+    logits[..., 1:] = -1e4
+    found = class_probabilities(unsmoothed(logits, 0.1))[0, 0].sort().values
+    assert found.sum() == pytest.approx(1)
+    assert found[0] == pytest.approx(0.01 / len(found), rel=0.1)
+    assert unsmoothed(torch.full((1, 1, outputs), math.nan), 0.1).isnan().all()
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

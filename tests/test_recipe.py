@@ -16,9 +16,10 @@ SHARE = 0.67 * 0.9  # of all rows that are for training
 
 @pytest.mark.parametrize("rows", [0, 40, 100, 1_000, 100_000, 1_000_000, 50_000_000])
 @pytest.mark.parametrize("numbers", [0, 1, 30, 500, 501, 2_000, 100_000])
-def test_each_size_of_table_has_a_valid_recipe(rows, numbers):
+@pytest.mark.parametrize("classes", [2, 1_000])
+def test_each_size_of_table_has_a_valid_recipe(rows, numbers, classes):
     values = copy.deepcopy(VALUES)
-    for (*parents, last), value in recipe(int(rows * SHARE), numbers).items():
+    for (*parents, last), value in recipe(int(rows * SHARE), numbers, classes).items():
         place = values
         for parent in parents:
             place = place[parent]
@@ -45,13 +46,13 @@ def test_each_size_of_table_has_a_valid_recipe(rows, numbers):
     ],
 )
 def test_bins_and_batch_follow_the_size(rows, numbers, bins, batch):
-    found = recipe(rows, numbers)
+    found = recipe(rows, numbers, 2)
     assert (found["train", "bins"], found["train", "batch_size"]) == (bins, batch)
 
 
-def test_labels_are_smoothed_where_rows_are_few():
-    smoothed = {rows: recipe(rows, 5)["train", "label_smoothing"] > 0 for rows in (36, 342, 399, 400, 10_000)}
-    assert smoothed == {36: True, 342: True, 399: True, 400: False, 10_000: False}
+def test_labels_are_smoothed_less_where_classes_are_many():
+    smoothing = [recipe(1_000, 5, classes)["train", "label_smoothing"] for classes in (2, 10, 11, 26)]
+    assert smoothing == [0.03, 0.03, 0.01, 0.01]
 
 
 def test_it_costs_no_start_of_torch():

@@ -30,7 +30,7 @@ from tests.project import copy_project, environment, git, repro, run, turn
 
 ROWS = 60
 # Of which 36 are for training; a mass, and the four parts of a date.
-RECIPE = {".".join(key): value for key, value in recipe(36, 5).items()}
+RECIPE = {".".join(key): value for key, value in recipe(36, 5, 2).items()}
 DIFFERING = [key for key, value in leaves(VALUES) if RECIPE.get(key, value) != value]
 
 
@@ -193,7 +193,7 @@ def test_of_params_only_the_table_and_its_recipe_change(project, tmp_path):
         f"{'  ' * key.count('.')}{key.rpartition('.')[2]}: {written(RECIPE[key])}" for key in DIFFERING
     ]
     assert settings() == settings() | RECIPE
-    assert "\ntrain: the recipe for about 36 training rows and 5 numbers in each; gate: " in said
+    assert "\ntrain: the recipe for about 36 training rows, 5 numbers in each, and 3 classes; gate: " in said
     assert "\n-  ship: best                # which of them is the model" in said
     assert "\n+  ship: mean                # which of them is the model" in said
     # The comment keeps its column where there is room.

@@ -130,7 +130,7 @@ def test_each_replica_learns_what_a_plain_torch_loop_learns(classes, changes):
                 losses.append(loss.detach())
             scheduler.step()
             with torch.no_grad():
-                reached = torch_loss(network(train.x), train.y, section.label_smoothing).item()
+                reached = torch_loss(answered(network(train.x), section.label_smoothing), train.y).item()
             if reached < best[0]:
                 best = (reached, [parameter.detach().clone() for parameter in network.parameters()])
         ours = torch.cat(result.step_losses)[:, replica]
@@ -156,6 +156,16 @@ def torch_loss(logits, classes, smoothing=0.0):
         wanted = classes.float() * (1 - smoothing) + smoothing / 2
         return F.binary_cross_entropy_with_logits(logits.squeeze(1), wanted)
     return F.cross_entropy(logits, classes, label_smoothing=smoothing)
+
+
+def answered(logits, smoothing):
+    """Logits [rows, outputs] of what the network says once the smoothing of its labels is taken out."""
+    if not smoothing:
+        return logits
+    both = torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+    share = smoothing / both.shape[1]
+    chances = ((both.softmax(1) - share) / (1 - smoothing)).clamp(min=share / 10)
+    return torch.logit(chances[:, 1:] / chances.sum(1, keepdim=True)) if logits.shape[1] == 1 else chances.log()
 
 
 # --- its parts ------------------------------------------------------------------------------------------------------
@@ -749,7 +759,9 @@ def test_log_mean_of_a_chance_beyond_all_numbers_is_finite():
         assert log_mean(logits, targets(torch.tensor([1]), logits.shape[2])).tolist() == [-1e4]
 
 
-@pytest.mark.parametrize("changes", [{}, {"class_weights": "balanced"}, {"loss": "mean_squared_error"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"class_weights": "balanced"}, {"loss": "mean_squared_error"}, {"label_smoothing": 0.1}], ids=str
+)
 @pytest.mark.parametrize("classes", [2, 4])
 def test_where_the_mean_ships_its_log_loss_stops_all_and_each_keeps_its_best(classes, changes, monkeypatch):
     monkeypatch.setattr(trainer, "ROWS_AT_ONCE", 25)  # more than one piece
@@ -762,6 +774,7 @@ def test_where_the_mean_ships_its_log_loss_stops_all_and_each_keeps_its_best(cla
     def watched(self, *arguments):
         close(self, *arguments)
         logits = self.network(validation.x.expand(4, -1, -1)).detach()
+        logits = torch.stack([answered(each, changes.get("label_smoothing", 0)) for each in logits])
         both = torch.cat([torch.zeros_like(logits), logits], 2) if classes == 2 else logits
         chosen = torch.softmax(both.double(), 2)[:, torch.arange(60), validation.y]
         said.append((chosen, self.network.layers[0].weight.detach().clone()))

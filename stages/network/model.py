@@ -24,7 +24,7 @@ from torch import Tensor
 
 from stages.files.atomic import write_bytes, write_json
 from stages.files.tables import read_bytes, read_json
-from stages.network.network import Lookup, Network, class_probabilities, from_torch_layout, to_torch_layout
+from stages.network.network import Lookup, Network, class_probabilities, from_torch_layout, to_torch_layout, unsmoothed
 from stages.preprocessing.apply import Preprocessing, Unusable, encode
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, RESTORE, Fault
 
@@ -35,7 +35,10 @@ ENCODED_AT_ONCE, ROWS_AT_ONCE, ROWS_OF_REPLICAS_AT_ONCE = 65_536, 8_192, 2_048
 
 @dataclass(frozen=True)
 class Description:
-    """All of a model but its weights. kinds: of the features that are not numeric (see stages/datasets/schema.py)."""
+    """All of a model but its weights. kinds: of the features that are not numeric (see stages/datasets/schema.py).
+
+    label_smoothing: of its training, which the probabilities are without (see network.unsmoothed).
+    """
 
     features: list[str]
     kinds: dict[str, str]
@@ -45,11 +48,14 @@ class Description:
     activation: str
     embedding_width: int
     preprocessing: Preprocessing
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         texts = [self.target, *self.features, *self.classes, *self.kinds, *self.kinds.values()]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("names must be texts")
+        if not 0 <= self.label_smoothing < 1:
+            raise TypeError("label_smoothing must be from 0 to 1")
 
     @property
     def widths(self) -> list[int]:
@@ -84,7 +90,10 @@ class Description:
 
     def content(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "preprocessing": self.preprocessing.content()}
+        content = {**asdict(self), "preprocessing": self.preprocessing.content()}
+        if not self.label_smoothing:
+            del content["label_smoothing"]
+        return content
 
     def kind(self, feature: str) -> str:
         return self.kinds.get(feature, "numeric")
@@ -130,13 +139,16 @@ class Model:
     def of_expanded(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """As `of_inputs`, from what `expanded` gives."""
         return np.concatenate(
-            [class_probabilities(self.network.classify(x)).mean(0).numpy() for x in self._pieces(inputs)]
+            [self._probabilities(self.network.classify(x)).mean(0).numpy() for x in self._pieces(inputs)]
         )
 
     def _each(self, inputs: Tensor) -> Tensor:
         if self.lookup is None:
-            return class_probabilities(self.network(inputs.expand(self.network.replicas, -1, -1)))
-        return class_probabilities(self.lookup(inputs))
+            return self._probabilities(self.network(inputs.expand(self.network.replicas, -1, -1)))
+        return self._probabilities(self.lookup(inputs))
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return class_probabilities(unsmoothed(logits, self.description.label_smoothing))
 
     def _pieces(self, inputs: NDArray[np.float32]) -> Iterator[Tensor]:
         size = ROWS_AT_ONCE if self.network.replicas == 1 else ROWS_OF_REPLICAS_AT_ONCE

@@ -355,6 +355,25 @@ def class_probabilities(logits: Tensor) -> Tensor:
     return torch.softmax(logits, 2)
 
 
+# Of the share that label smoothing gave each class: so likely it is at least, once that is taken out again.
+POSSIBLE = 0.1
+
+
+def unsmoothed(logits: Tensor, smoothing: float) -> Tensor:
+    """Logits [..., rows, outputs] of a network that fits smoothed labels -> those of what it says of the classes.
+
+    Where the chances of K classes are p, labels smoothed by e make it answer q = (1 - e) p + e / K. So p is taken from
+    q: smoothing keeps a network from being too sure of single rows, and is no part of the answer. Where q is below
+    e / K, the class is still possible.
+    """
+    if not smoothing:
+        return logits
+    probabilities = class_probabilities(logits)
+    share = smoothing / probabilities.shape[2]
+    logs = ((probabilities - share) / (1 - smoothing)).clamp_min(POSSIBLE * share).log()
+    return logs[..., 1:] - logs[..., :1] if logits.shape[2] == 1 else logs
+
+
 def folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """This module's state dict without the factors of the inputs: the first layer's weights have them in them."""
     state = dict(state)

@@ -14,8 +14,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from stages.network.model import Model
-from stages.network.network import Bins, Residuals
+from stages.network.model import Description, Model
+from stages.network.network import POSSIBLE, Bins, Residuals
 from stages.preprocessing.apply import Category, Number
 from stages.preprocessing.columns import DAY
 from stages.process.faults import BAD_DATA, Fault
@@ -71,7 +71,7 @@ def build(model: Model, threshold: float) -> onnx.ModelProto:
     x = graph.op("Cast", _network(graph, model, dense, embedded), to=TensorProto.DOUBLE)
     if doubt:
         x = graph.op("Add", x, doubt)
-    label, probabilities = _decision(graph, x, description.classes, threshold)
+    label, probabilities = _decision(graph, x, description, threshold)
     inputs = []
     for name in description.features:
         kind = description.kind(name)
@@ -298,18 +298,21 @@ ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
 }
 
 
-def _decision(graph: Graph, logits: str, classes: list[str], threshold: float) -> tuple[str, str]:
+def _decision(graph: Graph, logits: str, description: Description, threshold: float) -> tuple[str, str]:
     """Names of label and probabilities, from logits float64 [replicas, rows, outputs]."""
-    label, probabilities = graph.name("label"), graph.name("probabilities")
-    replicas = graph.constant([0], np.int64)
+    label, probabilities, classes = graph.name("label"), graph.name("probabilities"), description.classes
     if len(classes) == 2:
-        second = graph.op("ReduceMean", graph.op("Sigmoid", logits), replicas, keepdims=0)
-        first = graph.op("Sub", graph.constant(1, np.float64), second)
-        graph.op("Concat", first, second, axis=1, into=probabilities)
-        chosen = graph.op("Cast", graph.with_number("GreaterOrEqual", second, threshold), to=TensorProto.INT64)
-        chosen = graph.op("Squeeze", chosen, graph.constant([1], np.int64))
+        second = graph.op("Sigmoid", logits)
+        each = graph.op("Concat", graph.op("Sub", graph.constant(1, np.float64), second), second, axis=2)
     else:
-        graph.op("ReduceMean", graph.op("Softmax", logits, axis=2), replicas, keepdims=0, into=probabilities)
+        each = graph.op("Softmax", logits, axis=2)
+    if description.label_smoothing:
+        each = _unsmoothed(graph, each, description.label_smoothing, len(classes))
+    graph.op("ReduceMean", each, graph.constant([0], np.int64), keepdims=0, into=probabilities)
+    if len(classes) == 2:
+        second = graph.op("Gather", probabilities, graph.constant(1, np.int64), axis=1)
+        chosen = graph.op("Cast", graph.with_number("GreaterOrEqual", second, threshold), to=TensorProto.INT64)
+    else:
         chosen = graph.op("ArgMax", probabilities, axis=1, keepdims=0)
     # A row without an answer has no label: the last name is none.
     row = graph.op("ReduceSum", probabilities, graph.constant([1], np.int64), keepdims=0)
@@ -317,3 +320,11 @@ def _decision(graph: Graph, logits: str, classes: list[str], threshold: float) -
     names = graph.name("classes")
     graph.constants.append(helper.make_tensor(names, TensorProto.STRING, [len(classes) + 1], [*classes, ""]))
     return graph.op("Gather", names, chosen, into=label), probabilities
+
+
+def _unsmoothed(graph: Graph, probabilities: str, smoothing: float, classes: int) -> str:
+    """As network.unsmoothed has it, float64 [replicas, rows, classes]."""
+    spread = smoothing / classes
+    without = graph.with_number("Div", graph.with_number("Sub", probabilities, spread), 1 - smoothing)
+    possible = graph.op("Max", without, graph.constant(POSSIBLE * spread, np.float64))
+    return graph.op("Div", possible, graph.op("ReduceSum", possible, graph.constant([2], np.int64), keepdims=1))

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from stages.files.live import LOSS_OF_MEAN
 from stages.network.activations import UNIT_HEALTH
 from stages.network.initializers import initialize
-from stages.network.network import Embedding, InputScale, Linear, Network, class_probabilities, folded
+from stages.network.network import Embedding, InputScale, Linear, Network, class_probabilities, folded, unsmoothed
 from stages.params.train import Train
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.training.backpropagation import Dropout, backward, forward
@@ -364,8 +364,8 @@ class Training:
             y = targets(self.validation_y[start : start + ROWS_AT_ONCE], self.outputs).expand(replicas, -1)
             share = self.validation_shares[start : start + ROWS_AT_ONCE].expand(replicas, -1)
             passed = forward(self.network, x)
-            logits = passed.logits
-            loss += self.loss(logits, y, self.section.label_smoothing, share)[0]
+            logits = unsmoothed(passed.logits, self.section.label_smoothing)
+            loss += self.loss(logits, y, 0.0, share)[0]
             predicted = (logits[..., 0] >= 0) if logits.shape[2] == 1 else logits.argmax(2)
             correct += (predicted == y).sum(1)
             if self.section.ship == "mean":
@@ -434,7 +434,8 @@ class Training:
     def _accuracy(self, x: Tensor, y: Tensor, shipped: int | None) -> float:
         """Of what ships, on some rows, which may stand in any order."""
         some = slice(None, None, math.ceil(len(x) / ROWS_AT_ONCE))
-        probabilities = class_probabilities(self.network(x[some].expand(self.section.replicas, -1, -1)))
+        logits = self.network(x[some].expand(self.section.replicas, -1, -1))
+        probabilities = class_probabilities(unsmoothed(logits, self.section.label_smoothing))
         answer = probabilities.mean(0) if shipped is None else probabilities[shipped]
         return float((answer.argmax(1) == y[some]).double().mean())
 

@@ -415,7 +415,7 @@ def odd_changes(made: Table) -> dict[str, Any]:
 
 def write_params(target: str, path: Path, others: dict[str, Any]) -> None:
     """Those of the tests with the table and its recipe, but for what costs time, and with others changed."""
-    changes = TINY | {".".join(key): value for key, value in recipe(ROWS, 5).items()}
+    changes = TINY | {".".join(key): value for key, value in recipe(ROWS, 5, 2).items()}
     changes |= {"train.replicas": 2, "create.dataset": "table", "create.table.path": str(path)}
     changes["create.table.target"] = target or "class"
     changes |= {"train.epochs": 2, "train.batch_size": 16, "train.hidden": [3], "train.rare_below": 3}
