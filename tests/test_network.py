@@ -121,16 +121,18 @@ def test_what_label_smoothing_added_is_taken_out_of_the_answer(chances):
     logits = torch.log(smoothed)
     if len(chances) == 2:
         logits = logits[:, 1:] - logits[:, :1]
-    found = class_probabilities(unsmoothed(logits.expand(3, -1, -1), 0.1))
+    found = class_probabilities(logits.expand(3, -1, -1), 0.1)
     assert (found.dtype, found.shape) == (torch.float64, (3, 1, len(chances)))
     np.testing.assert_allclose(found, np.broadcast_to(chances, found.shape), rtol=1e-5)
+    again = class_probabilities(unsmoothed(logits[None], 0.1))
+    torch.testing.assert_close(again, found[:1])
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_a_class_is_possible_however_sure_smoothed_labels_made_the_network(outputs):
     logits = torch.full((1, 1, outputs), 1e4)
     logits[..., 1:] = -1e4
-    found = class_probabilities(unsmoothed(logits, 0.1))[0, 0].sort().values
+    found = class_probabilities(logits, 0.1)[0, 0].sort().values
     assert found.sum() == pytest.approx(1)
     assert found[0] == pytest.approx(0.01 / len(found), rel=0.1)
     assert unsmoothed(torch.full((1, 1, outputs), math.nan), 0.1).isnan().all()

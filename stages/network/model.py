@@ -24,7 +24,7 @@ from torch import Tensor
 
 from stages.files.atomic import write_bytes, write_json
 from stages.files.tables import read_bytes, read_json
-from stages.network.network import Lookup, Network, class_probabilities, from_torch_layout, to_torch_layout, unsmoothed
+from stages.network.network import Lookup, Network, class_probabilities, from_torch_layout, to_torch_layout
 from stages.preprocessing.apply import Preprocessing, Unusable, encode
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, RESTORE, Fault
 
@@ -37,7 +37,7 @@ ENCODED_AT_ONCE, ROWS_AT_ONCE, ROWS_OF_REPLICAS_AT_ONCE = 65_536, 8_192, 2_048
 class Description:
     """All of a model but its weights. kinds: of the features that are not numeric (see stages/datasets/schema.py).
 
-    label_smoothing: of its training, which the probabilities are without (see network.unsmoothed).
+    label_smoothing: of its training, which the probabilities are without (see network.class_probabilities).
     """
 
     features: list[str]
@@ -148,7 +148,7 @@ class Model:
         return self._probabilities(self.lookup(inputs))
 
     def _probabilities(self, logits: Tensor) -> Tensor:
-        return class_probabilities(unsmoothed(logits, self.description.label_smoothing))
+        return class_probabilities(logits, self.description.label_smoothing)
 
     def _pieces(self, inputs: NDArray[np.float32]) -> Iterator[Tensor]:
         size = ROWS_AT_ONCE if self.network.replicas == 1 else ROWS_OF_REPLICAS_AT_ONCE

@@ -346,31 +346,35 @@ class Lookup:
         return places, amounts
 
 
-def class_probabilities(logits: Tensor) -> Tensor:
-    """Logits [replicas, rows, outputs] -> probabilities [replicas, rows, classes] float64."""
-    logits = logits.double()
-    if logits.shape[2] == 1:
-        second = torch.sigmoid(logits)
-        return torch.cat([1 - second, second], 2)
-    return torch.softmax(logits, 2)
-
-
 # Of the share that label smoothing gave each class: so likely it is at least, once that is taken out again.
 POSSIBLE = 0.1
 
 
-def unsmoothed(logits: Tensor, smoothing: float) -> Tensor:
-    """Logits [..., rows, outputs] of a network that fits smoothed labels -> those of what it says of the classes.
+def class_probabilities(logits: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Logits [replicas, rows, outputs] -> probabilities [replicas, rows, classes] float64.
 
-    Where the chances of K classes are p, labels smoothed by e make it answer q = (1 - e) p + e / K. So p is taken from
-    q: smoothing keeps a network from being too sure of single rows, and is no part of the answer. Where q is below
-    e / K, the class is still possible.
+    smoothing: of the labels in training, which is taken out: where the chances of K classes are p, labels smoothed by e
+    make a network answer q = (1 - e) p + e / K. Smoothing keeps it from being too sure of single rows, and is no part
+    of the answer. Where q is below e / K, the class is still possible.
     """
+    if logits.shape[2] == 1:
+        second = torch.sigmoid(logits.double())
+        probabilities = torch.cat([1 - second, second], 2)
+    else:
+        # Classes first, so that a few of them are as quick as many: five times as quick with three.
+        probabilities = torch.softmax(logits.movedim(2, 0).contiguous().double(), 0).movedim(0, 2)
+    if not smoothing:
+        return probabilities
+    share = smoothing / probabilities.shape[2]
+    probabilities = ((probabilities - share) / (1 - smoothing)).clamp_min(POSSIBLE * share)
+    return probabilities / probabilities.sum(2, keepdim=True)
+
+
+def unsmoothed(logits: Tensor, smoothing: float) -> Tensor:
+    """Logits of any network [replicas, rows, outputs] -> those of its answer, as `class_probabilities` has it."""
     if not smoothing:
         return logits
-    probabilities = class_probabilities(logits)
-    share = smoothing / probabilities.shape[2]
-    logs = ((probabilities - share) / (1 - smoothing)).clamp_min(POSSIBLE * share).log()
+    logs = class_probabilities(logits, smoothing).log()
     return logs[..., 1:] - logs[..., :1] if logits.shape[2] == 1 else logs
 
 

@@ -323,7 +323,7 @@ def _decision(graph: Graph, logits: str, description: Description, threshold: fl
 
 
 def _unsmoothed(graph: Graph, probabilities: str, smoothing: float, classes: int) -> str:
-    """As network.unsmoothed has it, float64 [replicas, rows, classes]."""
+    """As network.class_probabilities has it, float64 [replicas, rows, classes]."""
     spread = smoothing / classes
     without = graph.with_number("Div", graph.with_number("Sub", probabilities, spread), 1 - smoothing)
     possible = graph.op("Max", without, graph.constant(POSSIBLE * spread, np.float64))

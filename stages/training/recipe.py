@@ -20,10 +20,10 @@ CLOSE, FEWEST_ROWS = 0.99, 1_000
 # since it would end before it has learned: iris, 89 rows, had a log loss of .095 with 128 and .069 with 16.
 BATCH, BATCH_ROWS, LARGEST_BATCH = 128, 50_000, 1024
 FEWEST_STEPS, SMALLEST_BATCH = 4, 8
-# Smoothed labels, whose smoothing is no part of the answer (network.unsmoothed): over two other splits of fourteen
-# tables the accuracy rose by .002, mlc_churn's from .949 to .956. Of many classes a table that is good at all is seldom
-# wrong, and much smoothing costs more than it brings: letter, 26 of them, had a log loss of .212 without, .205 with .01
-# and .223 with .03.
+# Smoothed labels keep a network from learning single rows by heart, and are no part of its answer: see
+# network.class_probabilities. Over two other splits of fourteen tables the accuracy rose by .002, mlc_churn's from .949
+# to .956. With many classes much smoothing costs more than it brings: letter, 26 of them, had a log loss of .212
+# without, .205 with .01 and .223 with .03.
 SMOOTHING, MANY_CLASSES, SMOOTHING_OF_MANY = 0.03, 10, 0.01
 
 # In section train, whatever the size. Left alone are the seed, the device and what these make idle: momentum, say.

@@ -435,7 +435,7 @@ class Training:
         """Of what ships, on some rows, which may stand in any order."""
         some = slice(None, None, math.ceil(len(x) / ROWS_AT_ONCE))
         logits = self.network(x[some].expand(self.section.replicas, -1, -1))
-        probabilities = class_probabilities(unsmoothed(logits, self.section.label_smoothing))
+        probabilities = class_probabilities(logits, self.section.label_smoothing)
         answer = probabilities.mean(0) if shipped is None else probabilities[shipped]
         return float((answer.argmax(1) == y[some]).double().mean())
 
