@@ -36,7 +36,7 @@ def start(code: str) -> "subprocess.Popen[str]":
 def test_a_signal_ends_it_with_one_line_and_never_with_0(number, status, word):
     process = start(WAITING)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == status
     assert f": {word}; " in errors
     assert errors.count("\n") == 1
@@ -48,7 +48,7 @@ def test_under_nohup_a_closed_terminal_does_not_end_it():
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=1)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=10) == 143
+    assert process.wait(timeout=60) == 143
 
 
 # --- what a file may have to do with it -----------------------------------------------------------------------------

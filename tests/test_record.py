@@ -59,6 +59,7 @@ from tests.state import (
     write_lock,
     write_scores,
 )
+from tests.tracker import HANG_SECONDS
 
 SECRET = "canary-5f1c"
 
@@ -752,7 +753,7 @@ def test_a_server_that_fails_costs_seconds_and_one_line(here, monkeypatch, capfd
         begin = time.monotonic()
         with pytest.raises(Fault) as caught:
             record.main()
-        assert time.monotonic() - begin < 7  # and 3 for a process that is not yet running
+        assert time.monotonic() - begin < HANG_SECONDS
     line = str(caught.value)
     assert caught.value.status == MACHINE_FAULT
     assert "\n" not in line
@@ -768,10 +769,8 @@ def test_the_stage_ends_with_status_4_when_the_server_is_down(here):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    begin = time.monotonic()
     process = start(here, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
-    out, errors = process.communicate(timeout=30)
-    assert time.monotonic() - begin < 10
+    out, errors = process.communicate(timeout=HANG_SECONDS)
     assert (process.returncode, out) == (MACHINE_FAULT, "")
     assert errors.count("\n") == 1
     assert f"http://127.0.0.1:{port}: does not answer" in errors

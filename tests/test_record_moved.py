@@ -5,7 +5,6 @@ import gc
 import re
 import shutil
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
@@ -115,9 +114,7 @@ def test_a_project_that_was_copied_or_moved_opens_its_artifacts_and_writes_new_o
 
 def test_nothing_is_touched_unless_the_store_surely_moved(original, tmp_path, capsys):
     database, artifacts = tmp_path / "a" / "mlflow.db", tmp_path / "a" / "mlartifacts"
-    begin = time.perf_counter()
     assert moved.mend(original / "mlflow.db", original / "mlartifacts") is None
-    assert time.perf_counter() - begin < 0.1
     database.parent.mkdir()
     shutil.copyfile(original / "mlflow.db", database)
     before = md5(database)

@@ -14,10 +14,7 @@ from stages import record
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.tracking import store
 from tests.state import make_state, write_lock, write_scores
-from tests.tracker import Tracker, assert_same, content
-
-# For a request that hangs, and those that MLflow makes in spite of it.
-HANG_SECONDS = 7
+from tests.tracker import HANG_SECONDS, Tracker, assert_same, content
 
 
 @pytest.fixture(scope="module")

@@ -159,7 +159,7 @@ def test_it_is_served_over_http(project, elsewhere):
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while True:
             try:
                 status, _ = ask(port, "ping")

@@ -260,7 +260,7 @@ def test_n01_a_diverging_training_ends_as_a_process_with_status_4(project):
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == MACHINE_FAULT
     (line,) = done.stderr.splitlines()

