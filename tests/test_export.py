@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
@@ -94,7 +95,11 @@ def test_residuals(bins):
     fitted = fit(rows(400), SCHEMA, "standard", bins, 0.0, 10, 64)
     places = {place for each in fitted.residuals for place in (each.first, each.second)}
     assert places & set(fitted.indicators)  # of a number that may be missing, too
-    for table in (rows(400), rows(300, seed=1, strange=True)):
+    lacking = rows(300, seed=2)  # what no training row lacked, too
+    for name in ("size", "ties", "when"):
+        column = pc.if_else(pa.array(np.random.default_rng(len(name)).random(300) < 0.3), None, lacking.column(name))
+        lacking = lacking.set_column(lacking.column_names.index(name), name, column)
+    for table in (rows(400), rows(300, seed=1, strange=True), lacking):
         ours, _, probabilities = both(model_of(fitted, replicas=3), table)
         np.testing.assert_allclose(probabilities, ours, atol=1e-6)
 

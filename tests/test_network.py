@@ -370,6 +370,9 @@ def test_a_residual_is_what_a_line_leaves_and_nothing_where_a_number_was_missing
     moved = numbers + torch.tensor([0.125, 0, 0, 0])
     assert missing(moved).tolist() == [[0.5, 3.0], [0.0, 3.0], [3.0, -3.0]]
     assert missing(moved.expand(2, -1, -1)).shape == (2, 3, 2)
+    # A point of a picture lies between rows: here near one that lacks nothing.
+    between = torch.tensor([[1.125, 0.25, 3.0, 0.05]])
+    assert missing(between).tolist() == without(between).tolist()
     assert len(Residuals([], {}, 4)) == 0
 
 

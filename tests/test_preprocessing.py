@@ -3,20 +3,26 @@
 import json
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+import torch
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import OneHotEncoder
 
 from stages.datasets.schema import Schema
+from stages.files.tables import write_table
+from stages.network.network import Residuals
 from stages.preprocessing.apply import Number, Preprocessing, Residual, Unusable, encode, parts
-from stages.preprocessing.columns import PARTS
-from stages.preprocessing.fit import column_transformer, described, fit
+from stages.preprocessing.columns import PARTS, Floats
+from stages.preprocessing.fit import _correlations, column_transformer, described, fit
 from stages.preprocessing.frame import expanded, spellings
+from stages.training.rows import read_rows
 
 KINDS = {"colour": "categorical", "town": "categorical", "member": "boolean", "when": "datetime"}
 SCHEMA = Schema("table", ["age", "size", *KINDS, "ties"], "class", ["a", "b"], [1, 1], None, KINDS)
@@ -278,7 +284,96 @@ def test_a_few_rows_that_have_both_numbers_make_no_pair():
     assert fit(table.set_column(1, "width", few), LENGTHS, "none", 8, 0.95, 10, 64).residuals == []
 
 
-@pytest.mark.parametrize("change", [{"first": 2}, {"second": -1}, {"slope": math.nan}, {"spread": 0.0}, {"first": 0.5}])
+def twins(count: int = 2_000, **more: Callable[[Floats, Floats], Floats]) -> pa.Table:
+    """Two numbers that nearly say the same, and what is made of them."""
+    random = np.random.default_rng(3)
+    a = random.normal(10, 2, count)
+    b = a + random.normal(0, 0.1, count)
+    return pa.table({"a": a, "b": b, **{name: made(a, b) for name, made in more.items()}})
+
+
+def of_table(table: pa.Table) -> Schema:
+    return Schema("table", table.column_names, "class", ["a", "b"], [1, 1], None)
+
+
+def paired(table: pa.Table, scaling: str = "standard", above: float = 0.99) -> set[frozenset[str]]:
+    fitted = fit(table, of_table(table), scaling, 8, above, 10, 64)
+    names = [number.name for number in fitted.numbers]
+    return {frozenset({names[each.first], names[each.second]}) for each in fitted.residuals}
+
+
+def test_a_column_that_is_there_twice_hides_no_pair():
+    inches = {"a2": lambda a, b: np.round(2.54 * a, 3), "b2": lambda a, b: np.round(2.54 * b, 3)}
+    found = paired(twins(**inches))
+    assert found
+    assert all({*pair} & {"a", "a2"} and {*pair} & {"b", "b2"} for pair in found)
+
+
+def test_days_between_two_dates_of_ten_years_are_seen():
+    random = np.random.default_rng(4)
+    ordered = np.floor(random.uniform(0, 3650, 3_000))
+    assert paired(pa.table({"o": ordered, "d": ordered + random.integers(0, 20, 3_000)})) == {frozenset("od")}
+    # But not what rounding to whole days leaves.
+    assert paired(pa.table({"o": ordered, "d": np.round(ordered * 1.7)})) == set()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        twins(c=lambda a, b: a * 1e20, d=lambda a, b: b * 1e-20),
+        twins(c=lambda a, b: a * 1e-44, d=lambda a, b: b * 1e-44),
+        twins(c=lambda a, b: 1e7 + a, d=lambda a, b: 1e7 + b),
+        twins(c=lambda a, b: np.full(len(a), 0.1), d=lambda a, b: np.where(np.arange(len(a)) < 3, 1e9, a)),
+    ],
+    ids=["far apart", "tiny", "far away", "odd"],
+)
+def test_residuals_are_numbers_that_float32_can_tell_apart(table):
+    fitted = fit(table, of_table(table), "none", 0, 0.99, 10, 64)
+    assert fitted.residuals
+    encoded = torch.from_numpy(encode(fitted, table))
+    found = Residuals(fitted.residuals, fitted.indicators, fitted.width)(encoded)
+    assert torch.isfinite(found).all()
+    assert min(len(column.unique()) for column in found.T) > 1_000
+
+
+def test_correlations_are_those_of_pandas():
+    random = np.random.default_rng(5)
+    columns = random.normal(size=(300, 8)) @ random.normal(size=(8, 8)) * 10.0 ** np.arange(-4, 4) + 1e5
+    columns[:, 3] = 0.1
+    columns[random.random(columns.shape) < 0.3] = np.nan
+    columns[:200, 5] = np.nan
+    expected = pd.DataFrame(columns).corr(min_periods=151).abs().fillna(0).to_numpy(copy=True)
+    np.fill_diagonal(expected, 0)
+    expected[3], expected[:, 3] = 0, 0
+    np.testing.assert_allclose(_correlations(columns), expected, rtol=1e-6, atol=1e-9)
+    assert expected.any()
+
+
+@pytest.mark.parametrize("bins", [0, 8])
+def test_a_gap_that_no_training_row_had_leaves_no_residual(bins, tmp_path):
+    table = twins()
+    fitted = fit(table, of_table(table), "standard", bins, 0.99, 10, 64)
+    (each,) = fitted.residuals
+    lacking = table.slice(0, 90).to_pandas()
+    lacking.loc[:29, "a"], lacking.loc[30:59, "b"], lacking.loc[60:69] = None, None, None
+    rows = pa.Table.from_pandas(lacking)
+    encoded, whole = encode(fitted, rows), encode(fitted, table.slice(0, 90))
+    left = Residuals([each], {}, 2)(torch.from_numpy(encoded)).numpy()[:, 0]
+    inside = np.ones(90, dtype=bool) if not bins else (np.abs(whole) < 1.5).all(1)
+    assert np.abs(left[:60][inside[:60]]).max() < 1e-3
+    np.testing.assert_allclose(encoded[:60][inside[:60]], whole[:60][inside[:60]], atol=0.3)
+    np.testing.assert_allclose(encoded[60:70], encoded[60:61].repeat(10, 0))  # both missing: both medians
+    np.testing.assert_array_equal(encoded[70:], whole[70:])
+    # The training reads the same from its files.
+    write_table(tmp_path / "validation.parquet", rows.append_column("class", pa.array(np.arange(90) % 2)))
+    found = read_rows(tmp_path / "validation.parquet", of_table(table), fitted)
+    np.testing.assert_array_equal(found.x.numpy(), encoded)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"first": 2}, {"second": -1}, {"slope": math.nan}, {"slope": 1e300}, {"spread": 0.0}, {"first": 0.5}],
+)
 def test_a_residual_that_is_none_is_refused(change):
     plain = {"first": 0, "second": 1, "slope": 1.0, "center": 0.0, "spread": 1.0, "least": -3.0, "most": 3.0}
     Preprocessing([Number("x"), Number("y")], residuals=[Residual(**plain)])

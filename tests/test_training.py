@@ -127,7 +127,7 @@ def test_each_replica_learns_what_a_plain_torch_loop_learns(classes, changes):
                 if section.gradient_clip:
                     nn.utils.clip_grad_norm_(network.parameters(), section.gradient_clip)
                 optimizer.step()
-                losses.append(loss.detach())
+                losses.append(loss.detach() - entropy(section.label_smoothing, classes))
             scheduler.step()
             with torch.no_grad():
                 reached = torch_loss(answered(network(train.x), section.label_smoothing), train.y).item()
@@ -156,6 +156,12 @@ def torch_loss(logits, classes, smoothing=0.0):
         wanted = classes.float() * (1 - smoothing) + smoothing / 2
         return F.binary_cross_entropy_with_logits(logits.squeeze(1), wanted)
     return F.cross_entropy(logits, classes, label_smoothing=smoothing)
+
+
+def entropy(smoothing, classes):
+    """Of a smoothed label."""
+    chances = [1 - smoothing + smoothing / classes, *[smoothing / classes] * (classes - 1)]
+    return -sum(chance * math.log(chance) for chance in chances if chance)
 
 
 def answered(logits, smoothing):
@@ -315,7 +321,18 @@ def test_cross_entropy_is_that_of_torch(outputs, smoothing):
     classes = torch.randint(0, max(2, outputs), (3, 8), generator=Generator().manual_seed(1))
     loss, _ = LOSSES["cross_entropy"](logits, targets(classes, outputs), smoothing)
     for replica in range(3):
-        torch.testing.assert_close(loss[replica], torch_loss(logits[replica], classes[replica], smoothing))
+        expected = torch_loss(logits[replica], classes[replica], smoothing) - entropy(smoothing, max(2, outputs))
+        torch.testing.assert_close(loss[replica], expected)
+
+
+def test_the_loss_of_smoothed_labels_learned_exactly_is_nothing():
+    for chances in ([0.95, 0.05], [0.925, 0.025, 0.025, 0.025]):
+        logits = torch.log(torch.tensor([[chances]]))
+        logits = logits[..., :1] - logits[..., 1:] if len(chances) == 2 else logits
+        target = targets(torch.tensor([[int(len(chances) == 2)]]), logits.shape[2])
+        loss, gradient = LOSSES["cross_entropy"](logits, target, 0.1)
+        assert loss.item() == pytest.approx(0, abs=1e-6)
+        torch.testing.assert_close(gradient, torch.zeros_like(gradient))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

@@ -55,7 +55,7 @@ class Description:
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("names must be texts")
         if not 0 <= self.label_smoothing < 1:
-            raise TypeError("label_smoothing must be from 0 to 1")
+            raise TypeError("label_smoothing must be at least 0 and below 1")
 
     @property
     def widths(self) -> list[int]:

@@ -55,6 +55,7 @@ class Residuals(nn.Module):
     """Of each pair of numbers what the one does not explain of the other (see preprocessing.apply.Residual).
 
     indicators: place of a number -> that of the input which says that it was missing, where there is one.
+    columns: numbers and indicators.
     """
 
     first: Tensor
@@ -91,7 +92,8 @@ class Residuals(nn.Module):
         first, second = numbers.index_select(-1, self.first), numbers.index_select(-1, self.second)
         residuals = first.sub_(second.mul_(self.slope)).sub_(self.center).div_(self.spread)
         residuals.clamp_(self.least, self.most)
-        return residuals.mul_((numbers @ self.missing) == 0) if self.may_be_missing else residuals
+        # A picture asks about points between rows, which are in part missing.
+        return residuals.mul_((numbers @ self.missing) < 0.5) if self.may_be_missing else residuals
 
 
 class Bins(nn.Module):
@@ -355,7 +357,7 @@ def class_probabilities(logits: Tensor, smoothing: float = 0.0) -> Tensor:
 
     smoothing: of the labels in training, which is taken out: where the chances of K classes are p, labels smoothed by e
     make a network answer q = (1 - e) p + e / K. Smoothing keeps it from being too sure of single rows, and is no part
-    of the answer. Where q is below e / K, the class is still possible.
+    of the answer: p = max((q - e / K) / (1 - e), POSSIBLE e / K), over the sum of all classes.
     """
     if logits.shape[2] == 1:
         second = torch.sigmoid(logits.double())
@@ -371,7 +373,10 @@ def class_probabilities(logits: Tensor, smoothing: float = 0.0) -> Tensor:
 
 
 def unsmoothed(logits: Tensor, smoothing: float) -> Tensor:
-    """Logits of any network [replicas, rows, outputs] -> those of its answer, as `class_probabilities` has it."""
+    """Logits of any network [replicas, rows, outputs] -> those of its answer, as `class_probabilities` has it.
+
+    float64; as they are where there was no smoothing.
+    """
     if not smoothing:
         return logits
     logs = class_probabilities(logits, smoothing).log()

@@ -62,6 +62,9 @@ class Residual:
 
         ((first - slope * second) - center) / spread, kept between `least` and `most`; 0 where either was missing
 
+    Where a number is missing that no training row lacked, no input says so: it becomes what the line says of it, so
+    that its residual is 0, too (see `bridge`).
+
     Two lengths of the same thing, say, differ by little, and that little may be what decides: to see it, a network
     would have to learn large weights that almost cancel each other.
     """
@@ -77,8 +80,10 @@ class Residual:
     def __post_init__(self) -> None:
         if not all(isinstance(place, int) and place >= 0 for place in (self.first, self.second)):
             raise TypeError("a residual is of no number")
-        if not np.isfinite([self.slope, self.center, self.spread, self.least, self.most]).all() or self.spread <= 0:
-            raise TypeError("a number of a residual is none")
+        known = np.finfo(np.float32)
+        constants = np.abs([self.slope, self.center, self.spread, self.least, self.most])
+        if not (constants <= known.max).all() or self.spread < known.tiny:
+            raise TypeError("a number of a residual is none, or beyond float32")
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,11 @@ class Preprocessing:
         """Place of a number that may be missing -> that of the input which says so."""
         lacking = [place for place, number in enumerate(self.numbers) if number.indicator]
         return {place: indicator for indicator, place in enumerate(lacking, len(self.numbers))}
+
+    @property
+    def paired(self) -> set[int]:
+        """Places of the numbers that have a residual."""
+        return {place for each in self.residuals for place in (each.first, each.second)}
 
     @property
     def width(self) -> int:
@@ -215,9 +225,41 @@ def encode(preprocessing: Preprocessing, rows: pa.Table | pa.RecordBatch) -> NDA
     Computed in float64, column by column, so that a large offset costs no digits and memory stays at one copy.
     """
     encoded = np.empty((rows.num_rows, preprocessing.width), dtype=np.float32)
+    paired, gaps = preprocessing.paired, {}
     for column, inputs, encoder in parts(preprocessing):
-        encoded[:, inputs] = encoder(_one(rows.column(column)))
+        found = encoder(_one(rows.column(column)))
+        encoded[:, inputs] = found[:, : len(inputs)]
+        if inputs[0] in paired:
+            gaps[inputs[0]] = found[:, 1] != 0
+    bridge(preprocessing, encoded, gaps)
     return encoded
+
+
+def bridge(preprocessing: Preprocessing, encoded: NDArray[np.float32], gaps: dict[int, NDArray[np.bool_]]) -> None:
+    """Put into the gaps of a number that no training row lacked what the line of its pair says of it, where that can.
+
+    encoded [rows, columns], changed in place; gaps: place of each number of a pair -> where it was missing [rows]. With
+    the median in the gap the residual would lie at its limit: of diamonds that lack one of two lengths .51 were right,
+    and .72 so.
+    """
+    for each in preprocessing.residuals:
+        first, second = gaps[each.first], gaps[each.second]
+        both = first & second
+        if (only := first & ~second).any():
+            line = each.slope * encoded[only, each.second] + each.center
+            _into_gaps(preprocessing, encoded, each.first, only, line)
+        if (only := second & ~first).any():
+            line = (encoded[only, each.first] - each.center) / each.slope
+            _into_gaps(preprocessing, encoded, each.second, only, line)
+        gaps[each.first] = gaps[each.second] = both
+
+
+def _into_gaps(
+    preprocessing: Preprocessing, encoded: NDArray[np.float32], place: int, rows: NDArray[np.bool_], values: Floats
+) -> None:
+    number = preprocessing.numbers[place]
+    if not number.indicator:
+        encoded[rows, place] = values.clip(number.edges[0], number.edges[-1]) if number.edges else values
 
 
 def sure(
@@ -238,7 +280,10 @@ def sure(
 
 
 def parts(preprocessing: Preprocessing) -> Iterator[tuple[str, list[int], Callable[[pa.Array], Floats]]]:
-    """(column, what becomes of it, how: values [rows] -> [rows, that many]), so that one can go by columns."""
+    """(column, what becomes of it, how: values [rows] -> [rows, that many]), so that one can go by columns.
+
+    Of a number there is always a second one, whether it was missing, also where it becomes no input.
+    """
     indicators = preprocessing.indicators
     for place, number in enumerate(preprocessing.numbers):
         inputs = [place, indicators[place]] if number.indicator else [place]
@@ -250,8 +295,7 @@ def parts(preprocessing: Preprocessing) -> Iterator[tuple[str, list[int], Callab
 def _number(number: Number, column: pa.Array) -> Floats:
     values = numbers(column, number.part)
     absent = np.isnan(values)
-    inputs = [_filled(number, values, absent), absent] if number.indicator else [_filled(number, values, absent)]
-    return np.stack(inputs, 1)
+    return np.stack([_filled(number, values, absent), absent], 1)
 
 
 def _category(category: Category, column: pa.Array) -> Floats:

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from stages.network.model import Description, Model
 from stages.network.network import POSSIBLE, Bins, Residuals
-from stages.preprocessing.apply import Category, Number
+from stages.preprocessing.apply import Category, Number, Preprocessing
 from stages.preprocessing.columns import DAY
 from stages.process.faults import BAD_DATA, Fault
 
@@ -107,6 +107,7 @@ def _inputs(graph: Graph, model: Model) -> tuple[list[str], list[str], str]:
         for each in (value, graph.op("Cast", seen, to=TensorProto.DOUBLE)):
             nothing = graph.op("Sub", each, each)
             doubt = graph.op("Add", doubt, nothing) if doubt else nothing
+    _bridge(graph, encoded, sources, dense)
     network = model.network
     bins = [_bins(graph, network.bins, dense)] if len(network.bins) else []
     dense += [
@@ -178,11 +179,34 @@ def _scaled(graph: Graph, number: Number, value: str) -> str:
         value = _ranks(graph, np.asarray(number.quantiles), value)
     centered = graph.with_number("Sub", value, number.center)
     seen = graph.op("Cast", graph.with_number("Div", centered, number.spread), to=TensorProto.FLOAT)
+    return _bounded(graph, number, seen)
+
+
+def _bounded(graph: Graph, number: Number, seen: str) -> str:
     if not number.edges:
         return seen
     # Not Clip, which makes a number of NaN.
     low, high = (graph.constant(edge, np.float32) for edge in (number.edges[0], number.edges[-1]))
     return graph.op("Where", graph.op("IsNaN", seen), seen, graph.op("Min", graph.op("Max", seen, low), high))
+
+
+def _bridge(graph: Graph, encoded: Preprocessing, sources: list[str], seen: list[str]) -> None:
+    """As apply.bridge has it: changes `seen`, each number [rows, 1]; sources: the same ones, NaN where missing."""
+    gaps = {place: graph.op("IsNaN", sources[place]) for place in sorted(encoded.paired)}
+    for each in encoded.residuals:
+        first, second = gaps[each.first], gaps[each.second]
+        slope, center = (graph.constant(constant, np.float32) for constant in (each.slope, each.center))
+        from_second = graph.op("Add", graph.op("Mul", seen[each.second], slope), center)
+        from_first = graph.op("Div", graph.op("Sub", seen[each.first], center), slope)
+        for place, own, other, line in (
+            (each.first, first, second, from_second),
+            (each.second, second, first, from_first),
+        ):
+            number = encoded.numbers[place]
+            if not number.indicator:
+                only = graph.op("And", own, graph.op("Not", other))
+                seen[place] = graph.op("Where", only, _bounded(graph, number, line), seen[place])
+        gaps[each.first] = gaps[each.second] = graph.op("And", first, second)
 
 
 def _residuals(graph: Graph, residuals: Residuals, numbers: list[str]) -> str:
@@ -201,7 +225,7 @@ def _residuals(graph: Graph, residuals: Residuals, numbers: list[str]) -> str:
     if not residuals.may_be_missing:
         return kept
     missing = graph.op("MatMul", columns, graph.constant(residuals.missing, np.float32))
-    known = graph.op("Equal", missing, graph.constant(0, np.float32))
+    known = graph.op("Less", missing, graph.constant(0.5, np.float32))
     return graph.op("Mul", kept, graph.op("Cast", known, to=TensorProto.FLOAT))
 
 

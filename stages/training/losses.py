@@ -7,6 +7,7 @@ for the sum over replicas. The gradients are written out, since for networks thi
 of a step; tests hold them against autograd.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -46,16 +47,24 @@ def cross_entropy(
 ) -> tuple[Tensor, Tensor]:
     """Binary cross-entropy for one logit, else cross-entropy over softmax; with label smoothing (Szegedy et al. 2016).
 
+    Less the entropy of a smoothed label, which no network can go below: 0 is as good as can be, as without smoothing,
+    and beside a validation loss, whose labels are not smoothed, it tells how much was learned by heart.
+
     Its gradient at the logits is the error itself: probability minus target, over the rows of the batch.
     """
     if logits.shape[2] == 1:
         z = logits.squeeze(2)
         wanted = target * (1 - smoothing) + smoothing / 2 if smoothing else target
         losses = F.binary_cross_entropy_with_logits(z, wanted, reduction="none")
+        if smoothing:
+            losses -= _entropy(smoothing, 2)
         return _mean(losses, torch.sigmoid(z).sub_(wanted).unsqueeze(2), share)
     logs = torch.log_softmax(logits, 2)
     wanted = _one_hot(target, logits, smoothing)
-    return _mean(-(wanted * logs).sum(2), logs.exp().sub_(wanted), share)
+    losses = -(wanted * logs).sum(2)
+    if smoothing:
+        losses -= _entropy(smoothing, logits.shape[2])
+    return _mean(losses, logs.exp().sub_(wanted), share)
 
 
 def mean_squared_error(
@@ -84,6 +93,13 @@ def _mean(losses: Tensor, gradient: Tensor, share: Tensor | None) -> tuple[Tenso
     if share is None:
         return losses.mean(1), gradient.div_(losses.shape[1])
     return (losses * share).sum(1), gradient.mul_(share.unsqueeze(2))
+
+
+def _entropy(smoothing: float, classes: int) -> float:
+    """Of a smoothed label, in nats."""
+    other = smoothing / classes
+    own = 1 - smoothing + other
+    return -own * math.log(own) - (classes - 1) * other * math.log(other)
 
 
 def _one_hot(target: Tensor, logits: Tensor, smoothing: float) -> Tensor:

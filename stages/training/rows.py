@@ -11,7 +11,7 @@ from torch import Tensor
 from stages.datasets.schema import Schema
 from stages.files.tables import count_rows, read_pieces, read_table
 from stages.params.train import Train
-from stages.preprocessing.apply import Number, Preprocessing, Unusable, parts
+from stages.preprocessing.apply import Number, Preprocessing, Unusable, bridge, parts
 from stages.process.faults import BAD_DATA, Fault
 
 
@@ -47,16 +47,22 @@ def read_rows(path: Path, schema: Schema, preprocessing: Preprocessing) -> Rows:
     """The table as tensors; raises Fault for a value that the network cannot take or a class that does not exist."""
     count = count_rows(path)
     x, y = torch.empty(count, preprocessing.width), torch.empty(count, dtype=torch.int16)
+    paired, gaps = preprocessing.paired, {}
     for column, inputs, encoder in parts(preprocessing):
         start = 0
+        if inputs[0] in paired:
+            gaps[inputs[0]] = np.empty(count, dtype=np.bool_)
         for piece in read_pieces(path, column):
             try:
                 encoded = encoder(piece).astype(np.float32)
             except Unusable as error:
                 row = f"row {start + error.row + 1}"
                 raise Fault(BAD_DATA, f"{path}: column {column}, {row}: {error.value} {error.rule}") from None
-            x[start : start + len(piece), inputs] = torch.from_numpy(encoded)
+            x[start : start + len(piece), inputs] = torch.from_numpy(encoded[:, : len(inputs)])
+            if inputs[0] in paired:
+                gaps[inputs[0]][start : start + len(piece)] = encoded[:, 1] != 0
             start += len(piece)
+    bridge(preprocessing, x.numpy(), gaps)
     start = 0
     for piece in read_pieces(path, schema.target):
         classes = piece.to_numpy(zero_copy_only=False)
