@@ -14,9 +14,9 @@ from sklearn.preprocessing import OneHotEncoder
 
 from stages.datasets.schema import Schema
 from stages.preprocessing.apply import Number, Preprocessing, Residual, Unusable, encode, parts
-from stages.preprocessing.columns import PARTS
 from stages.preprocessing.fit import column_transformer, described, fit
 from stages.preprocessing.frame import expanded, spellings
+from stages.values.columns import PARTS
 
 KINDS = {"colour": "categorical", "town": "categorical", "member": "boolean", "when": "datetime"}
 SCHEMA = Schema("table", ["age", "size", *KINDS, "ties"], "class", ["a", "b"], [1, 1], None, KINDS)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stages.datasets.numbers import Form, to_numbers
-from stages.preprocessing.columns import DAY_FIRST, FALSE, MONTH_FIRST, PLAIN, TRUE, ZONED
+from stages.values.columns import DAY_FIRST, FALSE, MONTH_FIRST, PLAIN, TRUE, ZONED
 
 # What the network can learn from; the others stay in the data set for split and evaluate.
 FEATURES = ("numeric", "categorical", "boolean", "datetime")

@@ -8,7 +8,7 @@ import numpy as np
 
 from stages.datasets.kinds import FEATURES, FEWEST_ROWS, Profile, kind_of, names_rows
 from stages.datasets.schema import Finding
-from stages.preprocessing.columns import FALSE, TRUE
+from stages.values.columns import FALSE, TRUE
 
 _AMOUNT = r"[-+(]?\s*\d[\d\s.,'\u2019]*\)?"
 _MONTH = r"(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-zä]*\.?"

@@ -29,8 +29,8 @@ from stages.datasets.reading import Source, holds_texts
 from stages.datasets.schema import Finding, Schema
 from stages.params.create import Create
 from stages.params.reader import fault, suggest
-from stages.preprocessing.columns import TIMES, ZONED, label, sources, to_times
 from stages.process.faults import BAD_DATA, Fault
+from stages.values.columns import TIMES, ZONED, label, sources, to_times
 
 MOST_CLASSES = 1000
 # Whole numbers from here on are not all different as float64, and as float32 from the second one on.
@@ -55,7 +55,7 @@ class Found:
 
     @property
     def date_formats(self) -> dict[str, str]:
-        """How the dates of each feature that is one are written, where that is known (columns.py)."""
+        """How the dates of each feature that is one are written, where that is known (values/columns.py)."""
         known = {name: self.profiles[name].date_format for name, kind in self.kinds.items() if kind == "datetime"}
         return {name: each for name, each in known.items() if each}
 
@@ -380,8 +380,8 @@ def converted(
 ) -> pa.Array:
     """A column of a block as its kind has it; rows: that came before the block. Raises Fault, naming row and value.
 
-    date_format: how dates are written, if that is known (see columns.py). missing: texts for no value, where they are
-    not those of the source.
+    date_format: how dates are written, if that is known. missing: texts for no value, where they
+    are not those of the source.
     """
     typed = _kind_of_type(column.type) if source.typed else None
     if typed == "nested":

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stages.datasets.kinds import FEWEST_ROWS, names_rows
-from stages.preprocessing.columns import Floats
+from stages.values.columns import Floats
 
 Rows = NDArray[np.int64]
 

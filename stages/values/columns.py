@@ -1,4 +1,5 @@
-"""Raw columns as what preprocessing works on: numbers (float64, NaN where a value is missing) and categories.
+"""What the values of raw columns mean, to who reads tables and to who prepares them for the network: numbers (float64,
+NaN where a value is missing), categories, truth words and dates.
 
 A date becomes numbers that one can explain: days since 1970-01-01, weekday (Monday is 0), month and hour. How its texts
 are written is a fact of the column, found in the table that the model was made from: with a zone or without one, or
