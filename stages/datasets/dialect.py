@@ -115,7 +115,7 @@ def _is_row(names: list[str], rows: list[list[str]], missing: Collection[str]) -
     """Whether what should be the header is like the rows below it: a number where they have numbers, one of their texts
     where these come again and again.
     """
-    telling = len({*names}) < len(names)
+    telling = len({*names}) < len(names) and all(map(is_number, names))
     for name, column in zip(names, zip(*rows, strict=True), strict=True) if rows else ():
         values = {cell.strip() for cell in column}.difference(missing)
         if name in missing:
