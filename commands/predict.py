@@ -26,7 +26,7 @@ from stages.datasets.schema import read_schema
 from stages.datasets.table import converted, label_texts
 from stages.files.atomic import FORMULA, write
 from stages.files.text import listed, shown
-from stages.network.model import Model, decide, load
+from stages.network.model import Description, Model, decide, load
 from stages.params.create import Create, Reading
 from stages.params.evaluate import Evaluate
 from stages.params.reader import read
@@ -77,7 +77,7 @@ def predict(
         output |= zip(added, [labels, *map(np.ascontiguousarray, probabilities.T)], strict=True)
         right = 0
         if description.target in source.names:
-            right = _right(source, block.column(description.target), description.classes, labels, rows)
+            right = _right(source, block.column(description.target), description, labels, rows)
         yield pa.table(output), right
         rows += block.num_rows
 
@@ -102,15 +102,15 @@ def _as_in_training(
     return column, []
 
 
-def _right(source: Source, column: pa.Array, classes: list[str], labels: pa.Array, rows: int) -> int:
-    actual = label_texts(source, column, "target", rows)
-    known = pc.is_in(actual, pa.array(classes, pa.string()))
+def _right(source: Source, column: pa.Array, description: Description, labels: pa.Array, rows: int) -> int:
+    actual = label_texts(source, column, description.target, rows, "leave the column out, or the row")
+    known = pc.is_in(actual, pa.array(description.classes, pa.string()))
     if not pc.all(known).as_py():
         row = pc.index(known, False).as_py()
         raise Fault(
             BAD_DATA,
             f"{source.path}: row {rows + row + 1:,}: the label {actual[row].as_py()!r} is none of the"
-            f" model's ({listed(classes)}); leave the column out, or the row",
+            f" model's ({listed(description.classes)}); leave the column out, or the row",
         )
     return int(pc.sum(pc.equal(actual, labels)).as_py())
 

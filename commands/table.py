@@ -31,10 +31,10 @@ from stages.params.gate import Gate
 from stages.params.reader import PATH, read, read_verbatim, suggest
 from stages.params.split import Split
 from stages.params.train import Train
-from stages.preprocessing.columns import sources
 from stages.process.faults import BAD_DATA, BAD_PARAMS, Fault
 from stages.process.run import run
 from stages.training.recipe import recipe
+from stages.values.columns import sources
 
 TABLES = Path("data/tables")
 MOST_NAMES, MOST_LINES, LONGEST = 8, 12, 40  # columns of a kind, lines of a block, letters of a name in a block

@@ -50,7 +50,7 @@ RARE, MOST_CATEGORIES, RARE_CODE = 10, 64, 250
 
 
 class Rows(NamedTuple):
-    """x: numbers and categories by name (see stages/preprocessing/columns.py); y [rows] int64 class indices."""
+    """x: numbers and categories by name (see stages/values/columns.py); y [rows] int64 class indices."""
 
     x: pd.DataFrame
     y: NDArray[np.int64]

@@ -131,6 +131,22 @@ def test_heavy_libraries_are_imported_where_they_are_needed_and_nowhere_else(lib
     assert importing == allowed
 
 
+def circles(folder: Path) -> list[list[str]]:
+    """Packages of stages/ that import each other, at whatever remove."""
+    packages = networkx.DiGraph()
+    for path in folder.glob("stages/*/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = node.module if isinstance(node, ast.ImportFrom) and node.module else ""
+            if name.startswith("stages.") and (folder / "stages" / name.split(".")[1]).is_dir():
+                packages.add_edge(path.parent.name, name.split(".")[1])
+    return [sorted(found) for found in networkx.strongly_connected_components(packages) if len(found) > 1]
+
+
+def test_packages_import_no_package_that_imports_them():
+    # How a process runs and how files are written need each other.
+    assert circles(ROOT) == [["files", "process"]]
+
+
 def test_graph_and_files_name_the_same_stages():
     mains = {path.stem for path in (ROOT / "stages").glob("*.py")}
     assert list(graph(ROOT)) == STAGES

@@ -19,10 +19,10 @@ from stages.network.initializers import initialize
 from stages.network.model import Description, Model, decide, load
 from stages.network.network import to_torch_layout
 from stages.preprocessing.apply import Category, Number, Preprocessing
-from stages.preprocessing.columns import PARTS
 from stages.process.faults import BAD_DATA, Fault
 from stages.serving import onnx_graph
 from stages.serving.pyfunc import Classifier
+from stages.values.columns import PARTS
 from tests.conftest import PARAMS
 from tests.project import TINY, turn
 from tests.test_predict import COLUMNS, people

@@ -19,10 +19,10 @@ from stages.datasets.schema import Schema
 from stages.files.tables import write_table
 from stages.network.network import Residuals
 from stages.preprocessing.apply import Number, Preprocessing, Residual, Unusable, encode, parts
-from stages.preprocessing.columns import PARTS, Floats
 from stages.preprocessing.fit import _correlations, column_transformer, described, fit
 from stages.preprocessing.frame import expanded, spellings
 from stages.training.rows import read_rows
+from stages.values.columns import PARTS, Floats
 
 KINDS = {"colour": "categorical", "town": "categorical", "member": "boolean", "when": "datetime"}
 SCHEMA = Schema("table", ["age", "size", *KINDS, "ties"], "class", ["a", "b"], [1, 1], None, KINDS)

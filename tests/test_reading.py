@@ -4,6 +4,10 @@ The numbers of a column (decimal and thousands signs, units), the header and the
 folders of Parquet: each case with its right value.
 """
 
+import bz2
+import datetime
+import gzip
+import lzma
 import sys
 from pathlib import Path
 
@@ -168,6 +172,13 @@ def test_what_only_resembles_a_number_stays_a_text(texts):
     assert made(lines(";", n=texts, m=["0,5", "1,5"]))["n"][:2] == texts
 
 
+@pytest.mark.parametrize("text", ["1e-400", "0." + "0" * 330 + "1", "-2E-999"])
+def test_a_number_that_would_become_0_is_refused(text):
+    content = lines(";", n=["0.0000000", text, "0e-2", "1.5"], m=[1, 2, 3])
+    refused(content, f"column n, row 2: {text!r} is closer to 0 than a number of 64 bits can be; write 0")
+    assert made(content.replace(text, "0"))["n"][:4] == [0, 0, 0, 1.5]
+
+
 def test_what_shows_only_far_down_counts_as_much():
     """Thousands of rows without a sign, and one at the end that settles all those before it."""
     rows = [("950", "a"), ("1,200", "b")] * 3000
@@ -275,6 +286,69 @@ def test_a_header_that_is_missing_is_noticed(sign, target):
     assert list(made(mended, create__table__target="kind")) == ["size", "n", "kind"]
 
 
+@pytest.mark.parametrize("cell", ["", "NA", "?", "0.5"])
+def test_a_header_that_is_missing_is_noticed_also_with_a_gap_in_it(cell):
+    content = lines(",", size=["0.5", "12.25", "7.0", "1.5"], n=["3.5", "1.0", "2.0", "3.5", "4.0"]).split("\n", 1)[1]
+    content = content.replace("0.5", cell, 1)
+    refused(content, f"line 1 looks like a row and not like a header ({cell!r}, '3.5', 'x')", create__table__target="x")
+
+
+def test_a_header_of_numbers_that_stand_twice_is_none():
+    content = "5,1,1\n" + "".join(f"{row % 9},{row % 2},{row % 5 // 3}\n" for row in range(ROWS))
+    refused(content, "line 1 looks like a row", create__table__target="1")
+
+
+def test_columns_that_are_called_as_fractions_are_asked_about():
+    content = lines(",", **{"5.1": ["0.5", "12.25"], "3.5": ["1.0", "2.0"]})
+    assert list(made(content)) == ["5.1", "3.5", "kind"]  # wavelengths, say
+    (finding,) = read_schema().findings
+    assert "columns are called '5.1', '3.5': is line 1 a row, and no header there?" in finding.text
+
+
+@pytest.mark.parametrize("side", ["<", ">"])
+def test_columns_that_stand_below_each_other(side):
+    rows = [line.split(";") for line in PLAIN.splitlines()]
+    text = "".join("  ".join(format(cell, f"{side}7") for cell in row) + "\n" for row in rows)
+    assert made(text) == made(PLAIN)
+    refused(text.replace("12.25", "     ", 1), "has 2 cells where the header has 3")
+
+
+OTHERS = [
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "a pointer of Git LFS", "git lfs pull"),
+    (b"\n<!DOCTYPE html><html>\n", "a web page", "download the file itself"),
+    (b'<?xml version="1.0"?>\n', "XML", "store the table as CSV"),
+    (b'{"size": 1, "kind": "x"}\n', "JSON", "store the table as CSV"),
+    (b'[{"size": 1}]\n', "JSON", "store the table as CSV"),
+    (b"PK\x03\x04\x14\x00", "an Excel workbook or another zip archive", "save the sheet as CSV"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook", "save the sheet as CSV"),
+    (gzip.compress(PLAIN.encode()), "packed with gzip", "let its name end with .gz"),
+    (bz2.compress(PLAIN.encode()), "a packed file", "unpack it"),
+    (lzma.compress(PLAIN.encode()), "a packed file", "unpack it"),
+    (b"PAR1\x15\x04", "Parquet", "let its name end with .parquet"),
+    (b"SQLite format 3\x00", "an SQLite database", "store the table as CSV"),
+    (b"\x89HDF\r\n", "made by another program", "store the table as CSV"),
+]
+
+
+@pytest.mark.parametrize(("content", "what", "fix"), OTHERS)
+def test_what_is_no_text_is_named_for_what_it_is(content, what, fix):
+    refused(content, f"table.csv is no CSV file but {what}", fix)
+
+
+def test_names_that_begin_as_other_files_do_are_names():
+    assert list(made(lines(",", par1=["0.5", "1.5"], orchid=[1, 2, 3]))) == ["par1", "orchid", "kind"]
+
+
+@pytest.mark.parametrize("letter", ["\u00fc", "\u00d6", "\u00e9", "\u2019", "\u20ac"])
+def test_letters_that_were_encoded_twice_are_a_suspicion(letter):
+    content = lines(",", town=[f"Z{letter}", "b", "c", "d"], n=[1, 2, 3])
+    made(content.encode())
+    assert read_schema().findings == []
+    made(content.encode().decode("cp1252").encode())
+    (finding,) = read_schema().findings
+    assert f"looks like {letter!r} in UTF-8 that was read in another encoding" in finding.text
+
+
 def test_rows_before_the_header_are_no_titles():
     refused("1;2;3\n4;5;6\n" + PLAIN, "line 3 names the column kind, and what stands before it looks like rows")
 
@@ -316,6 +390,16 @@ def test_a_quote_that_is_never_closed_is_named(sign, end, number):
     refused(content, f"table.csv: a quote opened in line {number} is never closed", "close or delete it")
     closed = content.replace('"x', '"x"').replace('"y', '"y"')
     assert made(closed) == made(LONG)
+
+
+def test_a_quote_that_may_have_swallowed_one_row_is_a_suspicion():
+    content = lines(",", note=["a", "b", '"c', 'd"', "e", "f", "f", "e", "b"])
+    assert len(made(content.replace('"', ""))["kind"]) == ROWS
+    content = (
+        content.replace('d"', "d", 1).replace('"c,y\nd,', '"c,y\nd",', 1).replace('"c', "c").replace("c,y", '"c,y', 1)
+    )
+    assert made(content, create__columns__categorical=["note"])["note"][2] == "c,y\nd"
+    assert any("the quote opened in line 4 is closed in the next line" in each.text for each in read_schema().findings)
 
 
 def test_a_quote_that_is_closed_rows_later_is_named():
@@ -429,10 +513,57 @@ def test_a_target_may_stand_in_the_names_of_folders():
     assert of_folder()["kind"] == [0] * 20 + [1] * 20
 
 
-def test_a_column_in_the_files_wins_over_the_name_of_their_folder():
-    year = pa.array([2022.5] * 20)
+@pytest.mark.parametrize("values", [[2020, 2021], ["2020", "2021"], [2020.0, 2021.0], [None, 2021]])
+def test_a_column_may_stand_in_the_files_and_in_the_names_of_their_folders(values):
+    names = ["__HIVE_DEFAULT_PARTITION__" if value is None else str(value)[:4] for value in values]
+    columns = {
+        f"year={name}/0.parquet": part(index).append_column("year", pa.array([value] * 20, pa.array(values).type))
+        for index, (name, value) in enumerate(zip(names, values, strict=True))
+    }
+    parts(**dict(sorted(columns.items())))
+    assert {*of_folder()["year"]} == {*values}
+
+
+def test_where_files_and_the_names_of_their_folders_differ_none_wins():
+    year = pa.array([2020, 2020, *[2022] * 18])
     parts(**{f"year=202{index}/0.parquet": part(index).append_column("year", year) for index in range(2)})
-    assert set(of_folder()["year"]) == {2022.5}
+    refused_folder("year=2020/0.parquet: column year, row 3: the file holds 2022, and the name of its folder 2020")
+    parts(**{"year=2020/0.parquet": part().append_column("year", pa.array(["x"] * 20))})
+    (TABLES / "h/year=2021/0.parquet").unlink()
+    refused_folder("column year, row 1: the file holds x, and the name of its folder 2020")
+    (TABLES / "h/year=2020").rename(TABLES / "h/2020")  # as it says
+    assert of_folder()["year"] == ["x"] * 20
+
+
+@pytest.mark.parametrize("log", ["_delta_log/0.json", ".hoodie/hoodie.properties", "metadata/v1.metadata.json"])
+def test_a_folder_whose_parts_hold_more_than_the_table_is_refused(log):
+    parts(**{"a.parquet": part()})
+    (TABLES / "h" / log).parent.mkdir(parents=True)
+    (TABLES / "h" / log).write_text("{}")
+    refused_folder("h is a table of ", "rows that were deleted or replaced; let the program write it as plain Parquet")
+
+
+@pytest.mark.parametrize("name", ["b.csv", "b.tsv", "b.csv.gz"])
+def test_texts_beside_parquet_are_not_left_out_without_a_word(name):
+    parts(**{"a.parquet": part()})
+    (TABLES / "h" / name).write_bytes(b"size,kind\n1,x\n")
+    refused_folder(f"h/{name} is no part of a table in Parquet; move it away, or begin its name with _")
+    (TABLES / "h" / name).rename(TABLES / f"h/_{name}")
+    assert len(of_folder()["size"]) == 20
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (part().append_column("c", pa.array([1] * 20)), "has the column c, other than"),
+        (part().drop_columns("size"), "lacks the column size, other than"),
+        (part().set_column(0, "size", pa.array([1] * 20)), "holds int64 in column size, where double stands in"),
+        (part().select(["kind", "size"]), "has its columns in another order than"),
+    ],
+)
+def test_parts_that_are_not_alike_are_refused_with_the_difference(other, words):
+    parts(**{"a.parquet": part(), "b.parquet": other})
+    refused_folder(f"h/b.parquet {words} data/tables/h/a.parquet; the parts must be alike")
 
 
 def test_folders_that_are_no_table_are_refused():
@@ -482,6 +613,34 @@ def test_predict_reads_as_training_did(monkeypatch):
             predicted(f"amount\tshare\tn\n1,200\t{share}\t2\n", monkeypatch)
     with pytest.raises(Fault, match=r"column n: is '1,200' 1\.2 or 1200"):
         predicted("amount\tshare\tn\n950\t5%\t1,200\n", monkeypatch)
+    with pytest.raises(Fault, match="column amount is in percent, and was not in percent in training"):
+        predicted("amount\tshare\tn\n950%\t5%\t1\n", monkeypatch)
+    for header in ("amount\tshare\tn\n", "amount\tshare\tn"):
+        with pytest.raises(Fault, match=r"new\.csv has no rows"):
+            predicted(header, monkeypatch)
+
+
+def test_predict_refuses_another_currency_than_that_of_training(monkeypatch):
+    turn(Path(), {**TINY, "create.dataset": "table"})
+    trained(lines(";", amount=["$950", "$1200.5", "$3", "$4", "$50"], n=[*range(7)]))
+    right = predicted("amount,n\n$950,2\n", monkeypatch)
+    assert predicted("amount,n\n950,2\n", monkeypatch) == right
+    with pytest.raises(Fault, match=r"column amount is in €, and was in \$ in training; write it as there"):
+        predicted("amount,n\n€950,2\n", monkeypatch)
+    with pytest.raises(Fault, match="row 1 has no value in the target kind; leave the column out, or the row"):
+        predicted("amount,n,kind\n$950,2,\n", monkeypatch)
+
+
+@pytest.mark.parametrize("values", [[[1.5]], [datetime.time(1)]])
+@pytest.mark.parametrize("column", ["amount", "day", "town"])
+def test_predict_refuses_types_of_which_nothing_can_be_made(column, values, monkeypatch):
+    turn(Path(), {**TINY, "create.dataset": "table"})
+    trained(lines(";", amount=[1, 2], day=["2026-01-01", "2026-02-02"], town=["a", "b", "c", "a"], n=[1, 2, 3]))
+    table = {"amount": [1], "day": ["2026-01-01"], "town": ["a"], "n": [1], column: values}
+    pq.write_table(pa.table(table), "new.parquet")
+    monkeypatch.setattr(sys, "argv", ["predict", "new.parquet", "out.csv"])
+    with pytest.raises(Fault, match=rf"new\.parquet: column {column} holds .*, and the model takes it as "):
+        predict.main()
 
 
 def test_predict_with_a_model_of_no_texts_reads_what_programs_write(monkeypatch):

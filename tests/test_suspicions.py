@@ -114,6 +114,41 @@ def test_05_also_where_it_repeats_often_or_is_a_text():
     assert "split.method: group with split.column: patient_id" in only(schema).text
 
 
+def test_05_measured_whole_numbers_name_nobody(monkeypatch):
+    monkeypatch.setattr("stages.datasets.reading.BLOCK", 600)
+    random = np.random.default_rng(3)
+    table = frame(
+        people=random.permutation(100_000)[:ROWS],
+        year=np.repeat(np.arange(ROWS // 10), 10),
+        weight=np.arange(ROWS) + 0.5,
+        gap=[None, *range(ROWS - 1)],
+        late=[*range(ROWS - 1), 5],
+        nearly=[*range(2, ROWS - 1), 0, 0, 1],
+    )
+    assert found(table.astype({"gap": "Int64"})).findings == []
+
+
+@pytest.mark.parametrize("most", [20, 10_000])
+def test_05_numbers_that_count_the_rows_in_some_order(monkeypatch, most):
+    """Also where there are more of them than can be kept, and across blocks."""
+    monkeypatch.setattr("stages.datasets.kinds.MOST_DISTINCT", most)
+    monkeypatch.setattr("stages.datasets.reading.BLOCK", 600)
+    random = np.random.default_rng(3)
+    mixed, gaps = random.permutation(ROWS) - 50, np.cumsum(random.integers(1, 9, ROWS))
+    for values, seen in (
+        (mixed, "has each whole number from -50 to 149 once"),
+        (gaps, "rises with every row"),
+        (gaps[::-1], "falls with every row"),
+    ):
+        assert f"column x {seen}, as if it named" in only(found(frame(x=values))).text
+    mixed[[7, 9]] = mixed[11]
+    assert found(frame(x=mixed)).findings == []
+    several = random.integers(0, 90, ROWS)
+    number = f"more than {most}" if most < 90 else len({*several})
+    text = only(found(frame(device_id=several))).text
+    assert f"column device_id has {number} different values in {ROWS} rows and is called an id" in text
+
+
 # --- what texts look like (case 6) ----------------------------------------------------------------------------------
 
 
@@ -126,6 +161,17 @@ def test_06_dates_are_read_where_they_have_one_reading():
         ([f"{1 + row % 12}/{1 + row % 28}/2019" for row in range(ROWS)], "month first", "2019-01-01 00:00:00"),
         ([f"{1 + row % 28}.{1 + row % 12}.2019 10:30" for row in range(ROWS)], "day first", "2019-01-01 10:30:00"),
         ([f"2019/{1 + row % 12}/{1 + row % 28}" for row in range(ROWS)], "without a zone", "2019-01-01 00:00:00"),
+        ([f"2019-01-{1 + row % 28:02} 10:00:00+01" for row in range(ROWS)], "with a zone", "2019-01-01 09:00:00"),
+        (
+            [f"2019-01-{1 + row % 28:02} 10:00:00.123456789" for row in range(ROWS)],
+            "without a zone",
+            "2019-01-01 10:00:00.123456",
+        ),
+        (
+            [f"2019-01-{1 + row % 28:02}T10:00:00.123456789Z" for row in range(ROWS)],
+            "with a zone",
+            "2019-01-01 10:00:00.123456",
+        ),
     ):
         schema = found(frame(day=texts))
         assert (schema.kind("day"), schema.date_formats["day"]) == ("datetime", date_format)
@@ -155,6 +201,18 @@ LOOKS = [
     ("texts in quotes or formulas", [f"'{row}.5'" for row in range(ROWS)]),
     ("numbers written in another way", [f"1_{row:03}" for row in range(ROWS)]),
     ("numbers written in another way", [f"{row}.5-" for row in range(ROWS)]),
+    ("numbers written in another way", ["16:9", "4:3"] * 100),
+    ("amounts of money", ["1.200,50 kr", "3,00 kr"] * 100),
+    ("amounts of money", ["1 200,50 z\u0142", "3,00 z\u0142"] * 100),
+    ("numbers with a unit", ["12.5\u00b0C", "13\u00b0C"] * 100),
+    ("numbers with a unit", ["12 km/h", "13 km/h"] * 100),
+    ("numbers with a unit", ["12 m\u00b2", "1 200 m\u00b2"] * 100),
+    ("texts in quotes or formulas", ["'5", "'6"] * 100),
+    ("times of day", [f"T{row % 24:02}:00" for row in range(ROWS)]),
+    ("months, quarters or weeks", ["Jan-20", "Feb-20", "Sept 2021"] * 66 + ["Jan-20"] * 2),
+    ("dates", [f"2019-W{1 + row % 52:02}-1" for row in range(ROWS)]),
+    ("dates", [f"201901{1 + row % 28:02}T1000" for row in range(ROWS)]),
+    ("dates", [f"2019\u5e741\u6708{1 + row % 28}\u65e5" for row in range(ROWS)]),
 ]
 
 
@@ -172,6 +230,8 @@ TIMES = [
     ("time", "seconds since 1970", lambda row: 1_600_000_000 + 997 * row),
     ("updated_at", "milliseconds since 1970", lambda row: 1_600_000_000_000 + 997 * row * (-1) ** row),
     ("date", "days of a spreadsheet", lambda row: 43_466 + row * 7 % 400),
+    ("when", "days of a spreadsheet", lambda row: 43_466 + row * 7 % 400),
+    ("created", "seconds since 1970", lambda row: 1_600_000_000 + 997 * row),
 ]
 
 
@@ -182,13 +242,14 @@ def test_06_whole_numbers_that_are_times_are_named_as_such(name, what, value):
     assert f"column {name} looks like {what} (" in findings[-1].text
 
 
-def test_06_dates_by_which_programs_say_that_they_have_none():
-    days = [f"2019-01-{1 + row % 28:02}" for row in range(ROWS - 5)] + ["9999-12-31"] * 5
+@pytest.mark.parametrize("none", ["9999-12-31", "2099-12-31", "2999-01-01", "1753-01-01", "1601-01-01", "1900-01-01"])
+def test_06_dates_by_which_programs_say_that_they_have_none(none):
+    days = [f"2019-01-{1 + row % 28:02}" for row in range(ROWS - 5)] + [none] * 5
     finding = only(found(frame(day=days)))
     assert finding.line == (
-        "column day: '9999-12-31' (5 rows) may stand for a missing value; create.reading.missing settles it"
+        f"column day: {none!r} (5 rows) may stand for a missing value; create.reading.missing settles it"
     )
-    assert found(frame(day=days), **{"create.reading.missing": ["", "9999-12-31"]}).findings == []
+    assert found(frame(day=days), **{"create.reading.missing": ["", none]}).findings == []
 
 
 def test_06_dates_of_two_readings_are_not_guessed_also_when_asked_for():
@@ -210,6 +271,18 @@ SAME = [
     (("S\u00e3o Paulo", "Sao Paulo", "Oslo", "S\u00e3o Paulo"), "'S\u00e3o Paulo' and 'Sao Paulo'"),
     (("cop", "\u0441op", "Oslo", "cop"), r"'cop' and '\u0441op'"),
     (("a", "a.", "b", "a"), "'a' and 'a.'"),
+    (("O'Neil", "O\u2019Neil", "x", "O'Neil"), "\"O'Neil\" and 'O\\u2019Neil'"),
+    (("a-b", "a\u2013b", "c", "a-b"), "'a-b' and 'a\\u2013b'"),
+    (("U.S.A.", "USA", "UK", "U.S.A."), "'U.S.A.' and 'USA'"),
+    (("A&B", "A and B", "C", "A&B"), "'A&B' and 'A and B'"),
+    (("St. John", "St John", "x", "St. John"), "'St. John' and 'St John'"),
+    (("a/b", "a / b", "c", "a/b"), "'a/b' and 'a / b'"),
+    (("x (a)", "x(a)", "y", "x (a)"), "'x (a)' and 'x(a)'"),
+    (("K\u00f6ln", "Koeln", "Oslo", "K\u00f6ln"), "'K\u00f6ln' and 'Koeln'"),
+    (("A0", "AO", "B", "A0"), "'A0' and 'AO'"),
+    (("abc", "\u202eabc", "x", "abc"), "'abc' and '\\u202eabc'"),
+    (("x\u2764", "x\u2764\ufe0f", "y", "x\u2764"), "'x\u2764' and 'x\u2764\ufe0f'"),
+    (("0", "-0", "one", "0"), "'0' and '-0'"),
 ]
 
 
@@ -271,6 +344,26 @@ def test_numbers_that_stand_for_none(value, others, param, fraction):
         assert found(frame(pressure=pd.Series(values).where(values != value))).findings == []
 
 
+@pytest.mark.parametrize(
+    ("several", "others"),
+    [((99, 98, 97), (1, 6)), ((-9, -8, -7), (1, 6)), ((-999, -998), (0, 50)), ((8888, 7777), (0, 9))],
+)
+def test_numbers_that_stand_for_none_for_several_reasons(several, others):
+    random = np.random.default_rng(3)
+    values = random.integers(*others, ROWS)
+    values[random.permutation(ROWS)[:12]] = np.resize(several, 12)
+    named = " and ".join(map(str, several if several[0] < 99 or several[0] == 99 else sorted(several, reverse=True)))
+    assert f"column answer: {named} (12 rows) stand apart from all others" in only(found(frame(answer=values))).text
+
+
+@pytest.mark.parametrize("value", ["-999", "1e+20", "3.402823e+38", "9.96921e+36"])
+def test_one_row_is_enough_where_nobody_measures_such_a_number(value):
+    values = [f"{row % 17}.5" for row in range(ROWS)]
+    values[7] = value
+    assert only(found(frame(pressure=values))).kind == "placeholder"
+    assert found(frame(pressure=values), **{"create.reading.missing": ["", value]}).findings == []
+
+
 def test_placeholders_are_found_across_blocks(monkeypatch):
     monkeypatch.setattr("stages.datasets.reading.BLOCK", 600)
     monkeypatch.setattr("stages.datasets.kinds.MOST_DISTINCT", 50)
@@ -279,7 +372,21 @@ def test_placeholders_are_found_across_blocks(monkeypatch):
     assert "-99 (3 rows) stands apart from all others" in only(found(frame(pressure=values))).text
 
 
-@pytest.mark.parametrize("text", ["n/a", "-", "unknown", "#N/A", "<NA>", "--", "missing"])
+MORE = [
+    "#REF!",
+    "[null]",
+    "\u2026",
+    "Not stated",
+    "no info",
+    "NotAvailable",
+    "nicht bekannt",
+    "desconocido",
+    "NaT",
+    "unk",
+]
+
+
+@pytest.mark.parametrize("text", ["n/a", "-", "unknown", "#N/A", "<NA>", "--", "missing", *MORE])
 def test_texts_that_stand_for_none(text):
     table = frame(town=resized("Rome", "Oslo", text, "Rome"))
     finding = only(found(table))

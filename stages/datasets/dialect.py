@@ -7,7 +7,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -23,7 +23,7 @@ _ASCII = bytes(range(128))
 class Head:
     """The beginning of a file. names: of its columns, "" where one has none. skipped: lines before the header; lines:
     with it. titles: those of them that say something. row: the header looks like a row. there: it names the column
-    that was asked for; line: a later line that does.
+    that was asked for; line: a later line that does. aligned: several blanks stand for one delimiter.
     """
 
     delimiter: str
@@ -34,10 +34,14 @@ class Head:
     row: bool = False
     there: bool = False
     line: int = 0
+    aligned: bool = False
 
 
-def find_head(text: str, column: str, delimiter: str | None) -> Head:
-    """Of a file that begins with the text and should have the column. Raises csv.Error where nothing is a header."""
+def find_head(text: str, column: str, delimiter: str | None, missing: Collection[str]) -> Head:
+    """Of a file that begins with the text and should have the column. Raises csv.Error where nothing is a header.
+
+    missing: texts that stand for no value.
+    """
     lines = list(itertools.islice(io.StringIO(text, newline=""), MOST_TITLES + ROWS))
     start, signs, said = 0, [delimiter] if delimiter else list(DELIMITERS.values()), ""
     if found := _SEP.fullmatch(lines[0]):  # what spreadsheets write for themselves
@@ -48,7 +52,7 @@ def find_head(text: str, column: str, delimiter: str | None) -> Head:
     wrong = csv.Error("none of its lines")
     for sign in signs:
         try:
-            head, good = _head(lines, start, column, sign)
+            head, good = _head(lines, start, column, sign, missing)
             heads.append(((head.there, sign == said, *good), head))
         except csv.Error as error:
             wrong = error
@@ -57,9 +61,13 @@ def find_head(text: str, column: str, delimiter: str | None) -> Head:
     return max(heads, key=lambda each: each[0])[1]
 
 
-def _head(lines: list[str], start: int, column: str, sign: str) -> tuple[Head, tuple[float, ...]]:
+def _head(
+    lines: list[str], start: int, column: str, sign: str, missing: Collection[str]
+) -> tuple[Head, tuple[float, ...]]:
     """The header that the lines have with this delimiter, and how good it is."""
-    line = 0
+    line, whole = 0, lines
+    if sign == " ":
+        lines = [each.rstrip() + "\n" for each in lines]
     named = [
         index
         for index in range(start, min(start + MOST_TITLES, len(lines)))
@@ -77,8 +85,10 @@ def _head(lines: list[str], start: int, column: str, sign: str) -> tuple[Head, t
     rows = [row for row in csv.reader(lines[first + taken :], delimiter=sign, skipinitialspace=True) if row]
     alike = [row for row in rows[:ROWS] if len(row) == len(names)]
     share = len(alike) / len(rows[:ROWS]) if rows else 1
-    row = _is_row(names, [row for row in alike if row != names])
-    head = Head(sign, names, first, first + taken, len(titles), row, column in names, line)
+    single = [row for row in csv.reader(whole[first + taken :], delimiter=sign) if row][:ROWS]
+    aligned = sign == " " and share > sum(len(row) == len(names) for row in single) / max(len(single), 1)
+    row = _is_row(names, [row for row in alike if row != names], missing)
+    head = Head(sign, names, first, first + taken, len(titles), row, column in names, line, aligned)
     # Blanks stand in texts and beside other delimiters, too.
     return head, (line > 0, share > 0.9, sign != " " and len(names) > 1, share, len(names))
 
@@ -101,13 +111,15 @@ def _goes_on(lines: list[str], sign: str) -> bool:
     return len(names) > 1 and len(_cells(rest, sign)[0]) == len(names)
 
 
-def _is_row(names: list[str], rows: list[list[str]]) -> bool:
+def _is_row(names: list[str], rows: list[list[str]], missing: Collection[str]) -> bool:
     """Whether what should be the header is like the rows below it: a number where they have numbers, one of their texts
     where these come again and again.
     """
-    telling = False
+    telling = len({*names}) < len(names) and all(map(is_number, names))
     for name, column in zip(names, zip(*rows, strict=True), strict=True) if rows else ():
-        values = {cell.strip() for cell in column} - {""}
+        values = {cell.strip() for cell in column}.difference(missing)
+        if name in missing:
+            continue
         if name in values and not name.isdigit():
             telling = True
         elif 2 * sum(map(is_number, values)) > len(values):  # some may be wrong
@@ -125,8 +137,9 @@ def _is_row(names: list[str], rows: list[list[str]]) -> bool:
 @dataclass(frozen=True)
 class Count:
     """The records below the header. spaced: blanks stand between a delimiter and a quote. unclosed: the line of a quote
-    that is never closed. swallowed: first and last line of a record that spans lines, each of which could be one.
-    stray: a line in which text follows a closing quote, whose quotes readers take in different ways.
+    that is never closed. swallowed: first and last line of a record that spans lines, each of which could be one;
+    doubtful: first line of one of two lines and two cells, which may as well be a text that goes on. stray: a line in
+    which text follows a closing quote, whose quotes readers take in different ways.
     """
 
     rows: int
@@ -134,6 +147,7 @@ class Count:
     unclosed: int = 0
     swallowed: tuple[int, int] = (0, 0)
     stray: int = 0
+    doubtful: int = 0
 
 
 def count_records(file: BinaryIO, encoding: str, head: Head) -> Count:
@@ -175,7 +189,7 @@ def _count(lines: Iterator[bytes] | BinaryIO, head: Head) -> Count:
     cell = rb'(?>%s"(?>[^"]|"")*+"(?=%s|$)|(?!%s")[^%s]*+)' % (blank, each, blank, re.escape(sign))
     whole = re.compile(rb"%s(?>%s%s)*+" % (cell, each, cell))
     gap = re.compile(rb'(?:^|%s) +"' % each)
-    rows, began, alike, spaced, swallowed, stray = 0, 0, False, False, (0, 0), 0
+    rows, began, alike, spaced, swallowed, stray, doubtful = 0, 0, False, False, (0, 0), 0, 0
     for number, raw in enumerate(lines, 1):
         line = raw.rstrip(b"\r\n")
         if number <= head.skipped or (not began and not line):
@@ -194,10 +208,13 @@ def _count(lines: Iterator[bytes] | BinaryIO, head: Head) -> Count:
         if opened:
             began = began or number
             continue
-        if began and alike and number - began + len(head.names) > 3 and not swallowed[0]:
-            swallowed = (began, number)
+        if began and alike:
+            if number - began + len(head.names) <= 3:
+                doubtful = doubtful or began
+            elif not swallowed[0]:
+                swallowed = (began, number)
         rows, began = rows + 1, 0
-    return Count(rows - 1 + bool(began), spaced, began, swallowed, stray)
+    return Count(rows - 1 + bool(began), spaced, began, swallowed, stray, doubtful)
 
 
 def _quotes(line: bytes, inside: bool, sign: bytes, blank: bytes) -> tuple[bool, bool]:

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stages.datasets.numbers import Form, to_numbers
-from stages.preprocessing.columns import DAY_FIRST, FALSE, MONTH_FIRST, PLAIN, TRUE, ZONED
+from stages.datasets.units import shuffled_hash
+from stages.values.columns import DAY_FIRST, FALSE, MONTH_FIRST, PLAIN, TRUE, ZONED
 
 # What the network can learn from; the others stay in the data set for split and evaluate.
 FEATURES = ("numeric", "categorical", "boolean", "datetime")
@@ -21,15 +22,18 @@ CARRIED = ("identifier", "ignored")
 
 _TRUTHS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
 _CLOCK = r"[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?"
-_ZONE = r"(Z|[-+]\d{2}:?\d{2})"
+_ZONE = r"(Z|[-+]\d{2}(:?\d{2})?)"
 # The year first: ISO 8601, or nearly so; and last, with the day or the month before it.
 _DATE = rf"^\d{{4}}([-/.])\d{{1,2}}[-/.]\d{{1,2}}({_CLOCK}{_ZONE}?)?$"
 _ZONED = rf"^\d{{4}}-\d{{2}}-\d{{2}}{_CLOCK}{_ZONE}$"
 _TURNED = rf"^\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{4}}({_CLOCK})?$"
 _OVER_12 = r"(1[3-9]|2\d|3[01])"
-_WHO = "user|patient|customer|client|person|subject|student|account|order|record|case|member|employee"
+_WHO = (
+    "user|patient|customer|client|person|subj(?:ect)?|student|account|order|record|case|member|employee|participant|donor|owner"
+    "|household|family|session|device|serial|kunden?|mitarbeiter|ssn|mrn"
+)
 _ID = re.compile(
-    rf"(^|[_\W])(id|uuid|guid|idx|index|key|rownum|row|nr)$|^(id|uuid)[_\W]|[a-z]I[dD]$|^({_WHO})[_\W]?(id|nr|no|num|number|code)?$",
+    rf"(^|[_\W])(id|uuid|guid|idx|index|key|rownum|row|nr)$|^(id|uuid)[_\W]|[a-z]I[dD]$|^({_WHO})[_\W]?(id|nr|no|num|number|nummer|code)?\.?$",
     re.IGNORECASE,
 )
 
@@ -38,6 +42,7 @@ MOST_DISTINCT = 10_000
 # A column of texts whose rows are this often unlike each other names the row, or is free text.
 NEARLY_UNIQUE = 0.5
 FEWEST_ROWS = 20  # of a table; with fewer, nothing can be said
+OUTERMOST = 5  # numbers of a column whose rows are counted, at each end
 EXAMPLES = 200  # texts of a column that are kept, whatever else it holds
 
 
@@ -46,13 +51,15 @@ class Profile:
     """What a column was seen to hold.
 
     values: rows of each distinct text, unless there are too many. numbers: rows that are one; oddest: row and text of
-    the first that is none. low, high: of the numbers. counting: each number is the one before plus 1.
+    the first that is none. low, high: of the numbers. counting: each number is the one before plus 1; rising, falling:
+    each is above, or below, the one before. seal: the sum of hashes of whole numbers, which tells whether they are a
+    range in any order.
     dates: rows of one with the year first, zoned: of them those with a zone; turned: of one with the year last;
     days_first, months_first: of them those that can be read in one way only. zeros: a number that begins with 0, or has
     an E without a sign, as codes have.
-    examples: some of the first texts. low_rows, high_rows: rows of the lowest and the highest number; over_low,
-    under_high: the next one; step: the usual
-    distance between neighbours among the first. pairs: which value stood beside which label, unless there are too many.
+    examples: some of the first texts. lowest, highest: rows of each of the outermost numbers, from the end inwards.
+    step: the usual distance between neighbours among the first. pairs: which value stood beside which label, unless
+    there are too many.
     """
 
     name: str
@@ -62,15 +69,13 @@ class Profile:
     values: dict[str, int] | None = field(default_factory=dict)
     numbers: int = 0
     whole: bool = True
-    low: float = np.inf
-    high: float = -np.inf
-    low_rows: int = 0
-    high_rows: int = 0
-    over_low: float = np.inf
-    under_high: float = -np.inf
+    lowest: dict[float, int] = field(default_factory=dict)
+    highest: dict[float, int] = field(default_factory=dict)
     step: float = np.nan
     counting: bool = True
     rising: bool = True
+    falling: bool = True
+    seal: int = 0
     last: float = np.nan
     dates: int = 0
     zoned: int = 0
@@ -85,6 +90,28 @@ class Profile:
     @property
     def present(self) -> int:
         return self.rows - self.missing
+
+    @property
+    def low(self) -> float:
+        return next(iter(self.lowest), np.inf)
+
+    @property
+    def high(self) -> float:
+        return next(iter(self.highest), -np.inf)
+
+    @property
+    def distinct(self) -> int:
+        """Different values, or so many at least."""
+        if self.values is not None:
+            return len(self.values)
+        return self.present if self.rising or self.falling or self.dense else MOST_DISTINCT
+
+    @property
+    def dense(self) -> bool:
+        """Whether it has each whole number from the lowest to the highest once, in any order."""
+        if not self.whole or not self.numbers == self.high - self.low + 1 < 2**53:
+            return False
+        return self.seal % 2**64 == _sealed(np.arange(self.low, self.high + 1))
 
     @property
     def date_format(self) -> str | None:
@@ -149,10 +176,14 @@ class Profile:
             return
         self.whole = self.whole and bool((kept == np.floor(kept)).all())
         self._add_ends(kept)
-        if self.rising or self.counting:
+        if self.whole and max(-self.low, self.high) < 2**53:
+            self.seal += _sealed(kept)
+        if self.rising or self.falling or self.counting:
             with np.errstate(invalid="ignore"):  # of two infinities
                 steps = np.diff(kept, prepend=kept[0] - 1 if np.isnan(self.last) else self.last)
             self.rising = self.rising and bool((steps > 0).all())
+            # The first number has none before it.
+            self.falling = self.falling and bool((steps[int(np.isnan(self.last)) :] < 0).all())
             self.counting = self.counting and len(kept) == len(values) and bool((steps == 1).all())
         self.last = float(kept[-1])
 
@@ -160,14 +191,9 @@ class Profile:
         if np.isnan(self.step):
             steps = np.diff(np.unique(kept[:MOST_DISTINCT])[1:-1])
             self.step = float(np.median(steps)) if len(steps) > 1 else np.nan
-        low, high = float(kept.min()), float(kept.max())
-        at_low, at_high = kept == low, kept == high
-        over = float(np.min(kept, where=~at_low, initial=np.inf))
-        under = float(np.max(kept, where=~at_high, initial=-np.inf))
-        self.low_rows = self.low_rows * (self.low <= low) + int(at_low.sum()) * (low <= self.low)
-        self.high_rows = self.high_rows * (self.high >= high) + int(at_high.sum()) * (high >= self.high)
-        self.low, self.over_low = (*sorted({self.low, self.over_low, low, over}), np.inf)[:2]
-        self.under_high, self.high = (-np.inf, *sorted({self.high, self.under_high, high, under}))[-2:]
+        self.lowest = dict(sorted(_added(self.lowest, _outermost(kept)).items())[:OUTERMOST])
+        highest = _added(self.highest, {-value: rows for value, rows in _outermost(-kept).items()})
+        self.highest = dict(sorted(highest.items(), reverse=True)[:OUTERMOST])
 
     def _find_zeros(self, texts: pa.StringArray) -> None:
         place = pc.index(pc.match_substring_regex(texts, r"^(0\d+|\d+[eE]\d+)$"), True).as_py()
@@ -177,7 +203,7 @@ class Profile:
     def _add_texts(
         self, unlike: pa.StringArray, counts: NDArray[np.int64], texts: pa.StringArray, start: int, form: Form
     ) -> None:
-        self.whole = self.rising = self.counting = False
+        self.whole = self.rising = self.falling = self.counting = False
         for text, count in zip(unlike.to_pylist(), counts.tolist(), strict=True):
             if form.fits(text):
                 self.numbers += count
@@ -207,6 +233,26 @@ class Profile:
         seen = np.unique((_codes(coded) + 1) * width + _codes(labels) + 1)
         texts, names = coded.dictionary.to_pylist(), labels.dictionary.to_pylist()
         self.pairs |= {("" if code < width else texts[code // width - 1], names[code % width - 1]) for code in seen}
+
+
+def _sealed(values: NDArray[np.float64]) -> int:
+    """Of whole numbers: the sum of their hashes, modulo 2^64."""
+    return int(shuffled_hash(values.astype(np.int64).view(np.uint64), 0).sum())
+
+
+def _outermost(values: NDArray[np.float64]) -> dict[float, int]:
+    """Rows of each of the lowest values."""
+    found: dict[float, int] = {}
+    while len(values) and len(found) < OUTERMOST:
+        low = values.min()
+        rest = values[values != low]
+        found[float(low)] = len(values) - len(rest)
+        values = rest
+    return found
+
+
+def _added(one: dict[float, int], other: dict[float, int]) -> dict[float, int]:
+    return {value: one.get(value, 0) + other.get(value, 0) for value in one.keys() | other.keys()}
 
 
 def names_rows(column: str) -> bool:

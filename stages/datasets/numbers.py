@@ -113,7 +113,13 @@ def _cast(texts: pa.StringArray) -> NDArray[np.float64] | None:
         values: NDArray[np.float64] = pc.cast(texts, pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
         return None
-    # Arrow also takes the words nan and inf; a number that is too large becomes an infinity, and is found later.
+    # Arrow also takes the words nan and inf. A number that is too large becomes an infinity, which is found later, and
+    # one that is too small 0, which would not be.
+    zeros = texts.filter(pa.array(values == 0))
+    if (pc.max(pc.binary_length(zeros)).as_py() or 0) > len("1e-99") and (
+        pc.any(pc.match_substring_regex(zeros, "^[^eE]*[1-9]")).as_py()
+    ):
+        return None
     return values if int(np.isnan(values).sum()) == texts.null_count and not _words(texts, values) else None
 
 
@@ -200,8 +206,13 @@ class Forms:
                 raise self._ambiguous(name)
         form = self._known.get(name, PLAIN)
         learned = self._learned.get(name, form)
-        if "%" in (form.unit, learned.unit) and form.unit != learned.unit and len(texts) > texts.null_count:
-            here, there = (f"{'' if each.unit == '%' else 'not '}in percent" for each in (form, learned))
+        units = form.unit, learned.unit
+        # Of an amount without a currency nobody can say that it is another one.
+        if len({*units}) > 1 and ("%" in units or all(units)) and len(texts) > texts.null_count:
+            here, there = (
+                f"in {unit.replace('%', 'percent')}" if unit else f"not in {''.join(units).replace('%', 'percent')}"
+                for unit in units
+            )
             raise Fault(
                 BAD_DATA,
                 f"{self._path}: column {name} is {here}, and was {there} in training; write it as there",

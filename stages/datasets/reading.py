@@ -5,6 +5,7 @@ decides what a column is (see kinds.py), and no more than a block is in memory a
 """
 
 import codecs
+import contextlib
 import csv
 import gzip
 import io
@@ -25,7 +26,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from stages.datasets.dialect import DELIMITERS, Count, Head, count_records, find_head
-from stages.datasets.numbers import SIGNS, Form, Forms
+from stages.datasets.numbers import SIGNS, Form, Forms, is_number
 from stages.datasets.schema import Finding
 from stages.files.tables import complete, native
 from stages.files.text import listed
@@ -42,9 +43,34 @@ MOST_COLUMNS = 10_000
 LONGEST_LIST = 10 * MOST_COLUMNS
 ROWS_AT_ONCE = 65_536
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+# In the folders of programs that keep a log of which parts, and which rows of them, are the table.
+_LOGS = {"_delta_log": "Delta Lake", ".hoodie": "Hudi", "metadata/*.metadata.json": "Iceberg"}
 
 # A header that is read with the wrong delimiter, or has an open quote, is one cell as long as the sample.
 csv.field_size_limit(SAMPLE)
+
+# What files that are called as text hold besides: how they begin, what that is, and what to do.
+_STORE = "store the table as CSV or Parquet"
+_OTHERS = (
+    (rb"version https://git-lfs", "a pointer of Git LFS in place of the file", "run: git lfs pull"),
+    (rb"\s*<(?i:(!doctype )?html)", "a web page", "download the file itself"),
+    (rb"\s*<\?xml", "XML", _STORE),
+    (rb"\s*(\{\s*\"|\[\s*[\[{])", "JSON", _STORE),
+    (rb"PK\x03\x04", "an Excel workbook or another zip archive", "save the sheet as CSV, or unpack the archive"),
+    (rb"\xd0\xcf\x11\xe0", "an Excel workbook", "save the sheet as CSV"),
+    (rb"\x1f\x8b", "packed with gzip", "let its name end with .gz"),
+    (rb"BZh[1-9]1AY|\xfd7zXZ|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!\x1a", "a packed file", "unpack it"),
+    (rb"PAR1\x15", "Parquet", "let its name end with .parquet"),
+    (rb"SQLite format 3", "an SQLite database", _STORE),
+    (
+        rb"ARROW1\0|\x89(HDF|PNG)|Obj\x01|ORC[\x80-\xff]|\x80[\x02-\x05]|RD[AX]\d\n|%PDF-",
+        "made by another program",
+        _STORE,
+    ),
+)
+
+# The first byte of a letter in UTF-8 and those that follow it, as letters of cp1252.
+_TORN = re.compile("[\u00c2-\u00f4][\u00a1-\u00bf\u0152-\u0192\u02c6\u02dc\u2013-\u2122]{1,3}")
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -55,6 +81,7 @@ class Source:
 
     names: its columns, in their order; typed: whether they bring types (Parquet) or are all texts (CSV).
     dialect: of a CSV file: delimiter and encoding. skipped: its lines before the first row. count: of its records.
+    aligned: its columns stand below each other, with blanks between them.
     missing: texts of a CSV file that stand for no value. decimal: the sign before a fraction, "" where it is found.
     hive: columns of a folder of Parquet parts that stand in the names of its folders, with their types.
     learned: how the numbers were written that a model was trained on. apart: columns that hold none, whatever they look
@@ -68,6 +95,7 @@ class Source:
     dialect: tuple[str, str] = ("", "")
     skipped: int = 0
     count: Count | None = None
+    aligned: bool = False
     hive: Mapping[str, pa.DataType] = field(default_factory=dict)
     notes: tuple[Finding, ...] = ()
     missing: tuple[str, ...] = ()
@@ -106,7 +134,17 @@ class Source:
 
     def _typed_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
         keys = _keys(self.path, part)
+        rows = 0
         for block in _parquet_blocks(part):
+            for name in keys.keys() - self.hive.keys():
+                row = _first_unlike(block.column(name), keys[name])
+                if row >= 0:
+                    raise Fault(
+                        BAD_DATA,
+                        f"{part}: column {name}, row {rows + row + 1:,}: the file holds {block.column(name)[row]}, and"
+                        f" the name of its folder {keys[name]}; mend one of them, or give the column another name",
+                    )
+            rows += block.num_rows
             columns = [pa.scalar(keys[name], pa.string()).cast(kind) for name, kind in self.hive.items()]
             columns = [pa.repeat(value, block.num_rows) for value in columns]
             yield pa.RecordBatch.from_arrays([*block.columns, *columns], self.names)
@@ -114,7 +152,9 @@ class Source:
     def _text_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
         rows, count = 0, self.count
         assert count is not None
-        for batch in self._spaced_blocks(part) if count.spaced else self._arrow_blocks(part):
+        if not count.rows:  # which Arrow calls a fault
+            return
+        for batch in self._spaced_blocks(part) if count.spaced or self.aligned else self._arrow_blocks(part):
             rows += batch.num_rows
             yield batch
         if rows != count.rows:
@@ -142,12 +182,13 @@ class Source:
         yield from reader
 
     def _spaced_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
-        """Of a file with blanks before quotes, which are none to Arrow; slower."""
+        """Of a file with blanks before quotes, which are none to Arrow, or with several for one delimiter; slower."""
         delimiter, encoding = self.dialect
         with _binary(part) as binary, io.TextIOWrapper(binary, encoding, newline="") as file:
             for _ in range(self.skipped):
                 file.readline()
-            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+            lines = (line.rstrip() + "\n" for line in file) if self.aligned else file
+            reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
             while rows := list(itertools.islice(filter(None, reader), ROWS_AT_ONCE)):
                 for row in rows:
                     if len(row) != len(self.names):
@@ -241,7 +282,7 @@ def _open_parquet(path: Path, reading: Reading) -> Source:
             raise _unreadable(part, error) from None
         first = first or schema
         if names != first.names or schema.types != first.types:
-            raise Fault(BAD_DATA, f"{part} has other columns or types than {parts[0]}; the parts must be alike")
+            raise Fault(BAD_DATA, f"{part} {_unlike(schema, first)} {parts[0]}; the parts must be alike")
         if list(_keys(path, part)) != list(_keys(path, parts[0])):
             raise Fault(
                 BAD_DATA,
@@ -254,12 +295,29 @@ def _open_parquet(path: Path, reading: Reading) -> Source:
     return Source(path, parts, names, typed=True, hive=hive, decimal=SIGNS.get(reading.decimal, ""))
 
 
+def _unlike(schema: pa.Schema, first: pa.Schema) -> str:
+    """What the one has that the other has not."""
+    for name in sorted({*schema.names} ^ {*first.names}):
+        return f"{'has' if name in schema.names else 'lacks'} the column {name}, other than"
+    for one, other in zip(schema, first, strict=False):
+        if one.name == other.name and one.type != other.type:
+            return f"holds {one.type} in column {one.name}, where {other.type} stands in"
+    return "has its columns in another order than"
+
+
 def folder_parts(folder: Path) -> list[Path]:
     """The Parquet files of a table in a folder and its folders; what begins with _ or . is a writer's own, and no data.
 
     Raises Fault for one that would be left out by mistake.
     """
     parts: list[Path] = []
+    for log, program in _LOGS.items():
+        if any(folder.glob(log)):
+            raise Fault(
+                BAD_DATA,
+                f"{folder} is a table of {program}, and its parts also hold rows that were deleted or replaced; let"
+                " the program write it as plain Parquet",
+            )
     for each in sorted(folder.iterdir()):
         if each.name.startswith(("_", ".")):
             continue
@@ -269,6 +327,8 @@ def folder_parts(folder: Path) -> list[Path]:
             parts += folder_parts(each)
         elif each.suffix == ".parquet":
             parts.append(each)
+        elif each.name.removesuffix(".gz").endswith((".csv", ".tsv")):
+            raise Fault(BAD_DATA, f"{each} is no part of a table in Parquet; move it away, or begin its name with _")
         elif each.is_file():
             with open(each, "rb") as file:
                 if file.read(4) == b"PAR1":
@@ -280,6 +340,17 @@ def _keys(path: Path, part: Path) -> dict[str, str | None]:
     """The columns that the names of a part's folders stand for, and their values: `year=2026`."""
     pairs = [each.split("=", 1) for each in part.relative_to(path).parts[:-1] if "=" in each] if part != path else []
     return {unquote(key): None if value == NO_VALUE else unquote(value) for key, value in pairs}
+
+
+def _first_unlike(column: pa.Array, key: str | None) -> int:
+    """The first row that has another value than the name of its folder; -1 if none has."""
+    if isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_decode()
+    try:
+        same = pc.equal(column, pa.scalar(key, pa.string()).cast(column.type)) if key is not None else column.is_null()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return 0
+    return int(pc.index(same.fill_null(False), False).as_py())
 
 
 def _key_type(path: Path, parts: list[Path], name: str) -> pa.DataType:
@@ -324,6 +395,9 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
     sample = _sample(path)
     if not sample.strip():
         raise Fault(BAD_DATA, f"{path} is empty; it must hold a header and rows")
+    for begins, what, fix in _OTHERS:
+        if re.match(begins, sample.removeprefix(codecs.BOM_UTF8)):
+            raise Fault(BAD_DATA, f"{path} is no CSV file but {what}; {fix}")
     encoding, notes = reading.encoding, list[Finding]()
     if encoding == "auto":
         encoding = _encoding(sample)
@@ -335,6 +409,9 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
         text = codecs.getincrementaldecoder(encoding)().decode(sample).lstrip("\ufeff")
     except UnicodeError as error:
         raise _undecodable(path, encoding, _reason(error)) from None
+    if torn := _twice_encoded(text):
+        what = f"{path} holds {torn[0]!r}, which looks like {torn[1]!r} in UTF-8 that was read in another encoding"
+        notes.append(Finding("file", "", f"{what}: write the file anew from its source", "create.reading.encoding"))
     if "\0" in text:
         row = text.count("\n", 0, text.index("\0")) + 1
         raise Fault(
@@ -343,7 +420,7 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
             " create.reading.encoding, or save the file anew as UTF-8",
         )
     try:
-        head = find_head(text, column, DELIMITERS.get(reading.delimiter))
+        head = find_head(text, column, DELIMITERS.get(reading.delimiter), reading.missing)
     except csv.Error as error:
         raise Fault(BAD_DATA, f"{path}: line 1 is no header with the names of the columns ({error})") from None
     if head.row:
@@ -364,13 +441,19 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
         text = f"1 line {place} is" if head.titles == 1 else f"{head.titles:,} lines {place} are"
         text = f"{path}: {text} left out"
         notes.append(Finding("file", "", text, "create.table.path"))
+    if numbers := [repr(name) for name in head.names if is_number(name) and not name.isdigit()]:
+        text = f"{path}: columns are called {listed(numbers)}: is line {head.skipped + 1:,} a row, and no header there?"
+        notes.append(Finding("file", "", text, "create.table.path"))
     count = _count(path, encoding, head)
+    if count.doubtful:
+        text = f"{path}: the quote opened in line {count.doubtful:,} is closed in the next line: is each of them a row?"
+        notes.append(Finding("file", "", text, "create.table.path"))
     if not _ends_with_a_line(path):
         text = f"{path} does not end with a line break; is it whole?"
         notes.append(Finding("file", "", text, "create.table.path"))
     names = [name or f"column_{index}" for index, name in enumerate(head.names, 1)]
     return Source(
-        *(path, [path], names, False, (head.delimiter, encoding), head.lines, count),
+        *(path, [path], names, False, (head.delimiter, encoding), head.lines, count, head.aligned),
         notes=tuple(notes),
         missing=tuple(reading.missing),
         decimal=SIGNS.get(reading.decimal, ""),
@@ -437,6 +520,14 @@ def _encoding(sample: bytes) -> str:
         return "cp1252"
 
 
+def _twice_encoded(text: str) -> tuple[str, str] | None:
+    """A few letters that are one in UTF-8 to whom reads them as cp1252, and that one."""
+    for found in _TORN.finditer(text):
+        with contextlib.suppress(UnicodeError):
+            return found[0], found[0].encode("cp1252").decode("utf-8")
+    return None
+
+
 def _ends_with_a_line(path: Path) -> bool:
     if path.suffix == ".gz":
         return True  # a gzip file that is cut off says so itself
@@ -456,8 +547,8 @@ def _undecodable(path: Path, encoding: str, reason: str) -> Fault:
 def _ragged(path: Path, place: str, text: str) -> Fault:
     return Fault(
         BAD_DATA,
-        f"{path}: {place} has {text}; mend the line, quote texts that hold the delimiter, or set"
-        " create.reading.delimiter",
+        f"{path}: {place} has {text}; mend the line, quote texts that hold the delimiter, give each column a name, or"
+        " set create.reading.delimiter",
     )
 
 

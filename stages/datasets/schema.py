@@ -44,7 +44,7 @@ class Schema:
     features: one name a column, in the order in which the network gets them.
     kinds:    of the features that are not numeric (float64 in the tables): categorical (dictionary of strings), boolean
               or datetime (timestamp[us]). A missing value is null.
-    date_formats: how the dates of features are written, where that is known (see stages/preprocessing/columns.py).
+    date_formats: how the dates of features are written, where that is known (see stages/values/columns.py).
     missing:  of a person's own table: texts that stand for a missing value.
     carried:  other columns of the tables, which are no features (strings): identifiers and ignored ones.
     own:      whether it is a person's own table: what `auto` means in params.yaml may depend on it.

@@ -8,24 +8,33 @@ import numpy as np
 
 from stages.datasets.kinds import FEATURES, FEWEST_ROWS, Profile, kind_of, names_rows
 from stages.datasets.schema import Finding
-from stages.preprocessing.columns import FALSE, TRUE
+from stages.values.columns import FALSE, TRUE
 
 _AMOUNT = r"[-+(]?\s*\d[\d\s.,'\u2019]*\)?"
 _MONTH = r"(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-zä]*\.?"
 # What texts of a column may be, in words, the first that nearly all of them match; and what to do about it.
 LOOKS = (
     (r"[-+(]?\s*([$€£¥₹]|[A-Z]{3}\s)\s*" + _AMOUNT, "amounts of money", "leave out the sign of the currency"),
-    (_AMOUNT + r"\s*([$€£¥₹]|[A-Z]{3})", "amounts of money", "leave out the sign of the currency"),
+    (_AMOUNT + r"\s*([$€£¥₹]|[A-Z]{3}|kr\.?|z[łl]|Kč|Ft)", "amounts of money", "leave out the currency"),
     (r"(Rs|kr|Fr|zł)\.?\s*" + _AMOUNT, "amounts of money", "leave out the currency"),
     (_AMOUNT + r"\s*[%‰]", "percentages", "leave out the sign behind the number"),
     (
-        r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s*[ap]\.?m\.?)?|\d{1,2}\s*[ap]\.?m\.?",
+        r"T?\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s*[ap]\.?m\.?)?|\d{1,2}\s*[ap]\.?m\.?",
         "times of day",
         "write hours or minutes as a number",
     ),
     (r"\d{1,2}[-/.]\d{1,2}[-/.]\d{4}(\D.*)?", "dates with the day or the month first", "write 2026-01-31"),
     (r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2})([T\s,].*)?", "dates", "write 2026-01-31"),
-    (r"\d{4}[-/]\d{1,2}|\d{1,2}/\d{4}|\d{4}[-\s]?[QW]\d{1,2}", "months, quarters or weeks", "write 2026-01-31"),
+    (
+        rf"\d{{4}}[-/]\d{{1,2}}|\d{{1,2}}/\d{{4}}|\d{{4}}[-\s]?[QW]\d{{1,2}}|{_MONTH}[-\s]*\d{{2,4}}",
+        "months, quarters or weeks",
+        "write 2026-01-31",
+    ),
+    (
+        r"-?\d{4}[-/]\d{2}[-/]\d{2}\S*|\d{8}T\d{4,6}Z?|\d{4}-W\d{2}-\d|\d{4}年.+|\d{1,2}\.\d{1,2}\.",
+        "dates",
+        "write 2026-01-31",
+    ),
     (rf"\d{{1,2}}[-.\s]+{_MONTH}[-,\s]*(\d{{2}}|\d{{4}})(\D.*)?", "dates", "write 2026-01-31"),
     (rf"{_MONTH}\s*\d{{1,2}},?\s+\d{{4}}(\D.*)?", "dates", "write 2026-01-31"),
     (r"\S+@\S+\.\w+", "e-mail addresses", "they name somebody"),
@@ -39,27 +48,40 @@ LOOKS = (
     ),
     (r"\d+°(\s?\d+['\u2032])?(\s?[\d.,]+[\"\u2033])?\s?[NSEWO]?", "degrees", "write 12.5"),
     (r"(\d+\s?[dhms]\w*\s?){2,}|P(\d+[YMWD])*(T[\dHMS.]+)?", "durations", "write hours or minutes as a number"),
-    (r"=?(['\"]).*\1|=.+", "texts in quotes or formulas", "save their values without them"),
+    (r"=?(['\"]).*\1|=.+|'\d.*", "texts in quotes or formulas", "save their values without them"),
     (
-        r"[-+\N{MINUS SIGN}]?\d+([.,'\u2019\u066b\u066c\s_]\d+)*-?|\d+(\s\d+)?/\d+|0x[\da-f]+",
+        r"[-+\N{MINUS SIGN}]?\d+([.,'\u2019\u066b\u066c\s_]\d+)*-?|\d+(\s\d+)?[/:]\d+|0x[\da-f]+",
         "numbers written in another way",
         "write 1234.5",
     ),
-    (r"[-+<>≤≥~]?\s*\d+([.,]\d+)?\s?[^\W\d]{0,4}", "numbers with a unit", "leave out the unit"),
+    (
+        r"[-+<>≤≥~±]?\s*\d+([.,'\s]\d+)*\s?[^\W\d]{0,4}|[-+]?\d+([.,]\d+)?\s?[°µ]?[^\W\d_]{1,12}([²³]|[/·^][^\W\d_]+\d?)*",
+        "numbers with a unit",
+        "leave out the unit",
+    ),
 )
 _LOOKS = [(re.compile(pattern, re.IGNORECASE), what, fix) for pattern, what, fix in LOOKS]
 NEARLY_ALL = 0.9
 # Texts by which people say that they have no value.
 _NOTHING = re.compile(
-    r"[-.\u2013\u2014?_/*]+|#?n\.?[/.]?[av]\.?|<na>|nan|nil|none|\(?(null|none|blank|empty|missing)\)?|#null!|\\n|n\.\s?d\."
-    r"|missing value|no (data|value|answer)|unknown|not (available|applicable|given|recorded|specified|reported)"
-    r"|unspecified|undefined|refused|prefer not to \w+|don'?t know|tbd|-?9{3,}|unbekannt|keine angabe|k\.\s?a\.",
+    r"[-.…\u2013\u2014?_/*]+|[{\[(]\W*[)\]}]|['\"]{2}|#(num|ref|value|name|null|div/0)[!?]|x{3,}|\\n|-?9{3,}"
+    r"|[(<\[]?(#?n(\.?\s?[./\\]?a|\.?\s?[./\\]v)\.?|-?na[nt]|nil|none|null|blank|empty|missing( value)?|void|undef"
+    r"|n\.\s?[ds]\.|unk|tb[acd]|no[\s_-]?(data|value|answer|info|information|response|entry)"
+    r"|(un|not[\s_-]?)(known|available|applicable|given|recorded|specified|reported|stated|set|provided|answered"
+    r"|disclosed|determined|assessed|defined)|undetermined|refused|prefer not to \w+|don'?t know|do not know"
+    r"|leer|unbekannt|(nicht|keine?) (bekannt|ange?ge?b\w+)|k\.\s?a\.|inconnue?|non (renseign\w+|disponible|connue?)"
+    r"|desconocid[oa]|sin datos?|no (aplica|disponible)|sconosciut[oa]|onbekend|okänt?d?|ukjent|nieznany|brak( danych)?"
+    r"|неизвестно|не указано|不明|未知)[)>\]]?",
     re.IGNORECASE,
 )
 # Numbers by which people and programs say so, if they stand apart from all others.
 _PLACEHOLDER = re.compile(
-    r"-?(9{2,}(\.9+)?|8{2,}|7{3,})|-1|-9|0|12345(6789?)?|32767|-32768|65535|2147483647|-2147483648|4294967295"
+    r"-?(9{2,}(\.9+)?|8{2,}|7{3,})|-1|-9|0|1900|12345(6789?)?|255|32767|-32768|65535|2147483647|-2147483648|4294967295"
+    r"|-?1e\+\d+|-?3\.402\d*e\+38|9\.9692\d*e\+36"
 )
+# As survey codes do, each for another reason: 97, 98, 99.
+_BESIDE = re.compile(r"-?9*[6-9]|-?([6-9])\1+")
+_SURE = re.compile(r"-?9{3,}(\.9+)?|-32768|-?2147483648|-?1e\+\d+|-?3\.402\d*e\+38|9\.9692\d*e\+36")
 LONG = 6  # digits of whole numbers that may be those of a person or a thing, if all have as many
 FAR = 5  # times the usual distance of neighbouring values
 APART = 0.05  # of the range of all others
@@ -71,13 +93,22 @@ _TWINS = str.maketrans(
     "abekmhopctyxijsabezhiknoptyx",
 )
 _TWINS |= {ord(chr(letter).upper()): ord(chr(ours).upper()) for letter, ours in _TWINS.items()}
+_TWINS |= dict.fromkeys(map(ord, "\u2019\u2018\u02bc`\u00b4"), ord("'"))
+_TWINS |= dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), ord("-"))
 # What is not seen, or stands above a letter.
-_UNSEEN = re.compile("[\u00ad\u0300-\u036f\u200b-\u200f\u2060\ufeff]")
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f\u00ad\u0300-\u036f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe0e\ufe0f\ufeff]"
+)
+_NO_YEAR = "(9999|2999|[01]001|0000)"
 _NO_DAY = re.compile(
-    r"(9999|[01]001)-|(1[89]00|1970)-01-01|1899-12-3[01]|\d\d[-/.]\d\d[-/.](9999|[01]001)|01[-/.]01[-/.](1[89]00|1970)"
+    rf"{_NO_YEAR}[-/.]|(1[89]00|1970|1753|1601)[-/.]0?1[-/.]0?1\b|1899-12-3[01]|(2099)[-/.]12[-/.]31"
+    rf"|\d+[-/.]\d+[-/.]{_NO_YEAR}|0?1[-/.]0?1[-/.](1[89]00|1970|1753|1601)|31[-/.]12[-/.]2099|12[-/.]31[-/.]2099"
 )
 _DAY = re.compile(r"(19|20|21)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
-_TIME = re.compile(r"time|date|datum|stamp|epoch|(^|[_\W])(ts|day|tag)$|(_at|_on|[a-z]At)$", re.IGNORECASE)
+_TIME = re.compile(
+    r"time|date|datum|stamp|epoch|(^|[_\W])(ts|day|tag)$|(_at|_on|[a-z]At)$|^(when|created|updated|modified|since|until)$",
+    re.IGNORECASE,
+)
 
 
 def of_column(profile: Profile, kind: str, given: bool, missing: Iterable[str]) -> Iterator[Finding]:
@@ -167,30 +198,38 @@ def _times(profile: Profile) -> Finding | None:
 
 
 def _identifier(profile: Profile, kind: str) -> Iterator[Finding]:
-    """A feature that is called as what names the row, or whose whole numbers hardly ever repeat and are long."""
-    whole = kind == "categorical" or (kind == "numeric" and profile.whole)
-    if not whole or profile.rows < FEWEST_ROWS or kind_of(profile) == "identifier":
+    """A feature that counts or names the rows, or whom they are about.
+
+    Measured whole numbers may be all different, too: they count as names only if they also rise or fall with every row,
+    lack no number in between, are long and all of one length, or are called an id.
+    """
+    number, name = kind == "numeric", profile.name
+    if not (kind == "categorical" or (number and profile.whole)) or profile.rows < FEWEST_ROWS:
         return
-    distinct = len(profile.values) if profile.values is not None else profile.present
-    share = distinct / profile.present
-    long = (
-        kind == "numeric" and share > NEARLY_ALL / 2 and LONG <= len(f"{profile.low:.0f}") == len(f"{profile.high:.0f}")
+    if kind_of(profile) == "identifier":
+        return
+    distinct, called = profile.distinct, names_rows(name)
+    long = distinct > NEARLY_ALL / 2 * profile.present and (
+        LONG <= len(f"{profile.low:.0f}") == len(f"{profile.high:.0f}")
     )
-    # As a count of the rows is that was shuffled.
-    dense = kind == "numeric" and distinct == profile.present == profile.high - profile.low + 1
-    if long or dense or (names_rows(profile.name) and distinct > 10):
-        called = " and is called an id" if names_rows(profile.name) else ""
-        seen = f"has {distinct:,} different values in {profile.present:,} rows{called}"
-        if distinct == profile.present:
-            seen = f"is different in every row{called}"
-        if dense:
-            seen = f"has each whole number from {profile.low:.0f} to {profile.high:.0f} once"
-        text = (
-            f"column {profile.name} {seen}, as if it named whom or what a row is about, and is a feature: list it"
-            " there, and where it repeats, keep its rows on one side with split.method: group and split.column:"
-            f" {profile.name}"
-        )
-        yield Finding("identifier", profile.name, text, "create.columns.identifier")
+    of_each_row = number and not profile.missing
+    if of_each_row and (profile.rising or profile.falling):
+        seen = f"{'rises' if profile.rising else 'falls'} with every row"
+    elif of_each_row and profile.dense:
+        seen = f"has each whole number from {profile.low:.0f} to {profile.high:.0f} once"
+    elif not ((number and long) or (called and distinct > 10)):
+        return
+    elif distinct == profile.present:
+        seen = "is different in every row"
+    else:
+        more = "" if profile.values is not None else "more than "
+        seen = f"has {more}{distinct:,} different values in {profile.present:,} rows"
+    seen += " and is called an id" if called else ""
+    text = (
+        f"column {name} {seen}, as if it named whom or what a row is about, and is a feature: list it there, and where"
+        f" it repeats, keep its rows on one side with split.method: group and split.column: {name}"
+    )
+    yield Finding("identifier", name, text, "create.columns.identifier")
 
 
 def _zeros(profile: Profile, kind: str) -> Finding:
@@ -204,23 +243,35 @@ def _zeros(profile: Profile, kind: str) -> Finding:
 
 
 def _numbers(profile: Profile) -> Iterator[Finding]:
-    """A number such as people write for none, in several rows, that stands apart from the others at an end of them."""
-    low, high = profile.low, profile.high
-    step = profile.step if profile.step > 0 else profile.under_high - profile.over_low
-    ends = [
-        (low, profile.low_rows, profile.over_low - low, (profile.over_low, high)),
-        (high, profile.high_rows, high - profile.under_high, (low, profile.under_high)),
-    ]
-    for value, rows, gap, (least, most) in ends:
-        if rows < 2 or not (least < most and np.isfinite(gap)) or not _PLACEHOLDER.fullmatch(f"{value:.10g}"):
-            continue
-        # That nothing was counted or spent is the usual case, and not a gap.
-        usual = value == 0 and (value == high or 2 * rows > profile.present)
-        if (gap >= max(FAR * step, APART * (most - least)) and not usual) or value < 0 <= least:
-            others = f"all others ({least:g} to {most:g})"
-            text = f"column {profile.name}: {value:.10g} ({_rows(rows)}) stands apart from {others}"
-            text += " and may stand for a missing value"
-            yield _no_value("placeholder", profile, text, apart=abs(value) <= 90)
+    """Numbers such as people write for none that stand apart from all others at an end of them."""
+    for ends, others in ((profile.lowest, profile.highest), (profile.highest, profile.lowest)):
+        for count in range(len(ends) - 1, 0, -1):
+            if text := _apart(profile, [*ends.items()][:count], [*ends][count], next(iter(others))):
+                yield _no_value("placeholder", profile, text, apart=any(abs(value) <= 90 for value in [*ends][:count]))
+                break
+
+
+def _apart(profile: Profile, outer: list[tuple[float, int]], inner: float, end: float) -> str:
+    """What to say of the outermost values, if they stand apart. inner: the next value; end: the other end of all."""
+    texts = [f"{value:.10g}" for value, _ in outer]
+    rows = sum(rows for _, rows in outer)
+    value, (least, most) = outer[-1][0], sorted((inner, end))
+    gap = abs(inner - value)
+    # One row may be what it is.
+    if not np.isfinite([value, gap]).all() or least == most or (rows < 2 and not _SURE.fullmatch(texts[0])):
+        return ""
+    if not all(map((_PLACEHOLDER if len(texts) == 1 else _BESIDE).fullmatch, texts)):
+        return ""
+    # That nothing was counted or spent is the usual case, and not a gap.
+    usual = value == 0 and (end < 0 or 2 * rows > profile.present)
+    step = profile.step if profile.step > 0 else most - least
+    if (gap < max(FAR * step, APART * (most - least)) or usual) and not value < 0 <= least:
+        return ""
+    stands = "stands" if len(texts) == 1 else "stand"
+    return (
+        f"column {profile.name}: {' and '.join(texts)} ({_rows(rows)}) {stands} apart from all others"
+        f" ({least:g} to {most:g}) and may stand for a missing value"
+    )
 
 
 def _days(profile: Profile) -> Iterator[Finding]:
@@ -247,7 +298,7 @@ def _spellings(where: str, column: str, values: Mapping[str, int]) -> Iterator[F
     if {*read.values()} <= {*TRUE, *FALSE}:
         read = {text: str(plain in TRUE) for text, plain in read.items()}
     for text, plain in read.items():
-        alike.setdefault(plain, []).append(text)
+        alike.setdefault(plain.replace("o", "0").replace("l", "1"), []).append(text)
     several = [texts for texts in alike.values() if len(texts) > 1]
     if several:
         named = "; ".join(_named(sorted(texts, key=lambda text: -values[text])) for texts in several[:MOST_NAMED])
@@ -257,16 +308,19 @@ def _spellings(where: str, column: str, values: Mapping[str, int]) -> Iterator[F
 
 
 def _as_read(text: str, zeros: bool) -> str:
-    """The same for texts that look the same but for case, blanks and hyphens, accents, quotes, a point at the end,
-    letters of another alphabet, fractions of zeros; with zeros, also for zeros before a number.
+    """The same for texts that look the same but for case, blanks, hyphens and points between letters, accents, quotes,
+    & for and, ae for \u00e4, letters of another alphabet, fractions of zeros; with zeros, also zeros before a number.
     """
     plain = unicodedata.normalize("NFKC", text).casefold().translate(_TWINS)
     plain = "".join(letter for letter in unicodedata.normalize("NFKD", plain) if not _UNSEEN.match(letter))
     plain = " ".join(plain.split())
     plain = plain.strip("\"'").rstrip(".,;:") or plain
-    plain = re.sub(r"(?<=[^\W\d_])[-_\s]+(?=[^\W\d_])", "", plain)
-    if re.fullmatch(r"[-+]?\d+(\.0*)?" if zeros else r"[-+]?(0|[1-9]\d*)(\.0*)?", plain):
-        return str(float(plain))
+    if re.fullmatch(r"[-+]?\d+([.,]0*)?(e\d)?" if zeros else r"[-+]?(0|[1-9]\d*)([.,]0*)?(e\d)?", plain):
+        return str(float(plain.replace(",", ".")) + 0.0)
+    plain = re.sub(r"\s*&\s*", "and", plain)
+    plain = re.sub(r"\s*([/)])\s*|\s*(\()\s*", r"\1\2", plain)
+    plain = re.sub(r"(?<=[^\W\d_])[-_\s.,']+(?=[^\W\d_])", "", plain)
+    plain = re.sub(r"(?<=\w)([aou])e(?=\w)", r"\1", plain)
     return plain
 
 

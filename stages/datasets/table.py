@@ -29,8 +29,8 @@ from stages.datasets.reading import Source, holds_texts
 from stages.datasets.schema import Finding, Schema
 from stages.params.create import Create
 from stages.params.reader import fault, suggest
-from stages.preprocessing.columns import TIMES, ZONED, label, sources, to_times
 from stages.process.faults import BAD_DATA, Fault
+from stages.values.columns import TIMES, ZONED, label, sources, to_times
 
 MOST_CLASSES = 1000
 # Whole numbers from here on are not all different as float64, and as float32 from the second one on.
@@ -55,7 +55,7 @@ class Found:
 
     @property
     def date_formats(self) -> dict[str, str]:
-        """How the dates of each feature that is one are written, where that is known (columns.py)."""
+        """How the dates of each feature that is one are written, where that is known (values/columns.py)."""
         known = {name: self.profiles[name].date_format for name, kind in self.kinds.items() if kind == "datetime"}
         return {name: each for name, each in known.items() if each}
 
@@ -166,8 +166,17 @@ def in_order(labels: dict[str, int]) -> list[str]:
     return sorted(labels)
 
 
-def label_texts(source: Source, column: pa.Array, target: str, rows: int) -> pa.StringArray:
-    """Labels as texts. Only an empty one is missing: a class may be called NA, None, null or nan."""
+def label_texts(
+    source: Source,
+    column: pa.Array,
+    target: str,
+    rows: int,
+    fix: str = "every row needs its class: leave the row out",
+) -> pa.StringArray:
+    """Labels as texts. Only an empty one is missing: a class may be called NA, None, null or nan.
+
+    fix: what to do about a missing one.
+    """
     if pa.types.is_floating(column.type):
         values = _floats(column)
         wrong = np.abs(values) >= FLOAT64_WHOLE
@@ -196,8 +205,7 @@ def label_texts(source: Source, column: pa.Array, target: str, rows: int) -> pa.
         row = rows + pc.index(lacks, True).as_py() + 1
         raise Fault(
             BAD_DATA,
-            f"{source.path}: row {row:,} has no value in the target {target}; every row needs its class: leave the"
-            " row out",
+            f"{source.path}: row {row:,} has no value in the target {target}; {fix}",
         )
     return texts
 
@@ -380,12 +388,16 @@ def converted(
 ) -> pa.Array:
     """A column of a block as its kind has it; rows: that came before the block. Raises Fault, naming row and value.
 
-    date_format: how dates are written, if that is known (see columns.py). missing: texts for no value, where they are
-    not those of the source.
+    date_format: how dates are written, if that is known. missing: texts for no value, where they
+    are not those of the source.
     """
     typed = _kind_of_type(column.type) if source.typed else None
     if typed == "nested":
-        return pa.nulls(len(column), pa.string())
+        if kind in CARRIED:
+            return pa.nulls(len(column), pa.string())
+        raise Fault(
+            BAD_DATA, f"{source.path}: column {name} holds {column.type}, and the model takes it as {kind}; bring it so"
+        )
     if kind == "numeric":
         values = _floats(column) if typed in ("numeric", "boolean") else None
         if values is None:
@@ -394,7 +406,14 @@ def converted(
             values = to_numbers(texts, form)
             if values is None:
                 what = f"a number with {form.unit}" if form.unit else "a number"
-                raise _no(source, name, texts, rows, what, lambda text: to_numbers(text, form))
+                text = texts[row := _first(texts, lambda some: to_numbers(some, form))].as_py()
+                if form.fits(text):
+                    raise Fault(
+                        BAD_DATA,
+                        f"{source.path}: column {name}, row {rows + row + 1:,}: {text!r} is closer to 0 than a number"
+                        " of 64 bits can be; write 0",
+                    )
+                raise _no(source, name, texts, rows, what, lambda some: to_numbers(some, form))
         wrong = np.abs(values) > LARGEST
         if wrong.any():
             row = int(wrong.argmax())

@@ -1,12 +1,11 @@
-"""What a column gives away by itself: that it never varies, that it counts or names the rows, that it is the answer."""
+"""What a column gives away by itself: that it never varies, that it is the answer."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.datasets.kinds import FEWEST_ROWS, names_rows
-from stages.preprocessing.columns import Floats
+from stages.values.columns import Floats
 
 Rows = NDArray[np.int64]
 
@@ -42,27 +41,6 @@ def constant(column: pa.ChunkedArray, rows: Rows) -> bool:
 
 def _same(values: Floats) -> bool:
     return bool(np.isnan(values).all() or (values == values[0]).all())
-
-
-def identifies(name: str, column: pa.ChunkedArray) -> str | None:
-    """What makes a column of numbers one that counts or names the rows, in words; None if it does not.
-
-    Measured whole numbers may be all different too: they count as names only if they also rise or fall with every row,
-    lack no number in between, or are called an id.
-    """
-    for values in (as_numbers(column.slice(0, GLANCE)), as_numbers(column)):
-        # Not in fewer rows: five whole numbers that happen to rise are no count.
-        if len(values) < FEWEST_ROWS or not (values == np.floor(values)).all():
-            return None
-        ordered = np.sort(values)
-        if (ordered[1:] == ordered[:-1]).any():
-            return None
-    steps = np.diff(values)
-    if (steps > 0).all() or (steps < 0).all():
-        return "rises with every row" if steps[0] > 0 else "falls with every row"
-    if ordered[-1] - ordered[0] == len(values) - 1:
-        return f"holds each number from {ordered[0]:.0f} to {ordered[-1]:.0f} once"
-    return "is different in every row and is called an id" if names_rows(name) else None
 
 
 def alone(values: Floats, target: Rows, known: NDArray[np.bool_], ordered: bool) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stages.datasets.schema import Finding, Schema
 from stages.datasets.units import Hashes, Sides, row_hashes, values
 from stages.files.text import listed
-from stages.leaks.columns import ALONE, FEWEST_JUDGED, alone, as_numbers, constant, identifies
+from stages.leaks.columns import ALONE, FEWEST_JUDGED, alone, as_numbers, constant
 from stages.leaks.rows import seen_before, twins
 from stages.leaks.sides import ALIKE, ERRORS, apart
 from stages.process.faults import BAD_DATA, Fault
@@ -102,7 +102,7 @@ def _seen(units: Hashes, sides: Sides, method: str, found: list[Finding]) -> lis
 
 def _columns(table: pa.Table, schema: Schema, sides: Sides, found: list[Finding]) -> list[str]:
     known = {(finding.kind, finding.column) for finding in schema.findings}
-    still, counting = [], []
+    still = []
     for name in schema.features:
         column = table.column(name)
         if constant(column, sides.train):
@@ -117,11 +117,6 @@ def _columns(table: pa.Table, schema: Schema, sides: Sides, found: list[Finding]
                 text = f"column {name} is the same in all {len(sides.train):,} training rows, but not in the others"
                 kind, param = "constant_in_training", "split.method"
             found.append(Finding(kind, name, text, param))
-        elif schema.own and schema.kind(name) == "numeric" and (reason := identifies(name, column)):
-            counting.append(name)
-            if ("identifier", name) not in known:
-                text = f"column {name} {reason}, as if it counted or named the rows, and is a feature"
-                found.append(Finding("identifier", name, text, "create.columns.identifier"))
     if len(still) == len(schema.features):
         raise Fault(
             BAD_DATA,
@@ -130,7 +125,8 @@ def _columns(table: pa.Table, schema: Schema, sides: Sides, found: list[Finding]
         )
     looked = [f"Columns that are the same in all training rows: {len(still):,} of {len(schema.features):,}."]
     if schema.own:
-        looked.append(f"Features that count or name the rows: {len(counting):,}.")
+        names = sum(each.kind == "identifier" and each.column in schema.features for each in schema.findings)
+        looked.append(f"Features that count or name the rows, or whom they are about: {names:,}.")
     return looked
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.preprocessing.columns import Floats
+from stages.values.columns import Floats
 
 # Below it nobody need care: one number that moved by 0.18 of its standard deviations gives 0.55.
 ALIKE = 0.55

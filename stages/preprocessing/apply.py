@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.preprocessing.columns import PARTS, TIMES, UNREAD, Floats, label, numbers
+from stages.values.columns import PARTS, TIMES, UNREAD, Floats, label, numbers
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Number:
     the ranks among `quantiles`, if there are any, and (x - center) / spread. Of what comes out the network makes
     another input for each bin between the `edges`, which ascend; none of them: no bins. What lies beyond them counts as
     the last of them: one value far from all training rows would else move the sums without limit.
-    date_format: of a date: how it was written in training (see columns.py), and must be; None: not known.
+    date_format: of a date: how it was written in training (see values/columns.py), and must be; None: not known.
     """
 
     column: str

@@ -14,8 +14,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, QuantileTr
 
 from stages.datasets.schema import Schema
 from stages.preprocessing.apply import Category, Number, Preprocessing, Residual, scaled
-from stages.preprocessing.columns import UNREAD, Floats, label, sources, spelled
 from stages.preprocessing.frame import Spellings, expanded, spellings
+from stages.values.columns import UNREAD, Floats, label, sources, spelled
 
 # Evenly spaced quantiles that scaling: quantile keeps of a column, at most; 1,000 would say little more.
 QUANTILES = 200

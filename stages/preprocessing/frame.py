@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.datasets.schema import Schema
-from stages.preprocessing.columns import Floats, label, numbers, sources
+from stages.values.columns import Floats, label, numbers, sources
 
 # By name, the distinct values of each category, in the order of their spelling.
 Spellings = dict[str, list[str]]
@@ -21,7 +21,7 @@ def spellings(table: pa.Table, schema: Schema) -> Spellings:
 
 
 def expanded(table: pa.Table, schema: Schema, known: Spellings) -> pd.DataFrame:
-    """float64: numbers by name (see columns.py), then each category's place among the `known` ones.
+    """float64: numbers by name (see values/columns.py), then each category's place among the `known` ones.
 
     NaN where a value is missing; a category that is not known has the place after the last one. (With places
     scikit-learn is ten times as fast as with texts, and finds the same.)

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from stages.preprocessing.apply import AS_TEXTS, Category, Preprocessing, Unusable
-from stages.preprocessing.columns import FALSE, NUMBER, TIMES, TRUE, plain, to_times
+from stages.values.columns import FALSE, NUMBER, TIMES, TRUE, plain, to_times
 
 # A gap makes a column of 1 and 0 float.
 TRUTHS = {**dict.fromkeys((*TRUE, "1.0"), True), **dict.fromkeys((*FALSE, "0.0"), False)}

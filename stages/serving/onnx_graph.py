@@ -17,8 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 from stages.network.model import Description, Model
 from stages.network.network import POSSIBLE, Bins, Residuals
 from stages.preprocessing.apply import Category, Number, Preprocessing
-from stages.preprocessing.columns import DAY
 from stages.process.faults import BAD_DATA, Fault
+from stages.values.columns import DAY
 
 # Of the operators that are used; onnxruntime 1.17 and later know them.
 OPSET, ML_OPSET, IR = 20, 3, 9

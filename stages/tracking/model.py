@@ -32,11 +32,11 @@ CODE = (
     Path("stages/network/model.py"),
     Path("stages/network/network.py"),
     Path("stages/preprocessing/apply.py"),
-    Path("stages/preprocessing/columns.py"),
     Path("stages/process/alive.py"),
     Path("stages/process/faults.py"),
     Path("stages/process/inputs.py"),
     Path("stages/serving/frame.py"),
+    Path("stages/values/columns.py"),
 )
 LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
 

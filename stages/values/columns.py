@@ -1,4 +1,5 @@
-"""Raw columns as what preprocessing works on: numbers (float64, NaN where a value is missing) and categories.
+"""What the values of raw columns mean, to who reads tables and to who prepares them for the network: numbers (float64,
+NaN where a value is missing), categories, truth words and dates.
 
 A date becomes numbers that one can explain: days since 1970-01-01, weekday (Monday is 0), month and hour. How its texts
 are written is a fact of the column, found in the table that the model was made from: with a zone or without one, or
@@ -69,7 +70,7 @@ def to_times(texts: pa.StringArray, date_format: str | None = None) -> pa.Timest
     """
     naive, utc = pa.timestamp("us"), pa.timestamp("us", "UTC")
     kinds = (utc,) if date_format == ZONED else (naive,) if date_format else (naive, utc)
-    for written in (texts,) if date_format in (None, ZONED) else (texts, _iso(texts, date_format)):
+    for written in (texts,) if date_format is None else (texts, _iso(texts, date_format)):
         for kind in kinds:
             try:
                 return pc.cast(written, kind).cast(naive)
@@ -79,10 +80,11 @@ def to_times(texts: pa.StringArray, date_format: str | None = None) -> pa.Timest
 
 
 def _iso(texts: pa.StringArray, date_format: str | None) -> pa.StringArray:
-    """The year first, and two digits of month and day."""
+    """The year first, two digits of month and day, and no digits behind microseconds."""
     turned = {DAY_FIRST: r"\3-\2-\1\4", MONTH_FIRST: r"\3-\1-\2\4"}.get(date_format or "")
     if turned:
         texts = pc.replace_substring_regex(texts, r"^(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})(\D|$)", turned)
+    texts = pc.replace_substring_regex(texts, r"(\.\d{6})\d+", r"\1")
     texts = pc.replace_substring_regex(texts, r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})(\D|$)", r"\1-\2-\3\4")
     texts = pc.replace_substring_regex(texts, r"^(\d{4})-(\d)-", r"\1-0\2-")
     return pc.replace_substring_regex(texts, r"^(\d{4}-\d{2})-(\d)(\D|$)", r"\1-0\2\3")
