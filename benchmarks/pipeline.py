@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measure import interleaved
+from commands.repository import bring_sources, clone
 
 ROUNDS = 3
 STAGES = ("validate", "create", "split", "baseline", "train", "evaluate", "plot", "record")
@@ -16,8 +17,8 @@ STAGES = ("validate", "create", "split", "baseline", "train", "evaluate", "plot"
 
 def main(root: Path, folder: Path) -> tuple[dict[str, float], dict[str, float]]:
     """Median seconds of each kind of run, and of the import of each stage."""
-    clone, empty, plain = folder / "clone", folder / "empty", folder / "plain"
-    _run(["git", "clone", "--quiet", str(root), str(clone)], folder)
+    project, empty, plain = clone(root, folder / "clone"), folder / "empty", folder / "plain"
+    bring_sources(root, project)
     for name in (empty, plain):
         name.mkdir()
     (empty / "input").write_text("")
@@ -25,8 +26,8 @@ def main(root: Path, folder: Path) -> tuple[dict[str, float], dict[str, float]]:
     (empty / "dvc.yaml").write_text(f"stages:\n{stages}")
     _run([sys.executable, "-m", "dvc", "init", "--quiet", "--no-scm"], empty)
     _run([sys.executable, "-m", "dvc", "repro", "--quiet"], empty)
-    _repro(clone)()
-    params = clone / "params.yaml"
+    _repro(project)()
+    params = project / "params.yaml"
     dpi = [90]
 
     def change() -> None:
@@ -35,20 +36,20 @@ def main(root: Path, folder: Path) -> tuple[dict[str, float], dict[str, float]]:
 
     def plot_key() -> float:
         change()
-        return _repro(clone)()
+        return _repro(project)()
 
-    record = _timed([sys.executable, "-m", "stages.record"], clone)
+    record = _timed([sys.executable, "-m", "stages.record"], project)
 
     def new_state() -> float:
         change()
-        _repro(clone, "plot")()
+        _repro(project, "plot")()
         return record()
 
     runs = interleaved(
         {
             "plain script": _timed([sys.executable, str(root / "benchmarks" / "plain_script.py"), str(plain)], plain),
-            "everything": _repro(clone, "--force", "--no-run-cache"),
-            "nothing": _repro(clone),
+            "everything": _repro(project, "--force", "--no-run-cache"),
+            "nothing": _repro(project),
             "true stages": _repro(empty),
             "plot key": plot_key,
             "record, new": new_state,
@@ -59,7 +60,7 @@ def main(root: Path, folder: Path) -> tuple[dict[str, float], dict[str, float]]:
     code = "import time; t = time.perf_counter(); import stages.{}; print(time.perf_counter() - t)"
 
     def importing(stage: str) -> Callable[[], float]:
-        return lambda: float(_run([sys.executable, "-c", code.format(stage)], clone))
+        return lambda: float(_run([sys.executable, "-c", code.format(stage)], project))
 
     return runs, interleaved({stage: importing(stage) for stage in STAGES}, ROUNDS)
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from commands.repository import clone, git, words
 from stages.params.reader import read
 from stages.params.record import Record
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
@@ -52,11 +52,11 @@ def history(root: Path) -> tuple[Counter[str], set[str]]:
     fingerprints: set[str] = set()
     repository, needed = Repo(str(root)), read_needed(root)
     with tempfile.TemporaryDirectory(prefix="retrace history ") as folder:
-        clone = Path(folder) / "clone"
-        options = ["--quiet", "--no-local", "--no-checkout", "--config", "remote.origin.fetch=+refs/exps/*:refs/exps/*"]
-        _git(root, "clone", *options, str(root), str(clone))
+        options = ["--no-checkout", "--config", "remote.origin.fetch=+refs/exps/*:refs/exps/*"]
+        copy = Path(folder) / "clone"
+        project = clone(root, copy, *options)
         for commit in commits(root):
-            text = _git(clone, "show", f"{commit.revision}:{LOCK}", may_fail=True)
+            text = git(root, "show", f"{commit.revision}:./{LOCK}", may_fail=True)
             if not text:
                 continue  # the commit that deleted it
             try:
@@ -64,7 +64,9 @@ def history(root: Path) -> tuple[Counter[str], set[str]]:
                 if fingerprint in fingerprints:
                     continue
                 fingerprints.add(fingerprint)
-                happened, why = _replay(root, clone, commit, text, needed, repository), ""
+                git(copy, "checkout", "--quiet", "--force", "--detach", commit.revision)
+                git(copy, "clean", "--quiet", "-ffdx")
+                happened, why = _replay(root, project, commit, text, needed, repository), ""
             except Fault as fault:
                 if fault.status == MACHINE_FAULT:  # of the store or of git: the other states would meet the same
                     raise
@@ -77,11 +79,11 @@ def history(root: Path) -> tuple[Counter[str], set[str]]:
 
 def commits(root: Path) -> list[Commit]:
     """Every commit that may have changed dvc.lock, parents before children."""
-    listed = _git(root, "for-each-ref", "--format=%(objectname) %(refname:lstrip=4)", EXPERIMENTS)
+    listed = git(root, "for-each-ref", "--format=%(objectname) %(refname:lstrip=4)", EXPERIMENTS)
     experiments = dict(line.split(" ", 1) for line in listed.splitlines())
     # Without --full-history git leaves out a branch whose changes a merge has dropped again.
     options = ["--reverse", "--date-order", "--full-history", "--format=%H %s"]
-    log = _git(root, "log", *options, "HEAD", "--branches", "--tags", *experiments, "--", str(LOCK))
+    log = git(root, "log", *options, "HEAD", "--branches", "--tags", *experiments, "--", str(LOCK))
     lines = (line.partition(" ") for line in log.splitlines())
     return [Commit(revision, subject, experiments.get(revision, "")) for revision, _, subject in lines]
 
@@ -92,19 +94,17 @@ def read_needed(root: Path) -> set[str]:
     return set(deps)
 
 
-def _replay(root: Path, clone: Path, commit: Commit, text: str, needed: set[str], repository: Any) -> str:
+def _replay(root: Path, project: Path, commit: Commit, text: str, needed: set[str], repository: Any) -> str:
     lock = parse(text)
-    _git(clone, "checkout", "--quiet", "--force", "--detach", commit.revision)
-    _git(clone, "clean", "--quiet", "-ffdx")
-    with contextlib.chdir(clone):
+    with contextlib.chdir(project):
         name = read(Record).experiment
     store = locate(name)
     if is_recorded(store, lock.fingerprint):
         return THERE
     # A figure that today's graph does not have belongs to its own state all the same.
     files = {path: digest for path, digest in lock.outs.items() if path in needed or Path(path).parent == FIGURES}
-    restore(clone, commit.revision, files, repository)
-    record(root, clone, commit.experiment, store)
+    restore(project, commit.revision, files, repository)
+    record(root, project, commit.experiment, store)
     return RECORDED
 
 
@@ -126,20 +126,21 @@ def is_recorded(store: Store, fingerprint: str) -> bool:
         return bool(runs) and bool(client.list_artifacts(runs[0].info.run_id))
 
 
-def restore(clone: Path, revision: str, files: dict[str, str], repository: Any) -> None:
+def restore(project: Path, revision: str, files: dict[str, str], repository: Any) -> None:
     """Bring the files that the commit has not, as links into DVC's cache; what that lacks is asked of its remote."""
-    wanted = {path: digest for path, digest in files.items() if not (clone / path).exists()}
-    missing = [path for path, digest in wanted.items() if not cached(repository, digest)]
+    wanted = {path: digest for path, digest in files.items() if not (project / path).exists()}
+    missing, reason = [path for path, digest in wanted.items() if not cached(repository, digest)], ""
     if missing and repository.config["core"].get("remote"):
-        # What it could not bring is named below.
-        with contextlib.suppress(DvcException):
+        try:
             repository.fetch(targets=missing, revs=[revision], workspace=False)
+        except Exception as error:  # each kind of storage has its own; what it could not bring is named below
+            reason = f" ({words(error)})"
     for path, digest in wanted.items():
         source = cached(repository, digest)
         if source is None:
-            raise Fault(BAD_DATA, f"{path} is neither in the commit nor in DVC's cache or remote")
-        (clone / path).parent.mkdir(parents=True, exist_ok=True)
-        (clone / path).symlink_to(source)
+            raise Fault(BAD_DATA, f"{path} is neither in the commit nor in DVC's cache or remote{reason}")
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).symlink_to(source)
 
 
 def cached(repository: Any, digest: str) -> Path | None:
@@ -148,27 +149,16 @@ def cached(repository: Any, digest: str) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def record(root: Path, clone: Path, experiment: str, store: Store) -> None:
-    """Today's `record` in the clone; -P keeps the clone's own stages out of its reach."""
+def record(root: Path, project: Path, experiment: str, store: Store) -> None:
+    """Today's `record` in its clone; -P keeps the clone's own stages out of its reach."""
     path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path, "DVC_ROOT": str(root), "DVC_EXP_NAME": experiment}
     command = [sys.executable, "-P", "-m", "stages.record"]
-    done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         is_recorded(store, "")  # raises when the fault is the store's and not the state's
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
         raise Fault(BAD_DATA, f"today's `record` cannot read it: {lines[-1]}")
-
-
-def _git(folder: Path, *arguments: str, may_fail: bool = False) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
-    except FileNotFoundError:
-        raise Fault(MACHINE_FAULT, "history: git is not installed") from None
-    if done.returncode and not may_fail:
-        reason = _short(done.stderr.decode(errors="replace").strip())
-        raise Fault(MACHINE_FAULT, f"history: git {arguments[0]} failed in {folder}: {reason}")
-    return "" if done.returncode else done.stdout.decode(errors="replace")
 
 
 def _short(text: str) -> str:

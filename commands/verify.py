@@ -1,8 +1,9 @@
 """`make verify`: does the committed state reproduce? Exit status 0, or 1 when a file differs.
 
-Clones the last commit into a temporary folder with an empty cache, reruns every stage there, and compares each output
-with the hash in the committed dvc.lock. Where the bytes differ, as they may on another type of machine, the numbers are
-compared with the original, if it is at hand: in the workspace, in git or in the DVC cache.
+Clones the last commit into a temporary folder with an empty cache, brings there what DVC has of it and no stage makes
+(a table, say), reruns every stage, and compares each output with the hash in the committed dvc.lock. Where the bytes
+differ, as they may on another type of machine, the numbers are compared with the original, if it is at hand: in the
+workspace, in git or in the DVC cache.
 """
 
 import csv
@@ -20,10 +21,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from safetensors.numpy import load as load_tensors
 
+from commands.repository import bring_sources, clone, git
 from stages.files.digest import md5
 from stages.files.text import shown
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
@@ -48,15 +51,18 @@ class Verdict(NamedTuple):
 
 def verify(root: Path) -> list[Verdict]:
     """One verdict for each output that the committed dvc.lock names."""
+    with Repo(str(root)) as repo:
+        cache = Path(repo.cache.local.path)
     with tempfile.TemporaryDirectory(prefix="retrace verify ") as folder:
-        clone = Path(folder) / "clone"
-        _command(["git", "clone", "--quiet", "--no-local", str(root), str(clone)], root)
-        committed = outputs(clone)
-        # The clone's own dvc.lock is overwritten by the rerun; --force leaves nothing to any cache.
-        _command([sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache"], clone, show=True)
-        rerun = outputs(clone)
+        project = clone(root, Path(folder) / "clone")
+        committed = outputs(project)
+        bring_sources(root, project)
+        # Without it every stage runs, as with --force; but that would also ask where an imported table came from.
+        (project / "dvc.lock").unlink()
+        _repro(project)
+        rerun = outputs(project)
         return [
-            judge(path, digest, rerun.get(path), _content(clone / path), original(root, path, digest))
+            judge(path, digest, rerun.get(path), _content(project / path), original(root, cache, path, digest))
             for path, digest in committed.items()
         ]
 
@@ -143,13 +149,12 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
-def original(root: Path, path: str, digest: str) -> bytes | None:
+def original(root: Path, cache: Path, path: str, digest: str) -> bytes | None:
     """The committed content of an output: whatever copy at hand has its hash."""
-    copies = (root / path, root / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:])
-    for copy in copies:
+    for copy in (root / path, cache / digest[:2] / digest[2:]):
         if copy.is_file() and md5(copy.read_bytes()).hexdigest() == digest:
             return copy.read_bytes()
-    done = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=root, capture_output=True, check=False)
+    done = subprocess.run(["git", "show", f"HEAD:./{path}"], cwd=root, capture_output=True, check=False)
     return done.stdout if done.returncode == 0 and md5(done.stdout).hexdigest() == digest else None
 
 
@@ -165,25 +170,21 @@ def _leaves(content: Any) -> Iterator[Any]:
         yield content
 
 
-def _command(command: list[str], folder: Path, show: bool = False) -> str:
+def _repro(project: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, text=True, check=False, stdout=None if show else subprocess.PIPE
-        )
-    except FileNotFoundError:
-        raise Fault(MACHINE_FAULT, f"verify: {command[0]} is not installed") from None
-    if done.returncode:
-        raise Fault(MACHINE_FAULT, f"verify: {' '.join(command)} failed with status {done.returncode}, in {folder}")
-    return done.stdout or ""
+    command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache"]
+    status = subprocess.run(command, cwd=project, env=environment, check=False).returncode
+    if status:
+        raise Fault(MACHINE_FAULT, f"verify: dvc repro failed with status {status} in a fresh clone of the last commit")
 
 
 def main() -> None:
     root = Path.cwd()
-    changes = _command(["git", "status", "--porcelain", "--untracked-files=no"], root).splitlines()
+    named = git(root, "diff", "--name-only", "--no-renames", "--relative", "-z", "HEAD", may_fail=True)
+    changes = named.split("\0")[:-1]
     if changes:
-        names = ", ".join(line[3:] for line in changes)
+        names = shown(", ".join(changes))
         print(f"verify: the last commit is verified; uncommitted changes are not: {names}", file=sys.stderr)
     verdicts = verify(root)
     print()

@@ -1,5 +1,6 @@
 """verify: byte for byte, then number by number, and never a yes that was not compared."""
 
+import hashlib
 import io
 import json
 
@@ -10,6 +11,7 @@ import pytest
 
 from commands.verify import judge, original, outputs
 from stages.process.faults import Fault
+from tests.project import commit, git
 
 
 def parquet(numbers) -> bytes:
@@ -97,18 +99,22 @@ def test_digests_and_devices_may_differ():
 
 
 def test_the_original_is_whatever_copy_has_its_hash(tmp_path):
-    (tmp_path / "a").write_bytes(b"workspace")
-    assert original(tmp_path, "a", "0" * 32) is None
-    import hashlib
-
+    project, cache = tmp_path / "big/small", tmp_path / "shared/files/md5"
+    project.mkdir(parents=True)
+    (project / "a").write_bytes(b"workspace")
+    assert original(project, cache, "a", "0" * 32) is None
     digest = hashlib.md5(b"workspace").hexdigest()
-    assert original(tmp_path, "a", digest) == b"workspace"
-    (tmp_path / "a").write_bytes(b"edited since")
-    assert original(tmp_path, "a", digest) is None
-    cached = tmp_path / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    assert original(project, cache, "a", digest) == b"workspace"
+    (project / "a").write_bytes(b"edited since")
+    assert original(project, cache, "a", digest) is None
+    cached = cache / digest[:2] / digest[2:]
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"workspace")
-    assert original(tmp_path, "a", digest) == b"workspace"
+    assert original(project, cache, "a", digest) == b"workspace"
+    git(tmp_path / "big", "init", "--quiet")
+    commit(tmp_path / "big")
+    (project / "a").unlink()
+    assert original(project, cache, "a", hashlib.md5(b"edited since").hexdigest()) == b"edited since"
 
 
 @pytest.mark.parametrize(
