@@ -1,7 +1,8 @@
 """`make gate`: is the result surely good enough? One line; exit status 0, or 5 when it is not.
 
 Reads reports/metrics.json and the section `gate`; the rule stands in stages/scoring/gate.py. It is no DVC stage: a
-teaching configuration that fails it must still run and be recorded.
+teaching configuration that fails it must still run and be recorded. A result of a table of one's own that was changed
+since is no result of it: that fails, too.
 """
 
 import json
@@ -31,6 +32,12 @@ def main() -> None:
         lock = read_lock()
         if md5(content).hexdigest() != lock.outs.get(str(METRICS)):
             raise failure(f"is not the file that {LOCK} describes; {restore(METRICS)}")
+        if lock.params.get("create.dataset") == "table":
+            # DVC takes a second to import.
+            from commands.rehash import edited_tables
+
+            if edited := edited_tables():
+                raise failure(f"{edited[0]} was changed since this was made of it; run: dvc repro")
     print(gate(metrics, section))
 
 

@@ -146,3 +146,48 @@ def test_so_it_does_where_the_file_is_a_link_into_the_cache_and_where_it_is_gone
     train.mkdir()
     follow(refused("stages.train"))
     assert contents() == right
+
+
+def test_make_run_looks_into_every_file(project):
+    right = contents()
+    for name in right:
+        flip(Path(name))
+    assert "up to date" in shell("dvc repro"), "or else this would show nothing"
+    shell("make run")
+    assert contents() == right
+
+
+# --- a table that was edited with the same size and time --------------------------------------------------------------
+
+
+def edit(path: Path = TABLE) -> None:
+    content = path.read_bytes()
+    other = content.replace(b",yes\n", b",no \n", 40)
+    assert len(other) == len(content) != 0
+    assert other != content
+    in_place(path, other)
+
+
+def test_a_table_edited_in_place_closes_the_gate_and_what_it_says_opens_it(project):
+    assert shell("make gate").startswith("gate: passed")
+    before = contents()
+    edit()
+    assert "up to date" in shell("dvc repro"), "or else DVC would have seen it"
+    line = refused("commands.gate")
+    assert line == (
+        "gate: failed: reports/metrics.json: data/tables was changed since this was made of it; run: dvc repro"
+    )
+    follow(line)
+    assert contents()["data/dataset.parquet"] != before["data/dataset.parquet"]
+    assert shell("make gate").startswith("gate: passed")
+
+
+def test_make_run_notices_it_and_so_it_does_of_code(project):
+    before = contents()
+    edit()
+    code = Path("stages/split.py")
+    in_place(code, code.read_bytes().replace(b"Reads ", b"reads ", 1))
+    said = shell("make run")
+    assert "Running stage 'create'" in said
+    assert "Running stage 'split'" in said
+    assert contents()["data/dataset.parquet"] != before["data/dataset.parquet"]
