@@ -29,6 +29,7 @@ table: setup  ## a table of your own: FILE=... TARGET=...; say what is in it, an
 run: setup  ## create the data, train, evaluate, plot and record: whatever changed since the last time
 	@python -m stages.validate
 	@said=$$(LC_ALL=C git rev-parse --git-dir 2>&1) || grep -qs no_scm .dvc/config.local || { case "$$said" in *"not a git repository"*) echo "DVC needs a git repository, and this folder is none; run: git init (or, to do without: python -m dvc config --local core.no_scm true)";; *) echo "$$said";; esac; exit 1; }
+	@python -m commands.rehash
 	@python -m dvc repro
 	@python -m commands.summary
 

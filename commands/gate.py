@@ -1,30 +1,43 @@
 """`make gate`: is the result surely good enough? One line; exit status 0, or 5 when it is not.
 
 Reads reports/metrics.json and the section `gate`; the rule stands in stages/scoring/gate.py. It is no DVC stage: a
-teaching configuration that fails it must still run and be recorded.
+teaching configuration that fails it must still run and be recorded. A result of a table of one's own that was changed
+since is no result of it: that fails, too.
 """
 
 import json
 
+from stages.files.digest import md5
 from stages.params.gate import Gate
 from stages.params.reader import read
-from stages.process.damage import damaged
+from stages.process.damage import restore
 from stages.process.run import run
 from stages.scoring.gate import METRICS, failure, gate
+from stages.tracking.lock import PATH as LOCK
+from stages.tracking.lock import read_lock
 
 
 def main() -> None:
     section = read(Gate)
     try:
-        metrics = json.loads(METRICS.read_bytes())
+        content = METRICS.read_bytes()
+        metrics = json.loads(content)
     except FileNotFoundError:
-        raise failure("not found; run: dvc repro") from None
+        raise failure(f"not found; {restore(METRICS)}") from None
     except OSError as error:
-        raise failure(f"cannot be read ({error.strerror}); run: dvc repro") from None
+        raise failure(f"cannot be read ({error.strerror}); {restore(METRICS)}") from None
     except (ValueError, RecursionError) as error:
-        raise failure(f"is not valid JSON ({error}); run: dvc repro") from None
-    if damaged([METRICS]):
-        raise failure("is not the file that dvc.lock describes; run: dvc repro")
+        raise failure(f"is not valid JSON ({error}); {restore(METRICS)}") from None
+    if LOCK.exists():
+        lock = read_lock()
+        if md5(content).hexdigest() != lock.outs.get(str(METRICS)):
+            raise failure(f"is not the file that {LOCK} describes; {restore(METRICS)}")
+        if lock.params.get("create.dataset") == "table":
+            # DVC takes a second to import.
+            from commands.rehash import edited_tables
+
+            if edited := edited_tables():
+                raise failure(f"{edited[0]} was changed since this was made of it; run: dvc repro")
     print(gate(metrics, section))
 
 

@@ -36,7 +36,8 @@ from stages.params.gate import Gate
 from stages.params.reader import PATH as PARAMS
 from stages.params.reader import read
 from stages.params.record import Record
-from stages.process.faults import BAD_DATA, RESTORE, Fault
+from stages.process.damage import restore
+from stages.process.faults import BAD_DATA, Fault
 from stages.process.ran import forget, stages_that_ran
 from stages.scoring.comparisons import leads, what_ships
 from stages.scoring.gate import gate
@@ -292,7 +293,7 @@ def _parsed(path: Path, content: T, parse: Callable[[T], Any]) -> Any:
         return parse(content)
     except ValueError as error:
         reason = str(error).split("\n")[0]
-        raise Fault(BAD_DATA, f"{path} is not what this code writes ({reason}); {RESTORE}") from None
+        raise Fault(BAD_DATA, f"{path} is not what this code writes ({reason}); {restore(path)}") from None
 
 
 def _dataset(path: Path, context: Any, schema: Schema, lock: Lock) -> DataSet:

@@ -30,10 +30,11 @@ STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot"
 
 # What the stages may read beside their deps: their own section, and for `record` the graph's own ledger.
 LEDGER = {"params.yaml", "dvc.lock"}
-# What they may write beside their outs: what a training says of its time and course, the tracking store and its lock.
 TABLES = "data/tables"  # read where the data set is one of them
+# What they may write beside their outs: notes of that, what a training says of its time and course, the tracking store
+# and its lock.
 SIDE_FILES = re.compile(
-    r"\.retrace/(ran|train\.json|live\.json|live\.csv|.*lock)|mlflow\.db.*|mlartifacts/.*|mlruns/.*"
+    r"\.retrace/(ran|train\.json|live\.json|live\.csv|written/.*|.*lock)|mlflow\.db.*|mlartifacts/.*|mlruns/.*"
 )
 
 

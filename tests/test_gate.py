@@ -31,6 +31,9 @@ GOOD = {
 }
 
 
+REPAIR = "bring it back with: rm -f reports/metrics.json && dvc repro"
+
+
 def verdict(metrics, bar=0.95, macro_f1=0.9, margin=0.01, beat_baselines=True) -> str:
     try:
         section = Gate(min_accuracy=bar, min_macro_f1=macro_f1, margin=margin, beat_baselines=beat_baselines)
@@ -182,7 +185,7 @@ def test_the_command_says_one_line_and_exits_5(tmp_path):
         return done.returncode, done.stdout, done.stderr
 
     status, _, error = run()
-    assert (status, error) == (5, "gate: failed: reports/metrics.json: not found; run: dvc repro\n")
+    assert (status, error) == (5, "gate: failed: reports/metrics.json: not found; bring it back with: dvc repro\n")
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/metrics.json").write_text('{"accuracy": NaN')
     status, _, error = run()
@@ -198,9 +201,9 @@ def test_the_command_says_one_line_and_exits_5(tmp_path):
     # One that somebody edited since it was made.
     out = {"path": "reports/metrics.json", "hash": "md5", "md5": "0" * 32}
     (tmp_path / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"evaluate": {"outs": [out]}}}))
-    line = "gate: failed: reports/metrics.json: is not the file that dvc.lock describes; run: dvc repro\n"
+    line = f"gate: failed: reports/metrics.json: is not the file that dvc.lock describes; {REPAIR}\n"
     assert run() == (5, "", line)
     (tmp_path / "reports/metrics.json").unlink()
     (tmp_path / "reports/metrics.json").mkdir()
-    line = "gate: failed: reports/metrics.json: cannot be read (Is a directory); run: dvc repro\n"
+    line = f"gate: failed: reports/metrics.json: cannot be read (Is a directory); {REPAIR.replace('-f', '-rf')}\n"
     assert run() == (5, "", line)

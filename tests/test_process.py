@@ -1,13 +1,14 @@
 """How every stage and command ends when it is asked to: real processes, real signals."""
 
 import hashlib
-import json
-import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from stages.process.faults import BAD_DATA
 from tests.conftest import ROOT
@@ -51,62 +52,113 @@ def test_under_nohup_a_closed_terminal_does_not_end_it():
     assert process.wait(timeout=60) == 143
 
 
-# --- what a file may have to do with it -----------------------------------------------------------------------------
+# --- a file that was damaged, and a bug -----------------------------------------------------------------------------
 
+# A stage writes a text, and one reads it: as processes, since only a stage leaves a note of what it wrote.
+WRITES = """
+from pathlib import Path
+from stages.files.atomic import write_json
+from stages.process.run import run
+if __name__ == "__main__":
+    run(lambda: write_json(Path("reports/a.json"), {"rows": 12}))
+"""
 READS = """
+import sys
 from pathlib import Path
 from stages.files.tables import read_json
 from stages.process.faults import Fault
 from stages.process.run import run
 def main():
     content = read_json(Path("reports/a.json"))
-    if "fault" in content:
+    if "fault" in sys.argv:
         raise Fault(3, "data/b.parquet: column x is missing; run: dvc repro")
-    content["key"]
-run(main)
+    content["bug"]
+if __name__ == "__main__":
+    run(main)
 """
+REPAIR = "bring it back with: rm -f reports/a.json && dvc repro"
+DAMAGED = f"reports/a.json is neither what its stage wrote nor what dvc.lock describes; {REPAIR}"
 
 
 @pytest.fixture
-def read(tmp_path):
-    """Run READS on a content that dvc.lock describes, or on another one; what it says."""
+def stages(tmp_path, monkeypatch):
+    """A project of two stages; runs one of them, and gives what it says on stderr."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "stages/writes.py").write_text(WRITES)
+    (tmp_path / "stages/reads.py").write_text(READS)
+    describe(b"another")
 
-    def act(content: str, described: bool) -> list[str]:
-        (tmp_path / "reports").mkdir()
-        (tmp_path / "reports/a.json").write_text(content)
-        digest = hashlib.md5(content.encode() if described else b"another").hexdigest()
-        out = {"path": "reports/a.json", "hash": "md5", "md5": digest}
-        (tmp_path / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"evaluate": {"outs": [out]}}}))
-        done = subprocess.run(
-            [sys.executable, "-c", READS],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == (1 if "Traceback" in done.stderr else BAD_DATA)
+    def act(stage: str, *arguments: str) -> list[str]:
+        command = [sys.executable, "-m", f"stages.{stage}", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        ends = {"writes": 0, "reads": 1 if "Traceback" in done.stderr else BAD_DATA}
+        assert done.returncode == ends[stage], done.stderr
         return done.stderr.splitlines()
 
     return act
 
 
-DAMAGED = "reports/a.json is not the file that dvc.lock describes"
+def describe(content: bytes) -> None:
+    """dvc.lock, as DVC writes it."""
+    out = {"path": "reports/a.json", "hash": "md5", "md5": hashlib.md5(content).hexdigest(), "size": len(content)}
+    with open("dvc.lock", "wb") as file:
+        YAML().dump({"schema": "2.0", "stages": {"writes": {"cmd": "x", "outs": [out]}}}, file)
 
 
-def test_what_fails_over_a_damaged_file_names_the_file(read):
-    assert read("{}", False) == [f"{DAMAGED} (KeyError: 'key'); bring it back with: dvc checkout, or: dvc repro"]
+def is_bug(said: list[str]) -> bool:
+    """The traceback, and nothing behind it."""
+    return said[0].startswith("Traceback") and said[-1] == "KeyError: 'bug'"
 
 
-def test_a_fault_of_another_file_is_followed_by_the_damaged_one(read):
-    first, second = read('{"fault": 1}', False)
-    assert first == "data/b.parquet: column x is missing; run: dvc repro"
-    assert second == f"{DAMAGED}; bring it back with: dvc checkout, or: dvc repro"
+def test_a_bug_after_a_stage_by_hand_has_its_traceback_and_no_file_is_blamed(stages):
+    """What the stage wrote is not what dvc.lock describes, and right all the same."""
+    stages("writes")
+    assert is_bug(stages("reads"))
 
 
-def test_a_fault_is_told_alone_where_nothing_is_damaged(read):
-    assert len(read('{"fault": 1}', True)) == 1
+def test_so_it_has_where_dvc_brought_back_what_the_lock_describes(stages):
+    stages("writes")
+    describe(b'{"rows": 13}')
+    Path("reports/a.json").write_bytes(b'{"rows": 13}')
+    assert is_bug(stages("reads"))
 
 
-def test_an_error_of_the_code_keeps_its_traceback(read):
-    assert read("{}", True)[-1] == "KeyError: 'key'"
+def test_a_fault_of_the_data_is_told_alone(stages):
+    stages("writes")
+    assert stages("reads", "fault") == ["data/b.parquet: column x is missing; run: dvc repro"]
+
+
+@pytest.mark.parametrize("content", [b'{"rows": 21}', b"{}", b'{"rows": 12}\n\n'])
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_damaged_text_is_refused_by_name_before_anything_is_made_of_it(stages, content, by_hand):
+    """Also where a number became another one, and nothing would fail over it."""
+    stages("writes")
+    if not by_hand:
+        describe(Path("reports/a.json").read_bytes())
+        shutil.rmtree(".retrace")
+        assert is_bug(stages("reads"))
+    Path("reports/a.json").write_bytes(content)
+    assert stages("reads") == stages("reads", "fault") == [DAMAGED]
+
+
+def test_where_nobody_knows_what_it_should_be_it_is_taken(stages):
+    stages("writes")
+    shutil.rmtree(".retrace")
+    Path("dvc.lock").unlink()
+    assert is_bug(stages("reads"))
+
+
+def test_an_object_of_the_cache_that_is_damaged_too_goes_with_the_file(stages):
+    """DVC would bring it back without a look."""
+    stages("writes")
+    right = Path("reports/a.json").read_bytes()
+    describe(right)
+    digest = hashlib.md5(right).hexdigest()
+    cached = Path(".dvc/cache/files/md5", digest[:2], digest[2:])
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(right)
+    Path("reports/a.json").write_bytes(b"{}")
+    assert stages("reads") == [DAMAGED]
+    cached.write_bytes(b"{}")
+    assert stages("reads") == [DAMAGED.replace("a.json && dvc", f"a.json {cached} && dvc")]

@@ -334,7 +334,7 @@ def test_a_file_that_dvc_lock_does_not_describe_is_not_recorded(tmp_path, monkey
     assert not (tmp_path / "mlflow.db").exists()
     path.write_text(path.read_text().replace("0.99", "0.75"))
     (tmp_path / ENTRY).unlink()
-    with pytest.raises(Fault, match=rf"{ENTRY} not found"):
+    with pytest.raises(Fault, match=rf"{ENTRY} not found; bring it back with: git checkout HEAD {ENTRY}$"):
         record.main()
     assert not (tmp_path / "mlflow.db").exists()
     (tmp_path / "dvc.lock").write_text("stages:\n<<<<<<< HEAD\n  a: 1\n")

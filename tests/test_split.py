@@ -347,7 +347,7 @@ def test_a_class_that_was_never_drawn_is_named():
 
 
 def test_missing_data_is_one_line_that_says_how_to_get_it_back(project):
-    with pytest.raises(Fault, match=r"^data/schema.json not found; bring it back with: dvc checkout, or: dvc repro$"):
+    with pytest.raises(Fault, match=r"^data/schema.json not found; bring it back with: dvc repro$"):
         stage.main()
     _, schema = distinct(20)
     write_schema(schema)
@@ -379,7 +379,8 @@ def test_a_schema_that_this_code_did_not_write_is_refused(project, change):
     content = json.loads(Path("data/schema.json").read_text())
     Path("data/schema.json").write_text(json.dumps({**content, **change} if change else change))
     with pytest.raises(
-        Fault, match=r"^data/schema\.json is not what this code writes .*; bring it back with: dvc"
+        Fault,
+        match=r"^data/schema\.json is not what this code writes .*; bring it back with: rm -f \S+ && dvc repro$",
     ) as caught:
         stage.main()
     assert caught.value.status == BAD_DATA

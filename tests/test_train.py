@@ -286,7 +286,7 @@ def test_n03_weights_that_overflow_behind_a_finite_loss_are_not_saved(project):
 
 def test_a_missing_table_says_how_to_get_it_back(data):
     train.VALIDATION.unlink()
-    with pytest.raises(Fault, match=r"^data/validation.parquet not found; bring it back with: dvc checkout"):
+    with pytest.raises(Fault, match=r"^data/validation.parquet not found; bring it back with: dvc repro"):
         train.main()
 
 

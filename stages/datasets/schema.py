@@ -7,7 +7,8 @@ from typing import Any
 from stages.files.atomic import write_json
 from stages.files.tables import read_json
 from stages.files.text import one_line
-from stages.process.faults import BAD_DATA, RESTORE, Fault
+from stages.process.damage import restore
+from stages.process.faults import BAD_DATA, Fault
 
 PATH = Path("data/schema.json")
 
@@ -124,5 +125,5 @@ def read_schema() -> Schema:
             raise TypeError("a count of rows is no whole number")
     except (AttributeError, KeyError, TypeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise Fault(BAD_DATA, f"{PATH} is not what this code writes ({reason}); {RESTORE}") from None
+        raise Fault(BAD_DATA, f"{PATH} is not what this code writes ({reason}); {restore(PATH)}") from None
     return schema

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 from stages.process.alive import running
+from stages.process.damage import note
 
 # What a spreadsheet takes for a formula (CWE-1236), but for a plain negative number; full-width signs are signs to it.
 FORMULA = re.compile(r"'*([=+@\t\r\n\uff1d\uff0b\uff0d\uff20]|-(?!\d+(\.\d+)?(e[-+]?\d+)?\Z))")
@@ -49,7 +50,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
+    content = text.encode()
+    note(path, content)
+    write_bytes(path, content)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -13,8 +13,8 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from stages.files.atomic import FORMULA, write
-from stages.process.faults import BAD_DATA, RESTORE, Fault
-from stages.process.inputs import READ
+from stages.process.damage import check, restore
+from stages.process.faults import BAD_DATA, Fault
 
 # Parquet has checksums for its pages and none for its footer, which says what types the columns have, how many rows and
 # missing values there are and where they lie. Ours has one before it, where other readers look at nothing.
@@ -35,24 +35,26 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_json(path: Path) -> Any:
+    content = read_bytes(path)
     try:
-        return json.loads(read_bytes(path))
+        tree = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise Fault(BAD_DATA, f"{path} is not valid JSON ({error}); {RESTORE}") from None
+        raise Fault(BAD_DATA, f"{path} is not valid JSON ({error}); {restore(path)}") from None
+    check(path, content)
+    return tree
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[pa.NativeFile]:
     """The file; raises Fault where there is none."""
-    READ.append(path)
     try:
         # Of what cannot be opened Python says more than Arrow.
         with open(path, "rb"):
             file = native(path)
     except FileNotFoundError:
-        raise Fault(BAD_DATA, f"{path} not found; {RESTORE}") from None
+        raise Fault(BAD_DATA, f"{path} not found; {restore(path)}") from None
     except IsADirectoryError:
-        raise Fault(BAD_DATA, f"{path} is a folder and must be a file; delete it, then {RESTORE}") from None
+        raise Fault(BAD_DATA, f"{path} is a folder and must be a file; {restore(path)}") from None
     with file:
         yield file
 
@@ -106,7 +108,7 @@ def _parquet(path: Path, columns: list[str] | None = None) -> Iterator[pq.Parque
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
             missing = [name for name in columns or () if name not in parquet.schema_arrow.names]
             if missing:
-                raise Fault(BAD_DATA, f"{path}: column {missing[0]} is missing; {RESTORE}")
+                raise Fault(BAD_DATA, f"{path}: column {missing[0]} is missing; {restore(path)}")
             yield parquet
     except MemoryError:  # Arrow's is an ArrowException, too
         raise
@@ -135,7 +137,7 @@ def _footer(file: BinaryIO | pa.NativeFile) -> tuple[bytes, bytes]:
 
 def _damage(path: Path, error: Exception) -> Fault:
     reason = " ".join(str(error).split("\n", 1)[0].split())
-    return Fault(BAD_DATA, f"{path} is damaged ({reason}); {RESTORE}")
+    return Fault(BAD_DATA, f"{path} is damaged ({reason}); {restore(path)}")
 
 
 def complete(table: pa.Table, rows: int) -> pa.Table:
@@ -155,16 +157,18 @@ def read_csv(path: Path, text: Sequence[str] = ()) -> pa.Table:
     """A CSV file as `atomic.write_csv` writes it: numbers, but for the columns `text` (a class may be called `NA`)."""
     types = pc.ConvertOptions(column_types=dict.fromkeys(text, pa.string()), null_values=[])
     try:
-        with opened(path) as file:
-            table = pc.read_csv(file, parse_options=pc.ParseOptions(newlines_in_values=True), convert_options=types)
+        content = read_bytes(path)
+        options = pc.ParseOptions(newlines_in_values=True)
+        table = pc.read_csv(pa.BufferReader(content), parse_options=options, convert_options=types)
         names = table.column_names
+        check(path, content)
     except MemoryError:
         raise
     except (pa.ArrowException, UnicodeError) as error:
         raise _damage(path, error) from None
     for name in text:
         if name not in names:
-            raise Fault(BAD_DATA, f"{path}: column {name} is missing; {RESTORE}")
+            raise Fault(BAD_DATA, f"{path}: column {name} is missing; {restore(path)}")
         values = table.column(name).to_pylist()
         plain = [value[1:] if value.startswith("'") and FORMULA.match(value) else value for value in values]
         if plain != values:

@@ -26,7 +26,8 @@ from stages.files.atomic import write_bytes, write_json
 from stages.files.tables import read_bytes, read_json
 from stages.network.network import Lookup, Network, class_probabilities, from_torch_layout, to_torch_layout
 from stages.preprocessing.apply import Preprocessing, Unusable, encode
-from stages.process.faults import BAD_DATA, MACHINE_FAULT, RESTORE, Fault
+from stages.process.damage import restore
+from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
 
 # Rows are encoded, and go through the network, in pieces, so that memory stays bounded however many there are; through
 # the network in smaller ones, whose sums stay in the processor's cache: twice as fast. Replicas have more sums.
@@ -193,13 +194,13 @@ def load(folder: Path, name: str = "model") -> Model:
     content, weights = read_json(described), read_bytes(path)
     digests = content.pop("sha256", None) if isinstance(content, dict) else None
     if not isinstance(digests, dict) or digests.get(described.name) != _digest(content):
-        raise Fault(BAD_DATA, f"{described} is not what this code writes (SHA-256); {RESTORE}")
+        raise Fault(BAD_DATA, f"{described} is not what this code writes (SHA-256); {restore(described)}")
     if digests.get(path.name) != hashlib.sha256(weights).hexdigest():
-        raise Fault(BAD_DATA, f"{path} is not the file that {described} describes (SHA-256); {RESTORE}")
+        raise Fault(BAD_DATA, f"{path} is not the file that {described} describes (SHA-256); {restore(path)}")
     try:
         state = load_tensors(weights)
     except SafetensorError as error:
-        raise Fault(BAD_DATA, f"{path} holds no weights as safetensors ({error}); {RESTORE}") from None
+        raise Fault(BAD_DATA, f"{path} holds no weights as safetensors ({error}); {restore(path)}") from None
     try:
         # One replica is laid out as torch has it, without a first axis.
         if state["layers.0.weight"].dim() == 2:
@@ -208,9 +209,9 @@ def load(folder: Path, name: str = "model") -> Model:
         model = Model(Description(**content), state)
     except Exception as error:  # of whatever another program may have written
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise Fault(BAD_DATA, f"{described} is not what this code writes ({reason}); {RESTORE}") from None
+        raise Fault(BAD_DATA, f"{described} is not what this code writes ({reason}); {restore(described)}") from None
     if not all(torch.isfinite(tensor).all() for tensor in state.values()):
-        raise Fault(BAD_DATA, f"{path} holds a weight that is not finite; {RESTORE}")
+        raise Fault(BAD_DATA, f"{path} holds a weight that is not finite; {restore(path)}")
     return model
 
 

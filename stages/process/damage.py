@@ -1,49 +1,98 @@
-"""Which files that a process has read are no longer what their stage wrote.
+"""Whether a text that a stage hands on is still what a stage wrote, and the command that brings a file back.
 
-Before it runs a stage, DVC restores what was changed since. But for a stage or a command that a person starts, or where
-a disk lost some bits and the file's time is the same as before, nothing stands between a damaged file and the code that
-reads it: what then goes wrong anywhere in it must come with the name of the file.
+Before it runs a stage, DVC restores what was changed since; but not before a stage or command that a person starts,
+nor where a disk lost some bits, and size and time are as before. Parquet and models carry checksums of their own; JSON
+and CSV have none, so they are compared when they are read. Not when something fails over them: by then a digit may
+have become another number without a word, and nobody could tell the damage from a bug, whose traceback must be seen.
+
+A stage that a person runs by hand writes what dvc.lock does not know, and damages nothing: so each stage leaves a note
+of what it wrote.
 """
 
-from collections.abc import Iterable
+import configparser
+import functools
+import os
+import re
+import shlex
+from contextlib import suppress
 from pathlib import Path
 
-from stages.files.digest import md5_of
-from stages.process.faults import BAD_DATA, RESTORE, Fault
+from stages.files.digest import md5, md5_of
+from stages.process.faults import BAD_DATA, Fault
+from stages.process.ran import running_stage
 
 LOCK = Path("dvc.lock")
+# Side files that DVC does not know: of each text the MD5 that its stage wrote last.
+NOTES = Path(".retrace/written")
+_OUTS = re.compile(r"^    outs:\n((?:    [- ] .*\n)+)", re.MULTILINE)
+_OUT = re.compile(r"^    - path: (.+)\n(?:      .*\n)*?      md5: (\w+)$", re.MULTILINE)
 
 
-def damaged(paths: Iterable[Path]) -> list[Path]:
-    """Those that differ from what dvc.lock says that a stage wrote; none where it does not say."""
-    if not (paths := list(dict.fromkeys(paths))):
-        return []
-    # Some tenths of a second, for which only who fails has to wait.
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+def note(path: Path, content: bytes) -> None:
+    """To be called before a text takes its place."""
+    if not running_stage() or path.is_absolute() or path.parts[0] == NOTES.parts[0]:
+        return
+    # Where it cannot be written, dvc.lock has the last word.
+    with suppress(OSError):
+        (NOTES / path).parent.mkdir(parents=True, exist_ok=True)
+        (NOTES / path).unlink(missing_ok=True)
+        (NOTES / path).write_text(md5(content).hexdigest(), "utf-8")
 
+
+def check(path: Path, content: bytes) -> None:
+    """Raise Fault (status 3) where a text is neither what its stage wrote here last nor what dvc.lock describes."""
+    if path.is_absolute():
+        return  # of a model that is served somewhere
+    digest, noted = md5(content).hexdigest(), ""
+    with suppress(OSError, ValueError):
+        noted = (NOTES / path).read_text("utf-8")
+    if digest != noted and digest != (described := described_in_lock(path)) and (noted or described):
+        raise Fault(BAD_DATA, f"{path} is neither what its stage wrote nor what {LOCK} describes; {restore(path)}")
+
+
+def described_in_lock(path: Path) -> str:
+    """The MD5 that dvc.lock has of what a stage wrote; "" where it does not say."""
     try:
-        stages = YAML(typ="safe").load(LOCK.read_bytes())["stages"]
-        written = {Path(out["path"]): out["md5"] for stage in stages.values() for out in stage.get("outs") or ()}
-    except (OSError, YAMLError, ValueError, TypeError, KeyError, AttributeError):
-        return []
-    return [path for path in paths if path in written and _md5(path) != written[path]]
-
-
-def line(path: Path, reason: str = "") -> str:
-    why = f" ({reason})" if reason else ""
-    return f"{path} is not the file that {LOCK} describes{why}; {RESTORE}"
-
-
-def check(path: Path) -> None:
-    """Raise Fault (status 3) where the file is not what its stage wrote: before a command DVC restores nothing."""
-    if damaged([path]):
-        raise Fault(BAD_DATA, line(path))
-
-
-def _md5(path: Path) -> str:
-    try:
-        with open(path, "rb") as file:
-            return md5_of(file)
+        return _outs(LOCK.read_bytes()).get(path, "")
     except OSError:
         return ""
+
+
+@functools.lru_cache(1)
+def _outs(lock: bytes) -> dict[Path, str]:
+    """As DVC lays the file out: a reader of YAML would take some tenths of a second, and a served model brings none."""
+    entries = "".join(_OUTS.findall(lock.decode(errors="replace")))
+    return {Path(path): digest for path, digest in _OUT.findall(entries)}
+
+
+def restore(path: Path) -> str:
+    """What to do about a file that a stage writes. DVC takes one of the same size and time for whole, and every object
+    of its cache: what is there and not right goes first. The rest is `dvc repro`, not `dvc checkout`, which would put
+    the file of an earlier state beside what a stage wrote by hand since.
+    """
+    if path.suffix == ".py":  # of the code that a recorded model brings
+        return f"bring it back with: git checkout HEAD {shlex.quote(str(path))}"
+    gone = [path] if os.path.lexists(path) else []
+    if digest := described_in_lock(path):
+        copy = cache() / "files/md5" / digest[:2] / digest[2:]
+        with suppress(OSError), open(copy, "rb") as file:
+            gone += [copy] if md5_of(file) != digest else []
+    remove = f"rm -{'r' * path.is_dir()}f {' '.join(shlex.quote(str(each)) for each in gone)} && " if gone else ""
+    return f"bring it back with: {remove}dvc repro"
+
+
+def cache() -> Path:
+    """DVC's, which takes a copy of every output; a person may have it on another file system (`dvc cache dir`)."""
+    # That of an experiment in a temporary folder is the project's own.
+    root = Path(os.environ.get("DVC_ROOT") or ".") / ".dvc"
+    found = root / "cache"
+    # DVC itself takes a second to import. What is configured for the user or the machine is not looked at.
+    for name in ("config", "config.local"):
+        config = configparser.ConfigParser(interpolation=None, strict=False)
+        try:
+            config.read(root / name, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError):
+            continue  # DVC says so
+        if value := config.get("cache", "dir", fallback=""):
+            found = root / value
+    return found

@@ -1,12 +1,11 @@
 """Whether what a stage is going to write finds its place, asked before anything is computed."""
 
-import configparser
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from stages.process.damage import cache
 from stages.process.faults import MACHINE_FAULT, Fault
 
 # For a while there are three of an output: the temporary file, the one that it replaces, and DVC's copy.
@@ -42,23 +41,6 @@ def prepare(outputs: Iterable[Path], expected: int, fix: str) -> None:
                 f"{folder}: {free:,} bytes are free, and {needed:,} are needed for what comes there and into DVC's"
                 f" cache; make room, or {fix}",
             )
-
-
-def cache() -> Path:
-    """DVC's, which takes a copy of every output; a person may have it on another file system (`dvc cache dir`)."""
-    # That of an experiment in a temporary folder is the project's own.
-    root = Path(os.environ.get("DVC_ROOT") or ".") / ".dvc"
-    found = root / "cache"
-    # DVC itself takes a second to import. What is configured for the user or the machine is not looked at.
-    for name in ("config", "config.local"):
-        config = configparser.ConfigParser(interpolation=None, strict=False)
-        try:
-            config.read(root / name, encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError):
-            continue  # DVC says so
-        if value := config.get("cache", "dir", fallback=""):
-            found = root / value
-    return found
 
 
 def existing(folder: Path) -> Path:

@@ -16,7 +16,6 @@ _NO_MEMORY = re.compile(
     "|can't start new thread|bad_alloc|static TLS block",
     re.IGNORECASE,
 )
-RESTORE = "bring it back with: dvc checkout, or: dvc repro"
 
 
 class Fault(Exception):  # noqa: N818 - not an error of the program

@@ -10,11 +10,17 @@ from pathlib import Path
 PATH = Path(".retrace/ran")
 
 
-def note_stage() -> None:
-    """To be called by a process that has come to its end; notes the stage that it was, if it was one."""
+def running_stage() -> str:
+    """The stage that this process is, "" where it is none."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     package, _, stage = (spec.name if spec else "").partition(".")
-    if package == "stages" and stage != "record":
+    return stage if package == "stages" else ""
+
+
+def note_stage() -> None:
+    """To be called by a process that has come to its end; notes the stage that it was, if it was one."""
+    stage = running_stage()
+    if stage not in ("", "record"):
         # No result depends on it.
         with contextlib.suppress(OSError):
             PATH.parent.mkdir(exist_ok=True)

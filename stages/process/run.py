@@ -13,10 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from stages.files.text import shown
-from stages.process import damage, start
+from stages.process import start
 from stages.process.alive import born, lives, orphaned, starter
-from stages.process.faults import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault, memory_reason, out_of_memory
-from stages.process.inputs import READ
+from stages.process.faults import MACHINE_FAULT, Fault, memory_reason, out_of_memory
 from stages.process.ran import note_stage
 
 start.check()
@@ -62,10 +61,6 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
         note_stage()
     except Fault as fault:
         print(fault, file=sys.stderr)
-        # The file that it names may be right, and the one that it was compared with damaged.
-        for path in damage.damaged(READ) if fault.status in (BAD_PARAMS, BAD_DATA) else ():
-            if str(path) not in str(fault):
-                print(damage.line(path), file=sys.stderr)
         status = fault.status
     except BrokenPipeError:  # of `| head`, as the kernel ends a program then
         status = 128 + signal.SIGPIPE
@@ -76,15 +71,12 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
         print(f"{name}: terminated; nothing half-written was left behind", file=sys.stderr)
         status = 143
     except Exception as error:
-        if line := _machine_fault(name, error, less):
-            print(line, file=sys.stderr)
-            status = MACHINE_FAULT
-        elif paths := damage.damaged(READ):
-            reason = shown(f"{type(error).__name__}: {error}")[:200]
-            print("\n".join(damage.line(path, reason) for path in paths), file=sys.stderr)
-            status = BAD_DATA
-        else:
+        line = _machine_fault(name, error, less)
+        # A bug, with its traceback: a file that was damaged is a Fault when it is read.
+        if line is None:
             raise
+        print(line, file=sys.stderr)
+        status = MACHINE_FAULT
     with suppress(OSError, ValueError):
         _flush()
     # Walking every object of torch or mlflow at exit costs up to a second and frees nothing that matters.

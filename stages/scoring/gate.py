@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.params.gate import Gate
+from stages.process.damage import restore
 from stages.process.faults import GATE_FAILED, Fault
 from stages.scoring.comparisons import COMPARED, leads
 from stages.scoring.intervals import wilson
@@ -32,7 +33,7 @@ def gate(metrics: Any, section: Gate) -> str:
     """The line to print when the result passes; raises Fault (status 5) when it does not or cannot be judged."""
     for key, value in _leaves(metrics):
         if (isinstance(value, float) and not math.isfinite(value)) or (value is None and not _may_be_null(key)):
-            raise failure(f"{key} is not a finite number; run: dvc repro")
+            raise failure(f"{key} is not a finite number; {restore(METRICS)}")
     try:
         rows, correct = _count(metrics, "rows"), _count(metrics, "correct")
         majority = _count(metrics["baseline"]["majority"], "correct")
@@ -49,7 +50,7 @@ def gate(metrics: Any, section: Gate) -> str:
                 for key in COMPARED:
                     float(scores[key])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise failure(f"a number is missing or wrong ({type(error).__name__}: {error}); run: dvc repro") from None
+        raise failure(f"a number is missing or wrong ({type(error).__name__}: {error}); {restore(METRICS)}") from None
     interval = f"{correct:,} of {rows:,} test rows right, accuracy {correct / rows:.4f} ({low:.4f} to {high:.4f})"
     balance = f"macro-F1 {macro_f1:.4f} (from {macro_f1_low:.4f})"
     baseline = f"majority class {majority / rows:.4f}"

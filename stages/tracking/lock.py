@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 from stages.files.digest import md5, md5_of
 from stages.files.tables import opened, read_bytes
 from stages.params.reader import leaves
+from stages.process.damage import restore
 from stages.process.faults import BAD_DATA, Fault
 
 PATH = Path("dvc.lock")
@@ -84,7 +85,9 @@ class Lock:
         if expected is None:
             raise Fault(BAD_DATA, f"{path} is not in {PATH}, so nobody knows what it was made of; run: dvc repro")
         if digest != expected:
-            raise Fault(BAD_DATA, f"{path} is not the file that {PATH} describes; run: dvc repro")
+            # Code that a person changed stays.
+            fix = restore(path) if path.as_posix() in self.outs else "run: dvc repro"
+            raise Fault(BAD_DATA, f"{path} is not the file that {PATH} describes; {fix}")
 
     @functools.cached_property
     def _files(self) -> dict[str, str]:

@@ -26,6 +26,7 @@ ENTRY = Path("stages/serving/pyfunc.py")
 # What ENTRY imports of this repository, at any depth, and of others; a test compares.
 CODE = (
     Path("stages/files/atomic.py"),
+    Path("stages/files/digest.py"),
     Path("stages/files/tables.py"),
     Path("stages/files/text.py"),
     Path("stages/network/activations.py"),
@@ -33,8 +34,9 @@ CODE = (
     Path("stages/network/network.py"),
     Path("stages/preprocessing/apply.py"),
     Path("stages/process/alive.py"),
+    Path("stages/process/damage.py"),
     Path("stages/process/faults.py"),
-    Path("stages/process/inputs.py"),
+    Path("stages/process/ran.py"),
     Path("stages/serving/frame.py"),
     Path("stages/values/columns.py"),
 )

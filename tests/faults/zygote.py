@@ -16,7 +16,6 @@ import traceback
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.process.inputs import READ
 from tests.conftest import ROOT
 from tests.project import environment
 
@@ -111,8 +110,6 @@ def run(folder: str, module: str, arguments: list[str], written: list[Path]) -> 
         status = ended.code
     except BaseException:
         traceback.print_exc()
-    for path in READ:
-        print(path, file=log, flush=True)
     sys.stdout.flush()
     # Without walking through all that was imported, half a second.
     os._exit(status if isinstance(status, int) else 0)
