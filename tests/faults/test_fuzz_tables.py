@@ -444,7 +444,13 @@ REFUSALS = [
         "a quote opened in line [\\d,]+ is (never closed|closed in line [\\d,]+ only)",
     ),
     *("cannot be read \\(", "is not \\S+ \\(.*; set create.reading.encoding", "cells where the header has \\d"),
-    *("columns are called", "there is no column .* \\(create.table.target\\)", "has other columns or types than"),
+    *("columns are called", "there is no column .* \\(create.table.target\\)", "the parts must be alike"),
+    *(
+        "repeats the header; delete it",
+        "is no CSV file but",
+        "text follows a closing quote",
+        "is closer to 0 than a number",
+    ),
     *(
         "is no number( with \\S+)?, but [\\d,]+ of [\\d,]+ values are",
         "has three digits behind it, and nothing else in the file tells",
