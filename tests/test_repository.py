@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from dvc.repo import Repo
 
 from commands.repository import bring_sources, clone, sources
 from stages.process.faults import Fault
-from tests.project import TINY, commit, copy_project, git, repro, run
+from tests.project import TINY, commit, copy_project, git, repro, run, turn
 
 TABLE = "data/tables/table.csv"
 # What a shell, git, SQLite, URLs and parsers of settings take for signs of their own.
@@ -142,6 +143,25 @@ def test_a_clone_has_a_cache_of_its_own_whatever_the_settings_say(project, tmp_p
     assert sorted(shared.rglob("*")) == before
     assert (there / ".dvc/cache/files").is_dir()
     assert (there / TABLE).stat().st_ino != (project / TABLE).stat().st_ino
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_table_that_git_does_not_know_stops_an_experiment_elsewhere_with_what_helps(project, which):
+    """Its folder has what git knows: the table must come there as a file of git's or of DVC's."""
+    table = "data/tables/new 'one'.csv"
+    shutil.copyfile(project / TABLE, project / table)
+    turn(project, {"create.table.path": table})
+    experiment = ("-m", "dvc", "exp", "run", "--temp", "create")
+    done = run(project, *experiment)
+    assert done.returncode
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith(table))
+    advice = re.search(r"run: (git add .*), or: (dvc add .* && git add .*); then the same `dvc exp run` again$", line)
+    assert advice
+    for command in advice[which + 1].split(" && "):
+        name, *arguments = shlex.split(command)
+        {"git": git, "dvc": dvc}[name](project, *arguments)
+    done = run(project, *experiment)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # --- where the project is -------------------------------------------------------------------------------------------
