@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ from stages.process.faults import MACHINE_FAULT, Fault
 TIMES = 3
 # What is small beside: a JSON or two, and DVC's notes.
 BESIDE = 1 << 20
+# As DVC writes a value that holds a # or quotes.
+_QUOTED = re.compile("('''|\"\"\"|['\"])(.*)\\1")
 
 
 def prepare(outputs: Iterable[Path], expected: int, fix: str) -> None:
@@ -57,7 +60,8 @@ def cache() -> Path:
         except (configparser.Error, UnicodeDecodeError):
             continue  # DVC says so
         if value := config.get("cache", "dir", fallback=""):
-            found = root / value
+            quoted = _QUOTED.match(value)
+            found = root / (quoted[2] if quoted else value.partition("#")[0].rstrip())
     return found
 
 
