@@ -73,6 +73,18 @@ def test_an_imported_table_comes_from_the_cache_though_its_source_is_gone(projec
     assert (brought(project, tmp_path) / TABLE).read_bytes() == content
 
 
+def test_what_was_never_downloaded_is_left_to_dvc(project, tmp_path):
+    give_to_dvc(project, TABLE)
+    source = tmp_path / "source.csv"
+    source.write_text("class\na\n")
+    dvc(project, "import-url", "--no-download", str(source), "data/tables/later.csv")
+    commit(project)
+    there = brought(project, tmp_path)
+    assert (there / TABLE).is_file()
+    dvc(there, "repro", "data/tables/later.csv.dvc")
+    assert (there / "data/tables/later.csv").read_text() == "class\na\n"
+
+
 def test_a_folder_of_parts_comes_from_a_remote_that_git_does_not_know(project, tmp_path):
     """Named relative to the file that names it."""
     parts = project / "data/tables" / ODD
