@@ -76,10 +76,11 @@ bench-quality: .venv/quality/installed  ## the network against the best tools fo
 lint: setup  ## ruff and mypy
 	@python -m ruff check . && python -m ruff format --check . && python -m mypy
 
-# In an environment of its own: what it needs would be as much again to keep free of holes.
+# In an environment of its own: what it needs would be as much again to keep free of holes. As a module: the scripts that
+# pip writes do not start from a folder with a quote in its name.
 audit:  ## known holes in the locked packages, asked of the package index's advisories; needs a network
 	@test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && .venv/audit/bin/python -m pip install --quiet pip-audit==2.10.1; }
-	@.venv/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement requirements.txt
+	@.venv/audit/bin/python -m pip_audit --strict --no-deps --disable-pip --progress-spinner off --requirement requirements.txt
 
 readme: setup  ## write the README's tables anew from the files they speak of
 	@python -m commands.readme

@@ -65,10 +65,14 @@ def bring_sources(root: Path, project: Path) -> None:
 
 
 def sources(repo: Repo) -> list[Stage]:
-    """The .dvc files of what the stages of dvc.yaml read; others may lie about."""
+    """The .dvc files of what the stages of dvc.yaml read; others may lie about.
+
+    What was imported with --no-download has no hash yet: DVC itself fetches it when it is needed.
+    """
     graph = repo.index.graph
     read = {each for stage in graph if not stage.is_data_source for each in graph.successors(stage)}
-    return sorted((each for each in read if each.is_data_source), key=lambda each: str(each.addressing))
+    known = (each for each in read if each.is_data_source and not each.is_partial_import)
+    return sorted(known, key=lambda each: str(each.addressing))
 
 
 def words(error: Exception) -> str:

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
+from stages.tracking.store import escape_percents
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -199,6 +201,7 @@ def mlflow(place: Place) -> tuple[Application, Path]:
     from mlflow.server.fastapi_app import app as application
     from mlflow.server.handlers import initialize_backend_stores
 
+    escape_percents()
     initialize_backend_stores(place.uri, place.uri, root)
     return application, Path(str(app.static_folder))
 

@@ -8,6 +8,8 @@ Writes  data/dataset.parquet, one row an example: the features, the class index 
 # First, so that a library that cannot be loaded is one line, too.
 from stages.process.run import run  # isort: split
 
+import os
+import shlex
 import sys
 from collections import Counter
 from pathlib import Path
@@ -24,6 +26,7 @@ from stages.files.text import shown
 from stages.params.create import Create
 from stages.params.reader import read
 from stages.process.disk import prepare
+from stages.process.faults import BAD_DATA, Fault
 from stages.process.memory import need
 
 DATASET = Path("data/dataset.parquet")
@@ -46,9 +49,23 @@ def create(section: Create) -> tuple[pa.Table, Schema]:
     return table, schema
 
 
+def in_experiment(path: Path) -> None:
+    """Raise Fault where an experiment in a folder of its own (--temp, --queue) did not get the project's table."""
+    project = Path(os.environ.get("DVC_ROOT") or ".")
+    if path.exists() or not (project / path).exists():
+        return
+    file, note = (shlex.quote(str(each)) for each in (path, path.with_name(f"{path.name}.dvc")))
+    raise Fault(
+        BAD_DATA,
+        f"{path} (create.table.path) is not in this experiment's folder, which has what git knows and nothing else;"
+        f" run: git add {file}, or: dvc add {file} && git add {note}; then the same `dvc exp run` again",
+    )
+
+
 def main() -> None:
     section = read(Create)
     if section.dataset == "table":
+        in_experiment(Path(section.table.path))
         source = open_source(section)
         prepare([DATASET], sum(part.stat().st_size for part in source.parts), "leave rows or columns out of the table")
         found = look(section, source)

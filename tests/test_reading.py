@@ -330,7 +330,8 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize(("content", "what", "fix"), OTHERS)
+# Named by place: what a packer writes has the time in it.
+@pytest.mark.parametrize(("content", "what", "fix"), OTHERS, ids=range(len(OTHERS)))
 def test_what_is_no_text_is_named_for_what_it_is(content, what, fix):
     refused(content, f"table.csv is no CSV file but {what}", fix)
 

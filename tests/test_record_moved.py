@@ -2,15 +2,19 @@
 
 import contextlib
 import gc
+import os
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from stages import record
 from stages.tracking import moved, store
+from tests.conftest import ROOT
 from tests.served import served
 from tests.state import PNG, environment, fetch, make_state, md5, rows, runs, write_lock
 
@@ -168,3 +172,41 @@ def test_ui_serves_the_pictures_of_a_copy_from_the_copy(original, tmp_path):
         assert f"came here from {original}" in ui.said
         picture = f"{ui.base}/get-artifact?path=figures%2Floss.png&run_uuid={run_id}"
         assert fetch(picture, **ui.own) == (200, PNG + HERE)
+
+
+OPEN = {
+    "record": """
+from stages.tracking.store import connect, faults, locate, locked
+store = locate("retrace")
+for _ in range(2):
+    with faults(store), locked(store):
+        connect(store).search_experiments()
+""",
+    "ui": """
+from pathlib import Path
+from commands.ui_server import Place, mlflow
+mlflow(Place("", [], 0, 0, "sqlite:///mlflow.db", Path("mlartifacts").absolute().as_uri()))
+""",
+}
+
+
+@pytest.mark.parametrize("who", OPEN)
+def test_a_store_is_opened_also_where_the_environment_lies_in_a_folder_with_a_percent(tmp_path, who):
+    """That of MLflow itself, as .venv in the project's folder is."""
+    import mlflow
+
+    packages = tmp_path / "50%20 off"
+    packages.mkdir()
+    (packages / "mlflow").symlink_to(Path(mlflow.__file__).parent)
+    code = f"{OPEN[who]}\nimport sys; assert '%' in sys.modules['mlflow'].__file__"
+    path = os.pathsep.join((str(packages), str(ROOT)))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mlflow.db").is_file()

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from dvc.repo import Repo
 
 from commands.repository import bring_sources, clone, sources
 from stages.process.faults import Fault
-from tests.project import TINY, commit, copy_project, git, repro, run
+from tests.project import TINY, commit, copy_project, git, repro, run, turn
 
 TABLE = "data/tables/table.csv"
 # What a shell, git, SQLite, URLs and parsers of settings take for signs of their own.
@@ -70,6 +71,18 @@ def test_an_imported_table_comes_from_the_cache_though_its_source_is_gone(projec
     content = source.read_bytes()
     source.unlink()
     assert (brought(project, tmp_path) / TABLE).read_bytes() == content
+
+
+def test_what_was_never_downloaded_is_left_to_dvc(project, tmp_path):
+    give_to_dvc(project, TABLE)
+    source = tmp_path / "source.csv"
+    source.write_text("class\na\n")
+    dvc(project, "import-url", "--no-download", str(source), "data/tables/later.csv")
+    commit(project)
+    there = brought(project, tmp_path)
+    assert (there / TABLE).is_file()
+    dvc(there, "repro", "data/tables/later.csv.dvc")
+    assert (there / "data/tables/later.csv").read_text() == "class\na\n"
 
 
 def test_a_folder_of_parts_comes_from_a_remote_that_git_does_not_know(project, tmp_path):
@@ -142,6 +155,25 @@ def test_a_clone_has_a_cache_of_its_own_whatever_the_settings_say(project, tmp_p
     assert sorted(shared.rglob("*")) == before
     assert (there / ".dvc/cache/files").is_dir()
     assert (there / TABLE).stat().st_ino != (project / TABLE).stat().st_ino
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_table_that_git_does_not_know_stops_an_experiment_elsewhere_with_what_helps(project, which):
+    """Its folder has what git knows: the table must come there as a file of git's or of DVC's."""
+    table = "data/tables/new 'one'.csv"
+    shutil.copyfile(project / TABLE, project / table)
+    turn(project, {"create.table.path": table})
+    experiment = ("-m", "dvc", "exp", "run", "--temp", "create")
+    done = run(project, *experiment)
+    assert done.returncode
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith(table))
+    advice = re.search(r"run: (git add .*), or: (dvc add .* && git add .*); then the same `dvc exp run` again$", line)
+    assert advice
+    for command in advice[which + 1].split(" && "):
+        name, *arguments = shlex.split(command)
+        {"git": git, "dvc": dvc}[name](project, *arguments)
+    done = run(project, *experiment)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # --- where the project is -------------------------------------------------------------------------------------------

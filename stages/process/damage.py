@@ -24,6 +24,8 @@ from stages.process.ran import running_stage
 LOCK = Path("dvc.lock")
 # Side files that DVC does not know: of each text the MD5 that its stage wrote last.
 NOTES = Path(".retrace/written")
+# As DVC writes a value that holds a # or quotes.
+_QUOTED = re.compile("('''|\"\"\"|['\"])(.*)\\1")
 _OUTS = re.compile(r"^    outs:\n((?:    [- ] .*\n)+)", re.MULTILINE)
 _OUT = re.compile(r"^    - path: (.+)\n(?:      .*\n)*?      md5: (\w+)$", re.MULTILINE)
 
@@ -94,5 +96,6 @@ def cache() -> Path:
         except (configparser.Error, UnicodeDecodeError):
             continue  # DVC says so
         if value := config.get("cache", "dir", fallback=""):
-            found = root / value
+            quoted = _QUOTED.match(value)
+            found = root / (quoted[2] if quoted else value.partition("#")[0].rstrip())
     return found

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from stages.files.text import shown
 from stages.process.faults import Fault
 from stages.tracking.lock import PATH as LOCK
 from stages.tracking.lock import Lock, parse
@@ -44,6 +45,8 @@ class Times:
 def read_git(lock: Lock) -> Git:
     commit = _git("rev-parse", "HEAD")
     if commit is None:
+        if refusal := _refusal():
+            print(f"record: the run names no commit, since git says: {refusal}", file=sys.stderr)
         return Git(None, None, None)
     # What the pipeline itself writes is no change of the work tree: it follows from the rest.
     written = [f":(exclude,literal){path}" for path in (LOCK.as_posix(), *lock.outs)]
@@ -134,12 +137,28 @@ def _processor() -> str:
 
 def _git(*arguments: str) -> str | None:
     """What git says, or None where there is no git, no repository, or no such thing in it."""
-    # Without the optional locks, so that this never stands in the way of a person's own git.
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(
-            ["git", *arguments], capture_output=True, env=environment, timeout=20, check=True, stdin=subprocess.DEVNULL
-        )
+        return _run_git(*arguments).stdout.decode(errors="replace")
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.decode(errors="replace")
+
+
+def _refusal() -> str:
+    """Why git will not look into a repository that is there: it may be another owner's."""
+    try:
+        _run_git("rev-parse", "--git-dir")
+    except subprocess.CalledProcessError as error:
+        lines = (line.strip() for line in error.stderr.decode(errors="replace").splitlines())
+        said = shown(" ".join(filter(None, lines)))
+        return "" if "not a git repository" in said else said
+    except (OSError, subprocess.SubprocessError):
+        pass
+    return ""
+
+
+def _run_git(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    # Without the optional locks, so that this never stands in the way of a person's own git; and in one language.
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    return subprocess.run(
+        ["git", *arguments], capture_output=True, env=environment, timeout=20, check=True, stdin=subprocess.DEVNULL
+    )

@@ -277,9 +277,30 @@ def load() -> None:
         os.environ.setdefault(name, value)
     import mlflow.tracking  # noqa: F401
 
+    escape_percents()
     # Its own handlers print tracebacks of errors that are told in one line here.
     logging.getLogger("mlflow").setLevel(logging.CRITICAL + 1)
     logging.getLogger("alembic").setLevel(logging.CRITICAL + 1)
+
+
+def escape_percents() -> None:
+    """Let MLflow open a SQLite store also where the folder that it lies in has a % in its name.
+
+    It hands that folder to Alembic as it is, whose settings take a % for a sign of their own.
+    """
+    import mlflow
+
+    if "%" not in mlflow.__file__:
+        return
+    from alembic.config import Config
+
+    set_main_option = inspect.unwrap(Config.set_main_option)
+
+    @functools.wraps(set_main_option)
+    def escaped(self: Config, name: str, value: str) -> None:
+        set_main_option(self, name, value.replace("%", "%%") if name == "script_location" else value)
+
+    Config.set_main_option = escaped  # type: ignore[method-assign]
 
 
 def open_experiment(client: "MlflowClient", store: Store) -> str:

@@ -109,7 +109,8 @@ def test_m10_the_file_system_of_dvcs_cache_is_asked_too(project):
 
 def test_m10_the_cache_is_where_dvc_has_it(project, monkeypatch):
     monkeypatch.chdir(project)
-    for value in ("../other cache", str(project.parent / "whole"), None):
+    odd = ["#1 50%20 $HOME", "it's", 'a "word"', """both ' and " of them""", "a, b"]
+    for value in ("../other cache", str(project.parent / "whole"), *(str(project.parent / each) for each in odd), None):
         if value:
             assert run(project, "-m", "dvc", "cache", "dir", "--local", value).returncode == 0
         else:
@@ -462,7 +463,19 @@ def test_m34_a_folder_of_another_owner_gets_gits_own_words_and_what_they_say_wor
     assert "detected dubious ownership" in done.stdout
     assert "git init" not in done.stdout
     fix = next(line.strip() for line in done.stdout.splitlines() if "safe.directory" in line)
+    for command in ("commands.verify", "commands.history"):
+        line = one_line(shell(project, f"python -m {command}", **mine))
+        assert line.startswith("git rev-parse failed in ")
+        assert line.endswith(fix)
+    # A record without its commit is better than none; but not without a word.
+    line = one_line(shell(project, "python -m stages.record", **mine), 0)
+    assert line.startswith("record: the run names no commit, since git says: fatal: detected dubious ownership")
+    assert line.endswith(fix)
     assert shell(project, fix, **mine).returncode == 0
+    assert shell(project, "python -m stages.record", **mine).stderr == ""
+    # One fix is enough, also for what clones the repository.
+    done = shell(project, "python -m commands.history", **mine)
+    assert done.returncode == 0, done.stderr
     done = shell(project, "make run", **mine)
     assert done.returncode == 0, done.stderr
     assert "Data and pipelines are up to date" in done.stdout
