@@ -13,6 +13,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -884,8 +885,15 @@ def test_an_experiment_in_the_trash_is_one_line(here, monkeypatch, request):
     with contextlib.closing(sqlite3.connect(here / "mlflow.db")) as connection, connection:
         change = "UPDATE experiments SET lifecycle_stage = 'deleted' WHERE name = ? RETURNING experiment_id"
         ((experiment,),) = connection.execute(change, (request.node.name,)).fetchall()
-    with pytest.raises(Fault, match=rf"is in the trash; .* mlflow experiments restore --experiment-id {experiment},"):
+    command = f"mlflow experiments restore --experiment-id {experiment}"
+    with pytest.raises(Fault, match=rf"is in the trash; .* {command},"):
         record.main()
+    paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, shell=True, cwd=here, env={**os.environ, "PATH": paths}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    record.main()
 
 
 # --- words and numbers ----------------------------------------------------------------------------------------------

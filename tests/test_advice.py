@@ -1,0 +1,690 @@
+"""What a message tells a person to do, done: the fault is gone. Each of the ways that a line names, one by one.
+
+(What is said of files that DVC keeps is followed in faults/test_advice.py and faults/test_cache.py.)
+"""
+
+import ast
+import gzip
+import io
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from commands import predict, table
+from stages import create, split, train, validate
+from stages.datasets.schema import read_schema
+from stages.process.faults import BAD_PARAMS, Fault
+from tests.conftest import PARAMS, ROOT
+from tests.project import TINY, git, turn
+
+TABLE = Path("data/tables/table.csv")
+ROWS = 60
+
+
+def line_of(act: Callable[[], None]) -> str:
+    with pytest.raises(Fault) as caught:
+        act()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# --- params.yaml ----------------------------------------------------------------------------------------------------
+
+
+def replaced(old: str, new: str) -> str:
+    assert PARAMS.count(old) == 1, old
+    return PARAMS.replace(old, new)
+
+
+ROWS_KEY = "  rows: 10000"
+PARAMETERS: dict[str, tuple[str | bytes, Callable[[str], str | bytes]]] = {
+    "save it as UTF-8 without one": ("\ufeff" + PARAMS, lambda text: text.removeprefix("\ufeff")),
+    "save the file as UTF-8": (("# größe\n" + PARAMS).encode("latin-1"), lambda text: "# größe\n" + PARAMS),
+    "keep one side and delete the markers": (
+        replaced(ROWS_KEY, f"<<<<<<< HEAD\n{ROWS_KEY}\n=======\n  rows: 20\n>>>>>>> other"),
+        lambda text: "\n".join(
+            line for line in text.split("\n") if not line.startswith(("<<<", "===", ">>>", "  rows: 20"))
+        ),
+    ),
+    "must not begin with %, a YAML directive; delete the line": (
+        "%YAML 1.1\n---\n" + PARAMS,
+        lambda text: text.removeprefix("%YAML 1.1\n"),
+    ),
+    "indent with spaces, not tabs": (replaced(ROWS_KEY, "\trows: 10000"), lambda text: text.replace("\t", "  ")),
+    "mend the line or restore it": (
+        replaced(ROWS_KEY, "  rows: [10"),
+        lambda text: text.replace("  rows: [10", ROWS_KEY),
+    ),
+    "holds the control character 0x07; delete it": (
+        replaced(ROWS_KEY, f"{ROWS_KEY} # \a"),
+        lambda text: text.replace("\a", ""),
+    ),
+    "write the value itself": (
+        replaced(ROWS_KEY, "  rows: *n").replace("create:", "create: &n", 1),
+        lambda text: text.replace("*n", "10000").replace(" &n", ""),
+    ),
+    "delete the tag": (replaced(ROWS_KEY, "  rows: !x 10000"), lambda text: text.replace("!x ", "")),
+    "quote it: '2026-01-31'": (
+        replaced("    target: class ", "    target: 2026-01-31 "),
+        lambda text: text.replace("2026-01-31", "'2026-01-31'"),
+    ),
+    "stands twice; delete one of the two lines": (
+        replaced(ROWS_KEY, f"{ROWS_KEY}\n{ROWS_KEY}"),
+        lambda text: text.replace(f"{ROWS_KEY}\n{ROWS_KEY}", ROWS_KEY),
+    ),
+    "did you mean create.rows?": (replaced(ROWS_KEY, "  row: 10000"), lambda text: text.replace("  row:", "  rows:")),
+    "is not a parameter; delete the line": (
+        replaced(ROWS_KEY, f"{ROWS_KEY}\n  zzz: 1"),
+        lambda text: text.replace("\n  zzz: 1", ""),
+    ),
+    "delete what is no parameter, or: restore it": (
+        PARAMS + "# words\n" * 200_000,
+        lambda text: text.replace("# words\n", ""),
+    ),
+}
+
+
+@pytest.mark.parametrize("advice", PARAMETERS)
+def test_advice_about_params(project, advice):
+    bad, mend = PARAMETERS[advice]
+    Path("params.yaml").write_bytes(bad if isinstance(bad, bytes) else bad.encode())
+    with pytest.raises(Fault) as caught:
+        validate.main()
+    assert caught.value.status == BAD_PARAMS
+    assert advice in str(caught.value)
+    good = mend(bad.decode("latin-1") if isinstance(bad, bytes) else bad)
+    Path("params.yaml").write_bytes(good if isinstance(good, bytes) else good.encode())
+    validate.main()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"- 1\n", b"create: 1\n", b"[" * 200])
+def test_git_brings_params_back(project, content):
+    git(project, "init", "--quiet")
+    git(project, "add", "params.yaml")
+    git(project, "commit", "--quiet", "--message=one")
+    Path("params.yaml").unlink()
+    if content is not None:
+        Path("params.yaml").write_bytes(content)
+    with pytest.raises(Fault, match=r"restore it with: git checkout params\.yaml"):
+        validate.main()
+    git(project, "checkout", "params.yaml")
+    validate.main()
+
+
+# --- a table --------------------------------------------------------------------------------------------------------
+
+
+def frame(**columns: Any) -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    labels = np.resize(["cat", "dog", "eel"], ROWS)
+    return pd.DataFrame({"size": draw.normal(size=ROWS).round(2), "class": labels}).assign(**columns)
+
+
+def text(**columns: Any) -> str:
+    return frame(**columns).to_csv(index=False)
+
+
+def put(source: Any) -> None:
+    """At data/tables: a text, bytes, or a table for Parquet."""
+    for path in TABLE.parent.iterdir():
+        path.unlink()
+    if isinstance(source, pa.Table):
+        turn(Path(), {"create.table.path": str(TABLE.with_suffix(".parquet"))})
+        pq.write_table(source, TABLE.with_suffix(".parquet"))
+    else:
+        TABLE.write_bytes(source if isinstance(source, bytes) else source.encode())
+
+
+@pytest.fixture
+def own(project):
+    TABLE.parent.mkdir(parents=True)
+    turn(project, {**TINY, "create.dataset": "table", "create.table.path": str(TABLE)})
+    return project
+
+
+def numbers(odd: object, at: int = 5) -> list[object]:
+    return [odd if row == at else row / 2 for row in range(ROWS)]
+
+
+def mixed(*values: object) -> np.ndarray:
+    """In an order that has nothing to do with the classes."""
+    return np.random.default_rng(1).choice(np.array(values, dtype=object), ROWS)
+
+
+def without(source: str, at: int = 5) -> str:
+    rows = source.splitlines(keepends=True)
+    return "".join(rows[: at + 1] + rows[at + 2 :])
+
+
+def without_column(name: str) -> dict[str, Any]:
+    return {"create.columns.ignored": [name]}
+
+
+ODD = text(x=numbers("n.a"))
+SUMS = "class;sum\n" + "".join(f"{'cde'[row % 3]};{1 + row},250\n" for row in range(ROWS))
+MIXED = text(x=np.resize(["a,b", "c"], ROWS))
+SIGNS = "class;n\n" + "".join(f"{'cde'[row % 3]};{'2,5' if row == 7 else row / 2 + 0.25}\n" for row in range(ROWS))
+DATES = text(day=[f"2026-{1 + row % 12:02}-11" for row in range(ROWS)], **{"day (month)": mixed(1.5, 2.5, 4)})
+NUL = pa.Table.from_pandas(frame(), preserve_index=False).append_column("x\0y", pa.array(np.resize([1.5, 2.5], ROWS)))
+LABELS = pa.table(
+    {"x": [row % 7 / 2 for row in range(ROWS)], "class": [float(2**53 + 2 * (row % 3)) for row in range(ROWS)]}
+)
+_lines = text(x="w").splitlines(keepends=True)
+_lines[9] = _lines[9].replace("w", '"w')
+_lines[14] = _lines[14].replace("w", 'w"')
+QUOTED = "".join(_lines)
+LISTS = pa.Table.from_pandas(frame(), preserve_index=False).append_column("l", pa.array([[1]] * ROWS))
+# What is said: what it is said of, and each way that it names, as another table or as other parameters.
+TABLES: dict[str, tuple[Any, list[Any]]] = {
+    "mend it, add it to create.reading.missing, or list the column in create.columns.categorical": (
+        ODD,
+        [
+            text(x=numbers(1)),
+            {"create.reading.missing": ["n.a"]},
+            {"create.columns.categorical": ["x"]},
+        ],
+    ),
+    "set create.reading.decimal to point or comma, the sign before a fraction": (
+        SUMS,
+        [{"create.reading.decimal": "point"}, {"create.reading.decimal": "comma"}],
+    ),
+    "every row needs its class: leave the row out": (
+        text(x=1.5).replace("cat", "", 1),
+        [without(text(x=1.5).replace("cat", "", 1), 0)],
+    ),
+    "repeats the header; delete it": (text() + "size,class\n", [text()]),
+    "a classifier needs classes: name another create.table.target": (
+        text(**{"class": [f"c{row}" for row in range(ROWS)], "kind": np.resize(["a", "b"], ROWS)}) * 1
+        + "".join(f"0.5,c{row},a\n" for row in range(ROWS, 1200)),
+        [{"create.table.target": "kind"}],
+    ),
+    "mend it, or store the labels as texts": (
+        LABELS,
+        [LABELS.set_column(1, "class", pa.array([f"k{row % 3}" for row in range(ROWS)]))],
+    ),
+    "which no network takes as it is; list it in create.columns.ignored": (LISTS, [without_column("l")]),
+    "list it in create.columns.categorical or create.columns.identifier": (
+        text(x=[2**53 + row for row in range(ROWS)]),
+        [{"create.columns.categorical": ["x"]}, {"create.columns.identifier": ["x"]}],
+    ),
+    "goes with one class and back; list it in create.columns.ignored": (
+        text(kind=np.resize(["c", "d", "e"], ROWS)),
+        [without_column("kind")],
+    ),
+    "is not a finite number below 3.4e38; mend it, or leave the row out": (
+        text(x=numbers("1e39")),
+        [text(x=numbers(1)), without(text(x=numbers("1e39")))],
+    ),
+    "mend the line, quote texts that hold the delimiter, or set create.reading.delimiter": (
+        MIXED.replace('"', ""),
+        [MIXED, MIXED.replace("a,b", "ab"), MIXED.replace('"', "").replace(",", ";").replace("a;b", "a,b")],
+    ),
+    "is its delimiter another one? set create.reading.delimiter": (
+        text().replace(",", "#"),
+        [text()],
+    ),
+    "set create.reading.encoding to the encoding it was saved in, cp1252 for instance, or save it anew as UTF-8": (
+        text(x="größe").encode("cp1252") + b"\x81,x,cat\n",
+        [text(x="größe")],
+    ),
+    "holds a NUL byte; is it UTF-16 without a byte-order mark, or damaged? set create.reading.encoding, or save": (
+        text().encode("utf-16-le"),
+        [{"create.reading.encoding": "utf-16-le"}, text()],
+    ),
+    "put a line with the names of the columns before it": (
+        text().partition("\n")[2],
+        [text()],
+    ),
+    "text follows a closing quote; write a quote inside of quotes twice": (
+        text(x=numbers("abc")).replace("abc", '"a"b"'),
+        [text(x=['say "hi"'] * ROWS)],
+    ),
+    "is never closed, and would swallow all that follows; close or delete it": (
+        text(x="w").replace("cat,w", 'cat,"w', 1),
+        [text(x="w"), text(x="w").replace("cat,w", 'cat,"w"', 1)],
+    ),
+    "(create.table.path) not found": (None, [text()]),
+    "write all in one way, set create.reading.decimal to point or comma and add the others to": (
+        SIGNS,
+        [
+            SIGNS.replace("2,5", "2.5"),
+            {"create.reading.decimal": "point", "create.reading.missing": ["2,5"]},
+            {"create.columns.categorical": ["n"]},
+        ],
+    ),
+    "which is a date; give it another name, or list it in create.columns.ignored": (
+        DATES,
+        [DATES.replace("day (month)", "other"), without_column("day (month)")],
+    ),
+    "which numpy cuts off; rename it": (
+        NUL,
+        [NUL.rename_columns(["size", "class", "x y"])],
+    ),
+    "looks like rows; delete the lines before the header": (
+        "1.5,2\n2.5,3\n" + text(),
+        [text()],
+    ),
+    "is closed in line 15 only, and each line between could be a row; close or delete it": (
+        QUOTED,
+        [QUOTED.replace('"', ""), QUOTED.replace(',"w', ',"w"', 1).replace(',w"', ",w", 1)],
+    ),
+    "has no value in the target": (text().replace("cat", "", 1), [without(text(), 0)]),
+}
+
+
+@pytest.mark.parametrize("advice", TABLES)
+def test_advice_about_a_table(own, advice):
+    bad, ways = TABLES[advice]
+    if bad is not None:
+        put(bad)
+    before = Path("params.yaml").read_bytes()
+    said = line_of(create.main)
+    assert advice in said
+    for way in ways:
+        Path("params.yaml").write_bytes(before)
+        if isinstance(way, dict):
+            put(bad)
+            turn(own, way)
+        else:
+            put(way)
+        create.main()
+
+
+def test_a_folder_without_parts_gets_them(own):
+    TABLE.mkdir()
+    assert line_of(create.main).endswith("is a folder without a .parquet file; put the parts of the table there")
+    frame().to_parquet(TABLE / "a.parquet", index=False)
+    create.main()
+
+
+def test_a_link_out_of_the_folder_becomes_the_file_itself(own, tmp_path_factory):
+    real = tmp_path_factory.mktemp("elsewhere") / "t.csv"
+    real.write_text(text())
+    TABLE.symlink_to(real)
+    assert line_of(create.main).endswith("leads out of data/tables through a link; put the file itself there")
+    TABLE.unlink()
+    real.rename(TABLE)
+    create.main()
+
+
+def test_a_group_that_is_missing_is_filled_in_or_left_out(own):
+    groups = [f"g{row // 3}" for row in range(ROWS)]
+    turn(own, {"split.method": "group", "split.column": "g", "create.columns.identifier": ["g"]})
+    put(text(g=["" if row == 5 else group for row, group in enumerate(groups)]))
+    create.main()
+    assert line_of(split.main).endswith("by which split.column divides; fill it in, or leave the row out")
+    for mended in (text(g=groups), without(text(g=groups))):
+        put(mended)
+        create.main()
+        split.main()
+
+
+def test_advice_of_predict(own, monkeypatch):
+    put(text(x=numbers(1), label="w"))
+    turn(own, {"create.columns.ignored": ["label"], "train.scaling": "standard"})
+    for stage in (create, split, train):
+        stage.main()
+
+    def ask(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["predict", *arguments])
+        predict.main()
+
+    assert line_of(lambda: ask("none.csv", "said.csv")).endswith("not found; name a CSV or Parquet file")
+    assert line_of(lambda: ask("--keep", str(TABLE), "said.csv")).endswith("leave out --keep")
+    ask(str(TABLE), "said.csv")
+    Path("new.csv").write_text(text(x=1).replace("cat", "yak", 1))
+    assert line_of(lambda: ask("new.csv", "said.csv")).endswith("leave the column out, or the row")
+    frame(x=1).drop(columns="class").to_csv("new.csv", index=False)
+    ask("new.csv", "said.csv")
+    Path("new.csv").write_text(without(text(x=1).replace("cat", "yak", 1), 0))
+    ask("new.csv", "said.csv")
+    frame(x=1, l=[[1]] * ROWS).to_parquet("new.parquet", index=False)
+    assert line_of(lambda: ask("--keep", "new.parquet", "said.csv")).endswith("let OUTPUT end with .parquet")
+    ask("--keep", "new.parquet", "said.parquet")
+    Path("new.csv").write_text(text(x=numbers("1e39")))
+    assert "mend it, or leave the row out" in line_of(lambda: ask("new.csv", "said.csv"))
+    Path("new.csv").write_text(without(text(x=numbers("1e39"))))
+    ask("new.csv", "said.csv")
+
+
+def test_a_kind_that_does_not_fit(own):
+    """Each way of the three, and of a date that is too far."""
+    base = {**TINY, "create.dataset": "table", "create.table.path": str(TABLE)}
+    kind = {"create.columns.numeric": ["x"]}
+    ways: list[tuple[Any, dict[str, Any]]] = [
+        (text(x=["0.5", "1.5"] * 30), {}),
+        (text(x=["0.5", "a"] * 30), {"create.reading.missing": ["a"]}),
+        (text(x=mixed("0.5", "a")), {"create.columns.numeric": [], "create.columns.categorical": ["x"]}),
+    ]
+    for source, changes in ways:
+        Path("params.yaml").write_text(PARAMS)
+        turn(own, base | kind)
+        put(text(x=["0.5", "a"] * 30))
+        assert line_of(create.main).endswith(
+            "mend it, add it to create.reading.missing, or change the column's kind in create.columns"
+        )
+        Path("params.yaml").write_text(PARAMS)
+        turn(own, base | kind | changes)
+        put(source)
+        create.main()
+    Path("params.yaml").write_text(PARAMS)
+    turn(own, base)
+    table = pa.Table.from_pandas(frame(), preserve_index=False)
+    far = pa.array([10**17 if row == 4 else row for row in range(ROWS)], pa.timestamp("ms"))
+    put(table.append_column("when", far))
+    assert line_of(create.main).endswith("mend it, or list the column in create.columns.ignored")
+    turn(own, without_column("when"))
+    create.main()
+
+
+def test_a_folder_of_parts_is_put_right(own):
+    TABLE.mkdir()
+    part, elsewhere = frame(), TABLE.parent / "elsewhere"
+    part.to_parquet(TABLE / "a.parquet", index=False)
+    part.to_parquet(TABLE / "b.pq", index=False)
+    assert line_of(create.main).endswith("let it end with .parquet, or delete it")
+    (TABLE / "b.pq").rename(TABLE / "b.parquet")
+    create.main()
+    elsewhere.mkdir()
+    part.to_parquet(elsewhere / "c.parquet", index=False)
+    (TABLE / "more").symlink_to(elsewhere.absolute())
+    assert line_of(create.main).endswith("is a link to a folder; put the folder itself there")
+    (TABLE / "more").unlink()
+    elsewhere.rename(TABLE / "more")
+    create.main()
+
+
+def test_a_packed_file_that_was_cut_comes_anew(own):
+    whole = gzip.compress(text().encode() * 1)
+    turn(own, {"create.table.path": f"{TABLE}.gz"})
+    Path(f"{TABLE}.gz").write_bytes(whole[: len(whole) // 2])
+    assert line_of(create.main).endswith("mend it, or bring the file anew: dvc pull, or a new copy")
+    Path(f"{TABLE}.gz").write_bytes(whole)
+    create.main()
+
+
+def test_features_that_tell_nothing_or_do_not_vary(own):
+    twice = pd.concat([frame(x=mixed(1.5, 2.5)).assign(**{"class": label}) for label in ("cat", "dog")])
+    kinds = np.resize(["a", "b"], 2 * ROWS)
+    twice = twice.assign(kind=np.where(twice["size"] > 0, "p", "q"), other=kinds)
+    turn(own, {"create.columns.ignored": ["kind", "other"]})
+    put(twice.to_csv(index=False))
+    create.main()
+    assert line_of(split.main).endswith("bring columns that tell more, or correct create.table.target")
+    turn(own, {"create.columns.ignored": ["other"], "create.table.target": "kind"})
+    create.main()
+    split.main()
+    days = [f"2026-01-01 00:{row:02}" for row in range(ROWS)]
+    late = frame(when=days, late=[float(max(row - 45, 0)) for row in range(ROWS)]).drop(columns="size")
+    late["class"] = np.resize(["cat", "dog"], ROWS)
+    put(late.to_csv(index=False))
+    turn(own, {"create.table.target": "class", "create.columns.ignored": ["when"]})
+    turn(own, {"split.method": "time", "split.column": "when"})
+    create.main()
+    assert line_of(split.main).endswith("change split.method, or bring columns that vary")
+    turn(own, {"split.method": "random", "split.column": None})
+    create.main()
+    split.main()
+
+
+def test_less_fits_into_little_memory(project, monkeypatch):
+    """As create and train say it, on a machine that has two hundred million bytes left."""
+    monkeypatch.setattr("stages.process.memory.available", lambda: 200_000_000)
+    turn(project, {**TINY, "create.rows": 50_000_000})
+    assert line_of(create.main).endswith("lower create.rows (now 50,000,000)")
+    turn(project, {"create.rows": 400})
+    create.main()
+    split.main()
+    turn(project, {"train.hidden": [3000, 3000], "train.replicas": 4})
+    assert "or lower train.batch_size (now 64) or train.replicas (now 4)" in line_of(train.main)
+    turn(project, {"train.replicas": 1, "train.epochs": 1, "train.hidden": [3000]})
+    train.main()
+
+
+# --- make table -------------------------------------------------------------------------------------------------------
+
+
+def test_advice_of_make_table(project, tmp_path_factory, monkeypatch):
+    TABLE.parent.mkdir(parents=True)
+    outside = tmp_path_factory.mktemp("outside")
+
+    def ask(*arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["table", *map(str, arguments)])
+        table.main()
+
+    def alone() -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO())
+        ask(outside / "t.csv", "class")
+
+    (outside / "t.csv").write_text(text())
+    (outside / "back\\slash.csv").write_text(text())
+    assert "name a CSV or Parquet file" in line_of(lambda: ask(outside / "none.csv", "class", "--yes"))
+    assert line_of(lambda: ask(TABLE.parent, "class", "--yes")).endswith("or one folder of Parquet parts")
+    assert line_of(lambda: ask(outside / "back\\slash.csv", "class", "--yes")).endswith("rename what is not")
+    (outside / "back\\slash.csv").rename(outside / "renamed.csv")
+    ask(outside / "renamed.csv", "class", "--yes")
+    assert line_of(alone).endswith("add YES=1 to make, or --yes")
+    ask(outside / "t.csv", "class", "--yes")
+    (outside / "t.csv").write_text(text(x=mixed(1.5, 2.5)))
+    assert "rename one of them, or delete data/tables/t.csv" in line_of(
+        lambda: ask(outside / "t.csv", "class", "--yes")
+    )
+    ask((outside / "t.csv").rename(outside / "u.csv"), "class", "--yes")
+    Path("data/tables/t.csv").unlink()
+    ask((outside / "u.csv").rename(outside / "t.csv"), "class", "--yes")
+    create.main()
+
+
+# --- what is only suspicious ------------------------------------------------------------------------------------------
+
+LOOKS: dict[str, tuple[list[object], list[object]]] = {
+    "leave out the currency": (["Rs. 1.50", "Rs. 2.50", "Rs. 3.50"], [1.5, 2.5, 3.5]),
+    "leave out the sign behind the number": (["1‰", "2‰", "3‰"], [1, 2, 3]),
+    "write hours or minutes as a number": (["08:00", "09:30", "17:15"], [8, 9.5, 17.25]),
+    "write 2026-01-31": (["01.02.19", "03.02.19", "05.06.20"], ["2019-02-01", "2019-02-03", "2020-06-05"]),
+    "write 12.5": (["12°30'N", "13°00'N", "14°00'N"], [12.5, 13, 14]),
+    "save their values without them": (["'1.5'", "'2.5'", "'3.5'"], [1.5, 2.5, 3.5]),
+    "write 1234.5": (["1_200", "1_300", "1_400"], [1200.5, 1300, 1400]),
+    "leave out the unit": (["1.2k", "3M", "900"], [1200, 3000000, 900.5]),
+    "write them alike": (["Rome", "rome", "Oslo"], ["Rome", "Rome", "Oslo"]),
+}
+
+
+@pytest.mark.parametrize("advice", LOOKS)
+def test_advice_about_what_is_suspicious(own, advice):
+    bad, good = LOOKS[advice]
+    for values, expected in ((bad, [advice]), (good, [])):
+        put(text(x=mixed(*values)))
+        create.main()
+        assert [finding.text for finding in read_schema().findings if advice not in finding.text] == []
+        assert [advice for finding in read_schema().findings] == expected
+
+
+def test_a_class_that_may_stand_for_none_is_left_out(own):
+    put(text().replace("cat", "n/a"))
+    create.main()
+    assert read_schema().findings[0].text.endswith("leave such rows out where it does")
+    put("".join(line for line in text().replace("cat", "n/a").splitlines(True) if "n/a" not in line))
+    create.main()
+    assert read_schema().findings == []
+
+
+# --- a training -------------------------------------------------------------------------------------------------------
+
+TRAININGS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
+    "lower train.optimizer.learning_rate, or set train.gradient_clip or train.scaling: standard": (
+        {"train.optimizer.learning_rate": 1e6, "train.activation": "leaky_relu", "train.hidden": [9, 9]},
+        [{"train.optimizer.learning_rate": 0.1}],
+    ),
+    "choose another train.init or a smaller train.init_scale": (
+        {"train.init": "normal", "train.init_scale": 1000, "train.hidden": [50] * 12},
+        [{"train.init": "he_normal", "train.init_scale": 1.0}, {"train.init_scale": 0.1}],
+    ),
+    "choose another train.init or train.activation, or a larger train.optimizer.learning_rate": (
+        {"train.init": "default", "train.hidden": [4], "train.optimizer.learning_rate": 1e-30},
+        [{"train.optimizer.learning_rate": 0.1}],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def circles(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("circles")
+    (folder / "params.yaml").write_text(PARAMS)
+    turn(folder, TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        create.main()
+        split.main()
+    return folder
+
+
+@pytest.mark.parametrize("advice", TRAININGS)
+def test_advice_about_a_training(circles, monkeypatch, advice):
+    monkeypatch.chdir(circles)
+    bad, ways = TRAININGS[advice]
+    for way in ways:
+        Path("params.yaml").write_text(PARAMS)
+        turn(circles, {**TINY, **bad})
+        assert advice in line_of(train.main)
+        turn(circles, way)
+        train.main()
+
+
+# --- every message --------------------------------------------------------------------------------------------------
+
+VERBS = (
+    "add|ask|bring|change|check|choose|close|commit|correct|delete|drop|end|export|fill|free|give|have|improve|indent|install"
+    "|keep|leave|let|list|look|lower|make|mend|move|name|open|point|put|quote|raise|read|remove|rename|repair|restore|run"
+    "|save|set|split|start|take|use|wait|write"
+)
+ADVICE = re.compile(rf"(?:^|[;:,?] |\bor )(?:{VERBS}) \S|settles it|with: |repair: |did you mean")
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The texts in a file of code, with {} for what is put in; no docstrings, and no help of arguments."""
+    tree = ast.parse(path.read_text())
+    left_out = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    left_out |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "help"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            left_out |= {id(part) for part in node.values}
+            yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in left_out:
+            yield node.value
+
+
+def advice() -> list[str]:
+    files = [path for folder in ("stages", "commands") for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [f"{path.name}: {text}" for path in files for text in texts(path) if ADVICE.search(text)]
+
+
+# What this file does not follow itself: a piece of the text, and the test that does.
+ELSEWHERE = {
+    "bring it back with: {}dvc repro": "faults/test_advice.py::test_what_is_damaged_with_the_same_size_and_time",
+    "bring it back with: git checkout HEAD": "test_record.py::test_a_file_that_dvc_lock_does_not_describe",
+    "was changed since this was made of it; run: dvc repro": "faults/test_advice.py::test_a_table_edited_in_place",
+    "repair: ": "faults/test_cache.py::test_m30_the_commands_repair_all_of_it",
+    "install -m 444": "faults/test_cache.py::test_m30_the_commands_repair_all_of_it",
+    "git checkout HEAD {}, or mend it by hand": "faults/test_cache.py::test_m31_so_is_a_damaged_dvc_file",
+    "put the original back, then: {}": "faults/test_cache.py::test_m30_the_commands_repair_all_of_it",
+    "put it back, then: dvc repro": "faults/test_cache.py::test_m30_any_damage_is_repaired_in_one_pass",
+    "delete the folder {}": "faults/test_resume.py::test_s02_a_checkpoint_that_was_made_up",
+    "write by hand: {}": "test_table_command.py::test_a_layout_that_it_cannot_edit",
+    "or set gate.beat_baselines: false": "test_gate.py::test_a_baseline_that_is_surely_better_closes_it",
+    "wait for it, or end it first": "faults/test_resume.py::test_m29_a_second_training",
+    "in the trash; bring it back with": "test_record.py::test_an_experiment_in_the_trash",
+    "end the other program that keeps it": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
+    "make it writable": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
+    "make room there": "faults/test_tracker.py::test_m11_",
+    "{}; mend or move the file, then run: make record": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
+    "a newer MLflow than {} made it": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
+    "raise split.test_size": "test_bad_tables.py::test_n12_a_test_side_without_rows_is_refused",
+    "raise split.validation_size": "test_split.py::test_advice_for_a_class_that_chance_leaves_out_works",
+    "set split.method: stratified": "test_split.py::test_advice_for_a_class_that_chance_leaves_out_works",
+    "leave its rows out of the table": "test_split.py::test_advice_for_a_class_that_chance_leaves_out_works",
+    "add rows that differ in a feature": "test_bad_tables.py::test_d06_a_class_too_rare",
+    "leave the rows of these classes out": "test_bad_tables.py::test_d06_a_class_too_rare",
+    "raise create.rows": "test_split.py::test_advice_for_a_made_data_set_too_small_works",
+    "{}{} {} settles it": "test_suspicions.py::test_05_a_number_that_names_whom_a_row_is_about",
+    "keep its rows on one side with split.method": "test_suspicions.py::test_05_a_number_that_names_whom",
+    "restore it with: git checkout params.yaml": "test_advice.py::test_git_brings_params_back",
+    "must not be a bare date": "test_advice.py::test_advice_about_params",
+    "{}; quote it": "test_advice.py::test_advice_about_params",
+    "; did you mean {}": "test_advice.py::test_advice_about_params",
+    "; delete the line": "test_advice.py::test_advice_about_params",
+    "; mend the line or {}": "test_advice.py::test_advice_about_params",
+    "holds {}; delete it": "test_advice.py::test_advice_about_params",
+    "delete what is no parameter, or: {}": "test_advice.py::test_advice_about_params",
+    "missing, or list the column in create.columns.categorical": "test_advice.py::test_advice_about_a_table",
+    "each line between could be a row": "test_advice.py::test_advice_about_a_table",
+    "leave such rows out where it does": "test_advice.py::test_a_class_that_may_stand_for_none_is_left_out",
+    "change the column's kind in create.columns": "test_advice.py::test_a_kind_that_does_not_fit",
+    "is no date up to the year": "test_advice.py::test_a_kind_that_does_not_fit",
+    "put the parts of the table there": "test_advice.py::test_a_folder_without_parts_gets_them",
+    "put the file itself there": "test_advice.py::test_a_link_out_of_the_folder_becomes_the_file_itself",
+    "put the folder itself there": "test_advice.py::test_a_folder_of_parts_is_put_right",
+    "let it end with .parquet": "test_advice.py::test_a_folder_of_parts_is_put_right",
+    "bring the file anew": "test_advice.py::test_a_packed_file_that_was_cut_comes_anew",
+    "bring columns that": "test_advice.py::test_features_that_tell_nothing_or_do_not_vary",
+    "fill it in, or leave the row out": "test_advice.py::test_a_group_that_is_missing_is_filled_in_or_left_out",
+    "leave the column out, or the row": "test_advice.py::test_advice_of_predict",
+    "name a CSV or Parquet file": "test_advice.py::test_advice_of_predict",
+    "leave out --keep": "test_advice.py::test_advice_of_predict",
+    "let OUTPUT end with .parquet": "test_advice.py::test_advice_of_predict",
+    "write it as there": "test_reading.py::test_predict_reads_as_training_did",
+    "name one file, or one folder": "test_advice.py::test_advice_of_make_table",
+    "rename ": "test_advice.py::test_advice_of_make_table",
+    "add YES=1 to make, or --yes": "test_advice.py::test_advice_of_make_table",
+    "lower create.rows": "test_advice.py::test_less_fits_into_little_memory",
+    "lower train.batch_size": "test_advice.py::test_less_fits_into_little_memory",
+    "restore it with: git checkout HEAD": "faults/test_cache.py::test_m31_a_damaged_lock_is_one_line",
+    "the way back: git checkout {}": "test_table_command.py::test_of_params_only_the_table_and_its_recipe_change",
+    "make table FILE=penguins.csv TARGET=species": "test_table_command.py::test_make_passes_names_as_they_are",
+    "nothing was written; run this again": "test_table_command.py::test_the_answer_of_a_person_counts",
+    "(or make record) records them": "faults/test_tracker.py::test_m18_m21_m22_a_server",
+    "start one with: dvc repro": "test_follow.py::test_a_training_is_mirrored",
+    "start it again: dvc repro": "faults/test_resume.py::test_m27_the_mirror_of_a_training_that_was_killed",
+    "OPEN_TO_NETWORK=1": "faults/test_security_ui.py::test_s14_another_address",
+    "open the link that `make ui` printed": "faults/test_security_ui.py::test_the_token_becomes_a_cookie",
+    "has begun and stands still; end it": "faults/test_tracker.py::test_a_recording_that_stands_still",
+}
+# What no test can follow, or none has yet, and why.
+NOT_FOLLOWED = {
+    "less of something, or a larger machine; create and train stand for all": "use fewer|leave rows or columns|"
+    "lower (plot|train.epochs|split)|make room|free some|raise ulimit|smaller row groups",
+    "a person has to judge": "improve the model|raise train|no is known|add rows of it|mend it in the table, or|"
+    "bring the column|look at its quotes|change it where it opens|leave the row out or fill|leave the cells empty|"
+    "leave out the sign of the currency",
+    "another program's server or port": "check its address|MLFLOW_TRACKING_USERNAME|end another server|end that one|"
+    "open that in a browser|run: make run, or make record",
+    "minutes of work": "run make setup|to record it: make record|commit it after|run dvc repro|add '' to create",
+    "a text of another kind": "^write this|is nested too deep|<!--|change in section|^run '|^name = |name the rows|"
+    "close view|delete all runs|^; delete it",
+}
+
+
+def on_the_list(text: str) -> bool:
+    followed = (*PARAMETERS, *TABLES, *LOOKS, *TRAININGS, *ELSEWHERE)
+    return any(piece in text for piece in followed) or any(re.search(each, text) for each in NOT_FOLLOWED.values())
+
+
+@pytest.mark.parametrize("place", sorted({*ELSEWHERE.values()}))
+def test_the_test_that_follows_an_advice_is_there(place):
+    file, _, name = place.partition("::")
+    assert f"def {name}" in (ROOT / "tests" / file).read_text()
+
+
+def test_every_advice_is_on_the_list():
+    """So that a new one is not without a test, or without a word why it has none."""
+    assert [each for each in advice() if not on_the_list(each.partition(": ")[2])] == []
+    assert not on_the_list("the moon is down; put it back")
+    assert ADVICE.search("the moon is down; put it back")
