@@ -1,8 +1,8 @@
 """`make gate`: is the result surely good enough? One line; exit status 0, or 5 when it is not.
 
 Reads reports/metrics.json and the section `gate`; the rule stands in stages/scoring/gate.py. It is no DVC stage: a
-teaching configuration that fails it must still run and be recorded. A result of a table of one's own that was changed
-since is no result of it: that fails, too.
+teaching configuration that fails it must still run and be recorded. It also fails where a table of one's own was
+changed after the result was made.
 """
 
 import json

@@ -1,4 +1,6 @@
-"""Lets DVC look into every file anew: the first step of `make run`, and of `make gate` where the table is one's own.
+"""Lets DVC look into every file anew: the step of `make run` before `dvc repro`.
+
+`make gate` does the same where the table is one's own.
 
 DVC remembers a file's MD5 with its size, its time and where it lies on the disk, and does not look again while these
 stay: a table in which a program wrote another number and put the time back is "up to date" to it, and so is a file in
@@ -8,6 +10,7 @@ which a bit flipped. Here it forgets all that and reads everything once more, ab
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 
+from commands.repository import words
 from stages.process.faults import BAD_DATA, Fault
 from stages.process.run import run
 
@@ -23,7 +26,7 @@ def edited_tables() -> list[str]:
     except NotDvcRepoError:
         return []  # no pipeline that could have missed it
     except DvcException as error:
-        raise Fault(BAD_DATA, f"gate: {str(error).splitlines()[0]}") from None
+        raise Fault(BAD_DATA, f"gate: {words(error)}") from None
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ def bring_sources(root: Path, project: Path) -> None:
 
 
 def sources(repo: Repo) -> list[Stage]:
-    """The .dvc files of what the stages of dvc.yaml read; others may lie about.
+    """The .dvc files of what the stages of dvc.yaml read; others are left alone.
 
     What was imported with --no-download has no hash yet: DVC itself fetches it when it is needed.
     """

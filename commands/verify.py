@@ -21,12 +21,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from safetensors.numpy import load as load_tensors
 
-from commands.repository import bring_sources, clone, git
+from commands.repository import bring_sources, clone, git, words
 from stages.files.digest import md5
 from stages.files.text import shown
 from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
@@ -51,8 +52,11 @@ class Verdict(NamedTuple):
 
 def verify(root: Path) -> list[Verdict]:
     """One verdict for each output that the committed dvc.lock names."""
-    with Repo(str(root)) as repo:
-        cache = Path(repo.cache.local.path)
+    try:
+        with Repo(str(root)) as repo:
+            cache = Path(repo.cache.local.path)
+    except DvcException as error:
+        raise Fault(BAD_DATA, f"verify: {words(error)}") from None
     with tempfile.TemporaryDirectory(prefix="retrace verify ") as folder:
         project = clone(root, Path(folder) / "clone")
         committed = outputs(project)

@@ -223,7 +223,7 @@ TABLES: dict[str, tuple[Any, list[Any]]] = {
         text(x=numbers("1e39")),
         [text(x=numbers(1)), without(text(x=numbers("1e39")))],
     ),
-    "mend the line, quote texts that hold the delimiter, or set create.reading.delimiter": (
+    "mend the line, quote texts that hold the delimiter, give each column a name, or set create.reading.delimiter": (
         MIXED.replace('"', ""),
         [MIXED, MIXED.replace("a,b", "ab"), MIXED.replace('"', "").replace(",", ";").replace("a;b", "a,b")],
     ),
@@ -276,6 +276,7 @@ TABLES: dict[str, tuple[Any, list[Any]]] = {
         QUOTED,
         [QUOTED.replace('"', ""), QUOTED.replace(',"w', ',"w"', 1).replace(',w"', ",w", 1)],
     ),
+    "is closer to 0 than a number of 64 bits can be; write 0": (text(x=numbers("1e-400")), [text(x=numbers(0))]),
     "has no value in the target": (text().replace("cat", "", 1), [without(text(), 0)]),
 }
 
@@ -302,6 +303,40 @@ def test_a_folder_without_parts_gets_them(own):
     TABLE.mkdir()
     assert line_of(create.main).endswith("is a folder without a .parquet file; put the parts of the table there")
     frame().to_parquet(TABLE / "a.parquet", index=False)
+    create.main()
+
+
+@pytest.mark.parametrize("ending", [".gz", ".parquet"])
+def test_a_file_of_another_kind_is_named_for_what_it_is(own, ending):
+    if ending == ".gz":
+        TABLE.write_bytes(gzip.compress(text().encode()))
+    else:
+        frame().to_parquet(TABLE, index=False)
+    assert f"let its name end with {ending}" in line_of(create.main)
+    named = TABLE.with_name(TABLE.name + ending) if ending == ".gz" else TABLE.with_suffix(ending)
+    TABLE.rename(named)
+    turn(own, {"create.table.path": str(named)})
+    create.main()
+
+
+def test_a_column_that_a_folders_name_gives_too_says_the_same_or_is_called_otherwise(own):
+    part = TABLE / "year=2022" / "a.parquet"
+    part.parent.mkdir(parents=True)
+    for column, right in (({"year": 2023}, False), ({"year": 2022}, True), ({"made": 2023}, True)):
+        frame().assign(**column).to_parquet(part, index=False)
+        if right:
+            create.main()
+        else:
+            assert line_of(create.main).endswith("mend one of them, or give the column another name")
+
+
+def test_what_is_no_part_of_a_folder_goes_or_is_called_otherwise(own):
+    TABLE.mkdir()
+    frame().to_parquet(TABLE / "a.parquet", index=False)
+    other = TABLE / "b.csv"
+    other.write_text(text())
+    assert line_of(create.main).endswith("is no part of a table in Parquet; move it away, or begin its name with _")
+    other.rename(TABLE / "_b.csv")
     create.main()
 
 
@@ -593,6 +628,10 @@ ELSEWHERE = {
     "bring it back with: git checkout HEAD": "test_record.py::test_a_file_that_dvc_lock_does_not_describe",
     "was changed since this was made of it; run: dvc repro": "faults/test_advice.py::test_a_table_edited_in_place",
     "repair: ": "faults/test_cache.py::test_m30_the_commands_repair_all_of_it",
+    "let its name end with": "test_advice.py::test_a_file_of_another_kind",
+    "mend one of them, or give the column": "test_advice.py::test_a_column_that_a_folders_name_gives_too",
+    "move it away, or begin its name with _": "test_advice.py::test_what_is_no_part_of_a_folder",
+    "put them in their place and run: dvc commit": "test_repository.py::test_what_nobody_has_is_a_line_and_its_advice",
     "install -m 444": "faults/test_cache.py::test_m30_the_commands_repair_all_of_it",
     "git checkout HEAD {}, or mend it by hand": "faults/test_cache.py::test_m31_so_is_a_damaged_dvc_file",
     "put the original back, then: {}": "faults/test_cache.py::test_m30_the_commands_repair_all_of_it",
@@ -640,7 +679,7 @@ ELSEWHERE = {
     "name a CSV or Parquet file": "test_advice.py::test_advice_of_predict",
     "leave out --keep": "test_advice.py::test_advice_of_predict",
     "let OUTPUT end with .parquet": "test_advice.py::test_advice_of_predict",
-    "write it as there": "test_reading.py::test_predict_reads_as_training_did",
+    "write it as in training": "test_reading.py::test_predict_reads_as_training_did",
     "name one file, or one folder": "test_advice.py::test_advice_of_make_table",
     "rename ": "test_advice.py::test_advice_of_make_table",
     "add YES=1 to make, or --yes": "test_advice.py::test_advice_of_make_table",
@@ -663,7 +702,8 @@ NOT_FOLLOWED = {
     "lower (plot|train.epochs|split)|make room|free some|raise ulimit|smaller row groups",
     "a person has to judge": "improve the model|raise train|no is known|add rows of it|mend it in the table, or|"
     "bring the column|look at its quotes|change it where it opens|leave the row out or fill|leave the cells empty|"
-    "leave out the sign of the currency",
+    "leave out the sign of the currency|store one value in each row|take the model from its store",
+    "another program makes the file": "save the sheet as CSV|let the program write it|write the file anew",
     "another program's server or port": "check its address|MLFLOW_TRACKING_USERNAME|end another server|end that one|"
     "open that in a browser|run: make run, or make record",
     "minutes of work": "run make setup|to record it: make record|commit it after|run dvc repro|add '' to create",

@@ -13,6 +13,7 @@ from dvc.cli import main
 from dvc.repo import Repo
 
 from commands.repository import bring_sources, clone, sources
+from stages import create
 from stages.process.faults import Fault
 from tests.project import TINY, commit, copy_project, git, repro, run, turn
 
@@ -60,6 +61,14 @@ def test_an_added_table_comes_from_the_cache(project, tmp_path):
     give_to_dvc(project, TABLE)
     (project / TABLE).write_text("changed since\n")
     assert (brought(project, tmp_path) / TABLE).read_bytes() == before
+
+
+def test_an_added_table_may_be_a_link_into_the_cache(project, monkeypatch):
+    dvc(project, "config", "--local", "cache.type", "symlink")
+    give_to_dvc(project, TABLE)
+    assert (project / TABLE).is_symlink()
+    monkeypatch.chdir(project)
+    create.main()
 
 
 def test_an_imported_table_comes_from_the_cache_though_its_source_is_gone(project, tmp_path):

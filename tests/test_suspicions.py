@@ -143,6 +143,8 @@ def test_05_numbers_that_count_the_rows_in_some_order(monkeypatch, most):
         assert f"column x {seen}, as if it named" in only(found(frame(x=values))).text
     mixed[[7, 9]] = mixed[11]
     assert found(frame(x=mixed)).findings == []
+    long = random.permutation(10**6)[:ROWS] * 7 + 10**8
+    assert [each.kind for each in found(frame(x=long)).findings if each.kind == "identifier"] == ["identifier"]
     several = random.integers(0, 90, ROWS)
     number = f"more than {most}" if most < 90 else len({*several})
     text = only(found(frame(device_id=several))).text

@@ -136,10 +136,12 @@ def _is_row(names: list[str], rows: list[list[str]], missing: Collection[str]) -
 
 @dataclass(frozen=True)
 class Count:
-    """The records below the header. spaced: blanks stand between a delimiter and a quote. unclosed: the line of a quote
-    that is never closed. swallowed: first and last line of a record that spans lines, each of which could be one;
-    doubtful: first line of one of two lines and two cells, which may as well be a text that goes on. stray: a line in
-    which text follows a closing quote, whose quotes readers take in different ways.
+    """The records below the header.
+
+    spaced: blanks stand between a delimiter and a quote. unclosed: the line of a quote that is never closed. swallowed:
+    first and last line of a record that spans lines, each of which could be one. doubtful: first line of a quoted text
+    that goes over two lines of a table with two columns: perhaps two rows. stray: a line in which text follows a
+    closing quote, whose quotes readers take in different ways.
     """
 
     rows: int

@@ -86,6 +86,7 @@ class Profile:
     examples: list[str] = field(default_factory=list)
     oddest: tuple[int, str] | None = None
     pairs: set[tuple[str, str]] | None = field(default_factory=set)
+    counted: int = 0
 
     @property
     def present(self) -> int:
@@ -226,6 +227,7 @@ class Profile:
             self.values[text] = self.values.get(text, 0) + count
         if len(self.values) > MOST_DISTINCT:
             self.values = self.pairs = None
+            self.counted = self.present
 
     def _pair(self, coded: pa.DictionaryArray, labels: pa.DictionaryArray) -> None:
         assert self.pairs is not None

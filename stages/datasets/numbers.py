@@ -215,7 +215,7 @@ class Forms:
             )
             raise Fault(
                 BAD_DATA,
-                f"{self._path}: column {name} is {here}, and was {there} in training; write it as there",
+                f"{self._path}: column {name} is {here}, and was {there} in training; write it as in training",
             )
         return form
 

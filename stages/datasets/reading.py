@@ -32,6 +32,7 @@ from stages.files.tables import complete, native
 from stages.files.text import listed
 from stages.params.create import Create, Reading
 from stages.params.reader import suggest
+from stages.process.damage import cache
 from stages.process.faults import BAD_DATA, Fault
 from stages.process.memory import need
 
@@ -69,8 +70,9 @@ _OTHERS = (
     ),
 )
 
-# The first byte of a letter in UTF-8 and those that follow it, as letters of cp1252.
-_TORN = re.compile("[\u00c2-\u00f4][\u00a1-\u00bf\u0152-\u0192\u02c6\u02dc\u2013-\u2122]{1,3}")
+# The first byte of a letter in UTF-8 and those that follow it, as letters of cp1252; of the first ones those that no
+# text ends with before a quotation mark.
+_TORN = re.compile("[\u00c2\u00c3\u00d0\u00e0-\u00f4][\u00a1-\u00bf\u0152-\u0192\u02c6\u02dc\u2013-\u2122]{1,3}")
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -222,7 +224,10 @@ def open_source(section: Create) -> Source:
 
 
 def _stays_inside(path: Path) -> None:
-    if not path.resolve().is_relative_to(Path("data/tables").resolve()):
+    # What DVC has taken in may be a link to its copy (cache.type symlink).
+    if not any(
+        path.resolve().is_relative_to(place.resolve()) for place in (Path("data/tables"), cache() / "files/md5")
+    ):
         raise Fault(BAD_DATA, f"{path} leads out of data/tables through a link; put the file itself there")
 
 
@@ -298,7 +303,7 @@ def _open_parquet(path: Path, reading: Reading) -> Source:
 def _unlike(schema: pa.Schema, first: pa.Schema) -> str:
     """What the one has that the other has not."""
     for name in sorted({*schema.names} ^ {*first.names}):
-        return f"{'has' if name in schema.names else 'lacks'} the column {name}, other than"
+        return f"{'has' if name in schema.names else 'lacks'} the column {name}, unlike"
     for one, other in zip(schema, first, strict=False):
         if one.name == other.name and one.type != other.type:
             return f"holds {one.type} in column {one.name}, where {other.type} stands in"
@@ -521,7 +526,7 @@ def _encoding(sample: bytes) -> str:
 
 
 def _twice_encoded(text: str) -> tuple[str, str] | None:
-    """A few letters that are one in UTF-8 to whom reads them as cp1252, and that one."""
+    """The first letters that look like one in UTF-8 that was read as cp1252, and that one; None: there are none."""
     for found in _TORN.finditer(text):
         with contextlib.suppress(UnicodeError):
             return found[0], found[0].encode("cp1252").decode("utf-8")

@@ -26,7 +26,7 @@ LOOKS = (
     (r"\d{1,2}[-/.]\d{1,2}[-/.]\d{4}(\D.*)?", "dates with the day or the month first", "write 2026-01-31"),
     (r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2})([T\s,].*)?", "dates", "write 2026-01-31"),
     (
-        rf"\d{{4}}[-/]\d{{1,2}}|\d{{1,2}}/\d{{4}}|\d{{4}}[-\s]?[QW]\d{{1,2}}|{_MONTH}[-\s]*\d{{2,4}}",
+        rf"\d{{4}}[-/]\d{{1,2}}|\d{{1,2}}/\d{{4}}|\d{{4}}[-\s]?[QW]\d{{1,2}}|{_MONTH}[-\s]+\d{{2,4}}",
         "months, quarters or weeks",
         "write 2026-01-31",
     ),
@@ -209,9 +209,8 @@ def _identifier(profile: Profile, kind: str) -> Iterator[Finding]:
     if kind_of(profile) == "identifier":
         return
     distinct, called = profile.distinct, names_rows(name)
-    long = distinct > NEARLY_ALL / 2 * profile.present and (
-        LONG <= len(f"{profile.low:.0f}") == len(f"{profile.high:.0f}")
-    )
+    seen_rows = profile.present if profile.values is not None else profile.counted
+    long = distinct > NEARLY_ALL / 2 * seen_rows and (LONG <= len(f"{profile.low:.0f}") == len(f"{profile.high:.0f}"))
     of_each_row = number and not profile.missing
     if of_each_row and (profile.rising or profile.falling):
         seen = f"{'rises' if profile.rising else 'falls'} with every row"
@@ -319,7 +318,7 @@ def _as_read(text: str, zeros: bool) -> str:
         return str(float(plain.replace(",", ".")) + 0.0)
     plain = re.sub(r"\s*&\s*", "and", plain)
     plain = re.sub(r"\s*([/)])\s*|\s*(\()\s*", r"\1\2", plain)
-    plain = re.sub(r"(?<=[^\W\d_])[-_\s.,']+(?=[^\W\d_])", "", plain)
+    plain = re.sub(r"(?<=[^\W\d_])[-_\s.']+(?=[^\W\d_])", "", plain)
     plain = re.sub(r"(?<=\w)([aou])e(?=\w)", r"\1", plain)
     return plain
 

@@ -396,7 +396,7 @@ def converted(
         if kind in CARRIED:
             return pa.nulls(len(column), pa.string())
         raise Fault(
-            BAD_DATA, f"{source.path}: column {name} holds {column.type}, and the model takes it as {kind}; bring it so"
+            BAD_DATA, f"{source.path}: column {name} holds {column.type}; store one value in each row, as {kind}"
         )
     if kind == "numeric":
         values = _floats(column) if typed in ("numeric", "boolean") else None

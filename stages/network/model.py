@@ -92,7 +92,7 @@ class Description:
     def content(self) -> dict[str, Any]:
         """For JSON."""
         content = {**asdict(self), "preprocessing": self.preprocessing.content()}
-        if not self.label_smoothing:
+        if not self.label_smoothing:  # as files have been before there was any
             del content["label_smoothing"]
         return content
 

@@ -72,6 +72,8 @@ def restore(path: Path) -> str:
     of its cache: what is there and not right goes first. The rest is `dvc repro`, not `dvc checkout`, which would put
     the file of an earlier state beside what a stage wrote by hand since.
     """
+    if path.is_absolute():  # of a model that is served somewhere, which no stage here makes
+        return "take the model from its store again"
     if path.suffix == ".py":  # of the code that a recorded model brings
         return f"bring it back with: git checkout HEAD {shlex.quote(str(path))}"
     gone = [path] if os.path.lexists(path) else []
