@@ -10,7 +10,6 @@ from stages.process.run import run  # isort: split
 
 import os
 import shlex
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -19,7 +18,8 @@ import pyarrow as pa
 
 from stages.datasets.generators import DATASETS
 from stages.datasets.reading import open_source
-from stages.datasets.schema import Schema, write_schema
+from stages.datasets.schema import PATH as SCHEMA
+from stages.datasets.schema import Schema, warn, write_schema
 from stages.datasets.table import convert, look
 from stages.files.tables import write_pieces
 from stages.files.text import shown
@@ -69,8 +69,7 @@ def main() -> None:
         source = open_source(section)
         prepare([DATASET], sum(part.stat().st_size for part in source.parts), "leave rows or columns out of the table")
         found = look(section, source)
-        for finding in found.findings:
-            print(f"create: warning: {finding.line}", file=sys.stderr)
+        warn("create", found.findings, SCHEMA)
         # Not all of it is in memory at any time.
         name, schema, pieces = section.table.path, found.schema, convert(found)
     else:

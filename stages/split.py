@@ -13,7 +13,6 @@ least one each for training, validation and test.
 # First, so that a library that cannot be loaded is one line, too.
 from stages.process.run import run  # isort: split
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.datasets.schema import Schema, read_schema
+from stages.datasets.schema import Schema, read_schema, warn
 from stages.datasets.stratify import Holders, divide
 from stages.datasets.units import Sides, row_hashes, shuffled_hash, together, values
 from stages.files.tables import count_rows, read_table, write_pieces
@@ -45,7 +44,6 @@ KEPT_BYTES = 40
 # A side is written in pieces of so many rows, so that the table is in memory once and not twice.
 ROWS_AT_ONCE = 1 << 20
 
-MOST_WARNINGS = 20  # that are printed; the report has the others
 
 FEWEST = 3  # distinct rows that a class needs: one each for training, validation and test
 
@@ -256,11 +254,7 @@ def main() -> None:
         per_class = np.bincount(target[rows], minlength=len(schema.classes))
         listed = ", ".join(f"{name} {count:,}" for name, count in zip(schema.classes, per_class, strict=True))
         counts.append(f"{path.stem} {len(rows):,} ({listed})")
-    for finding in told.found[:MOST_WARNINGS]:
-        print(f"split: warning: {finding.line}", file=sys.stderr)
-    if len(told.found) > MOST_WARNINGS:
-        more = len(told.found) - MOST_WARNINGS
-        print(f"split: warning: {more:,} more are in {FINDINGS}", file=sys.stderr)
+    warn("split", told.found, FINDINGS)
     print(shown("split: " + "; ".join(counts)))
 
 

@@ -417,9 +417,16 @@ def bytes_of(folder: Path, stage: str, changes: dict[str, Any]) -> dict[str, byt
     return {name: (folder / name).read_bytes() for name in outs(graph(folder)[stage])}
 
 
+def without_notes(folder: Path) -> Path:
+    """Of what stages wrote: these are no processes of their own, and leave none of what they write."""
+    (folder / "dvc.lock").unlink()
+    shutil.rmtree(folder / ".retrace/written")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def workbench(finished, tmp_path_factory) -> Path:
-    return Path(shutil.copytree(finished, tmp_path_factory.mktemp("bench") / "copy"))
+    return without_notes(Path(shutil.copytree(finished, tmp_path_factory.mktemp("bench") / "copy")))
 
 
 @pytest.fixture(scope="module")
@@ -430,7 +437,7 @@ def tabled(finished, tmp_path_factory) -> Path:
     for stage in ("create", "split"):
         done = run(folder, "-m", f"stages.{stage}")
         assert done.returncode == 0, done.stderr
-    return folder
+    return without_notes(folder)
 
 
 def test_every_parameter_has_its_knob_tested():
@@ -462,9 +469,6 @@ def test_every_data_set_runs_through_all_stages(dataset, finished, workbench, mo
     """Two classes and many, two features and 64."""
     monkeypatch.chdir(workbench)
     shutil.copyfile(finished / "params.yaml", workbench / "params.yaml")
-    # Of other results: these stages are no processes of their own, and leave no note of what they write.
-    (workbench / "dvc.lock").unlink(missing_ok=True)
-    shutil.rmtree(workbench / ".retrace/written", ignore_errors=True)
     turn(workbench, {"create.dataset": dataset, "train.scaling": "standard", "split.method": "stratified"})
     for stage in STAGES[:-1]:
         importlib.import_module(f"stages.{stage}").main()
@@ -482,7 +486,6 @@ def test_turning_the_gate_changes_its_verdict(finished, workbench):
     metrics["baseline"]["majority"]["difference_low"] = 0.4
     metrics["baseline"]["gradient_boosting"] |= {"log_loss_difference_low": 0.1, "log_loss_difference_high": 0.2}
     (workbench / "reports/metrics.json").write_text(json.dumps(metrics))
-    (workbench / "dvc.lock").unlink(missing_ok=True)  # which knows that it was turned
     open_gate = {"gate.min_accuracy": 0.01, "gate.min_macro_f1": 0.01, "gate.margin": 0.0, "gate.beat_baselines": False}
     turn(workbench, open_gate)
     assert run(workbench, "-m", "commands.gate").returncode == 0

@@ -392,4 +392,4 @@ def test_many_findings_do_not_flood_the_screen(capsys):
     told(frame(**{f"c{index}": np.cumsum(random.integers(1, 9, ROWS)) for index in range(30)}))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 21
-    assert lines[-1] == "split: warning: 10 more are in reports/data.json"
+    assert lines[-1] == "create: warning: 10 more are in data/schema.json"

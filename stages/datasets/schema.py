@@ -1,5 +1,7 @@
 """data/schema.json: the facts of a data set that later stages need. They flow from here, never from params.yaml."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from stages.process.damage import restore
 from stages.process.faults import BAD_DATA, Fault
 
 PATH = Path("data/schema.json")
+MOST_WARNINGS = 20
 
 LONGEST_LINE = 500
 
@@ -35,6 +38,14 @@ class Finding:
         """On one line, whatever the column is called."""
         text = one_line(self.text, LONGEST_LINE)
         return f"{text}{'' if text.endswith('?') else ';'} {self.param} settles it"
+
+
+def warn(stage: str, findings: Sequence[Finding], report: Path) -> None:
+    """A line on stderr for each, up to MOST_WARNINGS; report: the file that has all of them."""
+    for finding in findings[:MOST_WARNINGS]:
+        print(f"{stage}: warning: {finding.line}", file=sys.stderr)
+    if len(findings) > MOST_WARNINGS:
+        print(f"{stage}: warning: {len(findings) - MOST_WARNINGS:,} more are in {report}", file=sys.stderr)
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def edit(path: Path = TABLE) -> None:
 
 
 def test_a_table_edited_in_place_closes_the_gate_and_what_it_says_opens_it(project):
-    assert shell("make gate").startswith("gate: passed")
+    assert "gate: passed" in shell("make gate")
     before = contents()
     edit()
     assert "up to date" in shell("dvc repro"), "or else DVC would have seen it"
@@ -179,7 +179,7 @@ def test_a_table_edited_in_place_closes_the_gate_and_what_it_says_opens_it(proje
     )
     follow(line)
     assert contents()["data/dataset.parquet"] != before["data/dataset.parquet"]
-    assert shell("make gate").startswith("gate: passed")
+    assert "gate: passed" in shell("make gate")
 
 
 def test_make_run_notices_it_and_so_it_does_of_code(project):

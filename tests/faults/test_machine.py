@@ -126,6 +126,9 @@ def test_m10_the_cache_is_where_dvc_has_it(project, monkeypatch):
 )
 def test_m10_what_is_expected_is_about_what_is_written(project, monkeypatch, changes):
     monkeypatch.chdir(project)
+    # Of other results: these are no processes of their own, which would leave a note of what they write.
+    (project / "dvc.lock").unlink()
+    shutil.rmtree(project / ".retrace/written")
     turn(project, changes)
     for module in (create, split, train):
         module.main()
