@@ -35,6 +35,7 @@ from stages.process.faults import BAD_DATA, Fault
 from stages.process.run import run
 
 MODELS = Path("models")
+WITHOUT_LABEL = "leave the column out, or the row"
 NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
 
 
@@ -103,14 +104,14 @@ def _as_in_training(
 
 
 def _right(source: Source, column: pa.Array, description: Description, labels: pa.Array, rows: int) -> int:
-    actual = label_texts(source, column, description.target, rows, "leave the column out, or the row")
+    actual = label_texts(source, column, description.target, rows, WITHOUT_LABEL)
     known = pc.is_in(actual, pa.array(description.classes, pa.string()))
     if not pc.all(known).as_py():
         row = pc.index(known, False).as_py()
         raise Fault(
             BAD_DATA,
             f"{source.path}: row {rows + row + 1:,}: the label {actual[row].as_py()!r} is none of the"
-            f" model's ({listed(description.classes)}); leave the column out, or the row",
+            f" model's ({listed(description.classes)}); {WITHOUT_LABEL}",
         )
     return int(pc.sum(pc.equal(actual, labels)).as_py())
 

@@ -24,7 +24,7 @@ from stages.params import reader
 from stages.params.create import Create
 from stages.tracking import model
 from tests.conftest import ROOT
-from tests.project import TINY, copy_project, repro, run, turn
+from tests.project import TINY, copy_project, repro, run, turn, without_notes
 
 STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
 
@@ -415,13 +415,6 @@ def bytes_of(folder: Path, stage: str, changes: dict[str, Any]) -> dict[str, byt
     turn(folder, changes)
     importlib.import_module(f"stages.{stage}").main()
     return {name: (folder / name).read_bytes() for name in outs(graph(folder)[stage])}
-
-
-def without_notes(folder: Path) -> Path:
-    """Of what stages wrote: these are no processes of their own, and leave none of what they write."""
-    (folder / "dvc.lock").unlink()
-    shutil.rmtree(folder / ".retrace/written")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from stages.params.evaluate import Evaluate
 from stages.params.reader import read
 from stages.params.train import Train
 from stages.process.disk import BESIDE, TIMES, cache
-from tests.project import TINY, commit, copy_project, environment, git, repro, run, turn
+from tests.project import TINY, commit, copy_project, environment, git, repro, run, turn, without_notes
 
 HEAVY = ["create", "split", "baseline", "train", "evaluate", "plot"]
 MIB = 1 << 20
@@ -126,9 +126,7 @@ def test_m10_the_cache_is_where_dvc_has_it(project, monkeypatch):
 )
 def test_m10_what_is_expected_is_about_what_is_written(project, monkeypatch, changes):
     monkeypatch.chdir(project)
-    # Of other results: these are no processes of their own, which would leave a note of what they write.
-    (project / "dvc.lock").unlink()
-    shutil.rmtree(project / ".retrace/written")
+    without_notes(project)
     turn(project, changes)
     for module in (create, split, train):
         module.main()
