@@ -50,9 +50,17 @@ def test_bins_and_batch_follow_the_size(rows, numbers, bins, batch):
     assert (found["train", "bins"], found["train", "batch_size"]) == (bins, batch)
 
 
-def test_labels_are_smoothed_less_where_classes_are_many():
-    smoothing = [recipe(1_000, 5, classes)["train", "label_smoothing"] for classes in (2, 10, 11, 26)]
-    assert smoothing == [0.03, 0.03, 0.01, 0.01]
+@pytest.mark.parametrize(
+    ("classes", "hidden", "activation", "smoothing"),
+    [*((few, [128, 128], "relu", 0.03) for few in (2, 10)), *((many, [256] * 3, "silu", 0.01) for many in (11, 26))],
+)
+def test_many_classes_get_a_wider_network_that_is_held_back_less(classes, hidden, activation, smoothing):
+    found = recipe(1_000, 5, classes)
+    assert (found["train", "hidden"], found["train", "activation"]) == (hidden, activation)
+    assert (found["train", "label_smoothing"], found["train", "dropout"]) == (
+        smoothing,
+        0.15 if classes <= 10 else 0.05,
+    )
 
 
 def test_it_costs_no_start_of_torch():
