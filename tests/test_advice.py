@@ -231,7 +231,7 @@ TABLES: dict[str, tuple[Any, list[Any]]] = {
         text().replace(",", "#"),
         [text()],
     ),
-    "set create.reading.encoding to the encoding it was saved in, cp850 or mac_roman for instance, or save it anew": (
+    "set create.reading.encoding to the encoding it was saved in": (
         text(x=np.resize(["größe", "übrig"], ROWS)).encode("cp850"),
         [{"create.reading.encoding": "cp850"}, text(x=np.resize(["größe", "übrig"], ROWS))],
     ),

@@ -253,6 +253,12 @@ LOOKS = [
     ("amounts of money", [f"{row % 70} nok" for row in range(ROWS)]),
     ("numbers with a unit", [f"{row % 70} min" for row in range(ROWS)]),
     ("numbers with a unit", [f"{row % 70} PCS" for row in range(ROWS)]),
+    ("days without a year", [f"{1 + row % 28}-Jan" for row in range(ROWS)]),
+    ("numbers of versions or sections", ["1.2.3", "1.10.0", "2.0.1"] * 66 + ["1.2.3"] * 2),
+    ("numbers written in another way", ["1.5\u00d710^3", "2.5x10-4", "7"] * 66 + ["7"] * 2),
+    ("numbers written in another way", ["0.5*", "0.7**", "0.3"] * 66 + ["0.3"] * 2),
+    ("numbers written in another way", ["1\u00bd", "\u00be", "2"] * 66 + ["2"] * 2),
+    ("numbers written in another way", ["5'11\"", "6'2\""] * 100),
     ("numbers written in another way", ["12.-", "15.50", "7.\u2013"] * 66 + ["12.-"] * 2),
 ]
 
@@ -289,9 +295,27 @@ def test_06_numbers_that_are_times_are_named_as_such(monkeypatch, name, what, va
     assert f"column {name} looks like {what} (" in findings[-1].text
 
 
-@pytest.mark.parametrize("texts", [["Lot 12", "Lot 13"], ["REF 100", "ROW 7"], ["sample 5", "sample 6"]])
-def test_06_a_word_before_a_number_is_no_currency(texts):
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["Lot 12", "Lot 13"],
+        ["REF 100", "ROW 7"],
+        ["sample 5", "sample 6"],
+        ["Set 10", "Market 12"],
+        ["Section 10", "Sector 11"],
+    ],
+)
+def test_06_a_word_before_a_number_is_no_currency_and_no_month(texts):
     assert found(frame(odd=resized(*texts))).findings == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "day"), [(["1-2", "3-4", "05-Jun"], "05-Jun"), (["BRCA1", "TP53", "1-Mar"], "1-Mar")]
+)
+def test_06_what_a_spreadsheet_made_a_day_of_is_named(texts, day):
+    finding = only(found(frame(odd=resized(*texts, texts[0]))))
+    assert f"column odd: {day!r} (50 rows) may be what a spreadsheet made of another text" in finding.text
+    assert found(frame(odd=resized("Jan", "Mar", "May", "Mar"))).findings == []
 
 
 def test_06_numbers_of_several_currencies_are_named_as_such():

@@ -19,8 +19,10 @@ _CODE = (
 )
 # English, German, French, Spanish, Italian, Portuguese, Swedish.
 _MONTH = (
-    r"(jan|ene|gen|feb|f[eé]v|m[aä]r|mrz|mag|apr|abr|avr|ma[ijy]|jun|juin|giu|jul|juil|lug|aug|ago|ao[uû]|sep|set|o[ck]t|out|ott"
-    r"|nov|d[ei][cz]|d[eé]c)[a-zäéûç]*\.?"
+    r"(jan(uary?|v|vier)?|ene(ro)?|gennaio|feb(ruary?)?|f[eé]v(r|rier)?|m[aä]r(ch|z|s|zo)?|mrz|apr(ile?)?|abr(il)?|avr(il)?"
+    r"|ma[ijy]|mayo|mag(gio)?|jun[eio]?|juin|giu(gno)?|jul[yio]?|juil(let)?|lug(lio)?|aug(usti?)?|ago(sto)?|ao[uû]t?"
+    r"|sep(t|tember|tembre|tiembre)?|set(tembre|embro)|o[ck]t(ober|obre|ubre)?|ott(obre)?|outubro|nov(i?embre|ember|embro)?"
+    r"|de[cz](ember|embro)?|dic(i?embre)?|d[eé]c(embre)?)\.?"
 )
 _WEEKDAY = r"([^\W\d_]{2,10}\.?,?\s+)?"
 _CURRENCY = "leave out the currency, which must be one"
@@ -57,6 +59,7 @@ LOOKS = (
         "write 2026-01-31",
     ),
     (rf"{_WEEKDAY}\d{{1,2}}[-./\s]*{_MONTH}[-,/\s]*(\d{{4}}|\d{{2}})(\D.*)?", "dates", "write 2026-01-31"),
+    (rf"\d{{1,2}}[-./\s]+{_MONTH}", "days without a year", "write 2026-01-31"),
     (rf"{_WEEKDAY}{_MONTH}\s*\d{{1,2}},?\s+(\d{{4}}(\D.*)?|\d\S*\s.*\d{{4}})", "dates", "write 2026-01-31"),
     (r"\S+@\S+\.\w+", "e-mail addresses", "they name somebody"),
     (r"(https?|ftp)://\S+", "web addresses", "they name something"),
@@ -74,8 +77,10 @@ LOOKS = (
         "write hours or minutes as a number",
     ),
     (r"=?(['\"]).*\1|=.+|'\d.*", "texts in quotes or formulas", "save their values without them"),
+    (r"(?!\d{1,3}(\.\d{3})+$)\d{1,3}(\.\d+){2,}", "numbers of versions or sections", "they name something"),
     (
-        r"[-+\N{MINUS SIGN}]?\d+([.,'\u2019\u066b\u066c\s_]\d+)*[.,]?[-\u2013\u2014]?|\d+(\s\d+)?[/:]\d+|0x[\da-f]+",
+        r"[-+]?\d+([.,]\d+)?\s?([x\u00d7*\u00b7]\s?10\^?[-\u2212]?\d+|\*{1,3})|\d*\s?[\u00bc-\u00be\u2150-\u215e]|\d+'\s?\d+(\"|'')?"
+        r"|[-+\N{MINUS SIGN}]?\d+([.,'\u2019\u066b\u066c\s_]\d+)*[.,]?[-\u2013\u2014]?|\d+(\s\d+)?[/:]\d+|0x[\da-f]+",
         "numbers written in another way",
         "write 1234.5",
     ),
@@ -85,6 +90,8 @@ LOOKS = (
         "leave out the unit",
     ),
 )
+# What a spreadsheet makes of texts such as 5-6 and MARCH1.
+_MANGLED = re.compile(rf"\d{{1,2}}(-|\.\s?){_MONTH}|{_MONTH}-\d{{2}}", re.IGNORECASE)
 _LOOKS = [(re.compile(pattern, re.IGNORECASE), what, fix) for pattern, what, fix in LOOKS]
 NEARLY_ALL = 0.9
 # Texts by which people say that they have no value.
@@ -154,6 +161,7 @@ def of_column(profile: Profile, kind: str, given: bool, missing: Iterable[str]) 
     if not given and (seen := looks_like(profile)):
         text = f"column {name} looks like {seen[0]} and is taken as a category: {seen[1]}"
         yield Finding("looks_like", name, text, "create.columns")
+    yield from _mangled(profile)
     yield from _spellings(f"column {name}", name, values)
     nothing = [text for text in values if _NOTHING.fullmatch(text or "-") and text not in missing]
     if nothing:
@@ -207,6 +215,19 @@ def _nearly_all(fits: Callable[[str], object], texts: list[str]) -> list[str]:
     """The texts that fit, if nearly all do."""
     found = [text for text in texts if fits(text)]
     return found if len(found) >= NEARLY_ALL * len(texts) else []
+
+
+def _mangled(profile: Profile) -> Iterator[Finding]:
+    """Days without a year beside other texts."""
+    values = profile.values or {}
+    days = [text for text in values if _MANGLED.fullmatch(text)]
+    if days and len(days) < NEARLY_ALL * len(values):
+        text = (
+            f"column {profile.name}: {_named(days)} ({_rows(sum(values[text] for text in days))}) may be what a"
+            " spreadsheet made of another text, of 1-2 or MARCH1 for instance: write the file anew from its source,"
+            " cells as texts"
+        )
+        yield Finding("looks_like", profile.name, text, "create.table.path")
 
 
 def _times(profile: Profile) -> Finding | None:
