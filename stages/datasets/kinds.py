@@ -148,7 +148,7 @@ class Profile:
         if whole is not None:
             self._add_numbers(whole)
             if self.zeros is None:
-                self._find_zeros(texts)
+                self._find_zeros(texts, whole)
             if self.values is None:
                 return
         coded = texts.dictionary_encode()
@@ -199,9 +199,10 @@ class Profile:
         highest = _added(self.highest, {-value: rows for value, rows in _outermost(-kept).items()})
         self.highest = dict(sorted(highest.items(), reverse=True)[:OUTERMOST])
 
-    def _find_zeros(self, texts: pa.StringArray) -> None:
+    def _find_zeros(self, texts: pa.StringArray, values: NDArray[np.float64]) -> None:
         if not self.whole:
-            texts = texts.filter(pc.starts_with(texts, "0"))
+            # Of fractions most begin with 0 as they must.
+            texts = texts.filter(pc.and_(pc.starts_with(texts, "0"), pa.array(values >= 1)))
         place = pc.index(pc.match_substring_regex(texts, r"^(0\d+([.,]\d*)?|\d+[eE]\d+)$"), True).as_py()
         if place >= 0:
             self.zeros = texts[place].as_py()
