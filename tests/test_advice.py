@@ -231,9 +231,13 @@ TABLES: dict[str, tuple[Any, list[Any]]] = {
         text().replace(",", "#"),
         [text()],
     ),
-    "set create.reading.encoding to the encoding it was saved in, cp1252 for instance, or save it anew as UTF-8": (
-        text(x="größe").encode("cp1252") + b"\x81,x,cat\n",
-        [text(x="größe")],
+    "set create.reading.encoding to the encoding it was saved in": (
+        text(x=np.resize(["größe", "übrig"], ROWS)).encode("cp850"),
+        [{"create.reading.encoding": "cp850"}, text(x=np.resize(["größe", "übrig"], ROWS))],
+    ),
+    "does each line stand in quotes? delete the quotes around the lines": (
+        "".join(f'"{line}"\n' for line in text().splitlines()),
+        [text()],
     ),
     "holds a NUL byte; is it UTF-16 without a byte-order mark, or damaged? set create.reading.encoding, or save": (
         text().encode("utf-16-le"),
@@ -521,7 +525,8 @@ def test_advice_of_make_table(project, tmp_path_factory, monkeypatch):
 # --- what is only suspicious ------------------------------------------------------------------------------------------
 
 LOOKS: dict[str, tuple[list[object], list[object]]] = {
-    "leave out the currency": (["Rs. 1.50", "Rs. 2.50", "Rs. 3.50"], [1.5, 2.5, 3.5]),
+    "leave out the currency, which must be one": (["Rs. 1.50", "Rs. 2.50", "Rs. 3.50"], [1.5, 2.5, 3.5]),
+    "write them in one way": (["USD 1.50", "$2.50", "3.50"], ["$1.50", "$2.50", "$3.50"]),
     "leave out the sign behind the number": (["1‰", "2‰", "3‰"], [1, 2, 3]),
     "write hours or minutes as a number": (["08:00", "09:30", "17:15"], [8, 9.5, 17.25]),
     "write 2026-01-31": (["01.02.19", "03.02.19", "05.06.20"], ["2019-02-01", "2019-02-03", "2020-06-05"]),
@@ -702,7 +707,7 @@ NOT_FOLLOWED = {
     "lower (plot|train.epochs|split)|make room|free some|raise ulimit|smaller row groups",
     "a person has to judge": "improve the model|raise train|no is known|add rows of it|mend it in the table, or|"
     "bring the column|look at its quotes|change it where it opens|leave the row out or fill|leave the cells empty|"
-    "leave out the sign of the currency|store one value in each row|take the model from its store",
+    "store one value in each row|take the model from its store",
     "another program makes the file": "save the sheet as CSV|let the program write it|write the file anew",
     "another program's server or port": "check its address|MLFLOW_TRACKING_USERNAME|end another server|end that one|"
     "open that in a browser|run: make run, or make record",

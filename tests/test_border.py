@@ -202,6 +202,31 @@ def test_11_numbers_that_parquet_has_as_texts_are_numbers(numbers, monkeypatch, 
         commanded(monkeypatch, "new.parquet")
 
 
+WRITTEN = {  # in training, asked, what it is
+    "percent": (["12%", "7.5 %", "100%"], ["7.5%", "12 %"], [0.075, 0.12]),
+    "comma": (["1.200,5", "2.300", "0,5"], ["2300", "0.5"], [2300.0, 0.5]),
+    "whole beside commas": (["950", "800", "1"], ["800", "1"], [800.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_11_texts_of_numbers_are_read_as_in_training_or_refused(tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    texts, asked, right = WRITTEN[case]
+    commas = {name: plain()[name].astype(str).str.replace(".", ",") for name in ("x1", "x2")}
+    project(tmp_path, plain().assign(**commas, share=np.resize(texts, 200)))
+    model = recorded(Path("recorded"))
+    rows = plain(2).drop(columns="class")
+    expected = model.predict(rows.assign(share=right))
+    pd.testing.assert_frame_equal(model.predict(rows.assign(share=asked)), expected)
+    pd.testing.assert_frame_equal(served(model, rows.assign(share=asked).to_csv(index=False), "text/csv"), expected)
+    wrong, rule = ("12", "is no number with %") if case == "percent" else ("2.300", "has two readings or none")
+    asked = rows.assign(share=[asked[0], wrong])
+    for ask in (model.predict, lambda rows: served(model, rows.to_csv(index=False), "text/csv")):
+        with pytest.raises(MlflowException, match=f"column 'share', row 2: '{wrong}' {rule}"):
+            ask(asked)
+
+
 DAYS = [f"2021-01-{1 + index % 28:02}T{index % 24:02}:00:00" for index in range(200)]
 ZONES = {
     "without": (DAYS, "2021-01-11T00:00:00+01:00", "without a zone", "2021-01-11"),

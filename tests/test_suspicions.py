@@ -87,6 +87,16 @@ def test_04_codes_of_one_length_are_numbers_with_a_word(monkeypatch):
     assert found(frame(zip=resized("98765", "01234")), **{"create.columns.categorical": ["zip"]}).findings == []
 
 
+@pytest.mark.parametrize("codes", [("008.45", "250.00", "401.9", "8.45"), ("01.5", "12.25", "3", "4")])
+def test_04_codes_with_a_point_are_numbers_with_a_word(codes):
+    schema = found(frame(code=resized(*codes)))
+    assert only(schema).line == (
+        f"column code has numbers that begin with 0, such as {codes[0]!r}, as codes have, and is taken as a number;"
+        " create.columns.categorical settles it"
+    )
+    assert found(frame(code=resized("0.45", "0", "0.5", "-0.5"))).findings == []
+
+
 # --- identifiers (case 5) -------------------------------------------------------------------------------------------
 
 
@@ -102,6 +112,16 @@ def test_05_a_number_that_names_whom_a_row_is_about(name):
     assert f"split.method: group and split.column: {name}" in only(schema).text
     schema = found(frame(**{name: ids}), **{"create.columns.identifier": [name]})
     assert (schema.carried, schema.findings) == ([name], [])
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__", "level_0", "IDs", "Fallnummer", "kundnr"])
+def test_05_an_index_that_was_shuffled_names_the_row(name):
+    """As pandas writes it of a part of a frame, or R of names of rows."""
+    index = np.random.default_rng(2).permutation(10 * ROWS)[:ROWS]
+    schema = found(pd.DataFrame({name: index}).join(frame()))
+    assert "is different in every row and is called an id" in only(schema).text
+    schema = found(pd.DataFrame({name: np.sort(index)}).join(frame()))
+    assert (schema.carried, only(schema).kind) == ([name or "column_1"], "left_out")
 
 
 def test_05_also_where_it_repeats_often_or_is_a_text():
@@ -215,6 +235,31 @@ LOOKS = [
     ("dates", [f"2019-W{1 + row % 52:02}-1" for row in range(ROWS)]),
     ("dates", [f"201901{1 + row % 28:02}T1000" for row in range(ROWS)]),
     ("dates", [f"2019\u5e741\u6708{1 + row % 28}\u65e5" for row in range(ROWS)]),
+    ("dates", [f"{1 + row % 28:02}JAN2019" for row in range(ROWS)]),  # SAS
+    ("dates", [f"{1 + row % 28:02}JAN2019:08:00:00" for row in range(ROWS)]),
+    ("dates", [f"{1 + row % 28:02}jan2019 08:00:00" for row in range(ROWS)]),  # Stata
+    ("dates", [f"Mon, {1 + row % 28:02} Jan 2019 08:00:00 +0000" for row in range(ROWS)]),
+    ("dates", [f"Tue Jan {1 + row % 28:2} 08:00:00 2019" for row in range(ROWS)]),
+    ("dates", [f"{1 + row % 28:02}/Jan/2019:08:00:00 +0100" for row in range(ROWS)]),
+    ("dates", [f"{1 + row % 28} f\u00e9vr. 2019" for row in range(ROWS)]),
+    ("dates", [f"lundi {1 + row % 28} ao\u00fbt 2019" for row in range(ROWS)]),
+    ("dates", [f"{1 + row % 28} maj 2019" for row in range(ROWS)]),
+    ("months, quarters or weeks", [f"2019m{1 + row % 12}" for row in range(ROWS)]),
+    ("months, quarters or weeks", [f"KW {1 + row % 52}/2019" for row in range(ROWS)]),
+    ("times of day", [f"{row % 24}h{row % 60:02}" for row in range(ROWS)]),
+    ("times of day", [f"{row % 24}.{row % 60:02} Uhr" for row in range(ROWS)]),
+    ("durations", [f"{row % 3} days 00:{row % 60:02}:00" for row in range(ROWS)]),
+    ("amounts of money", [f"\u00a3{row % 70}k" for row in range(ROWS)]),
+    ("amounts of money", [f"{row % 70} nok" for row in range(ROWS)]),
+    ("numbers with a unit", [f"{row % 70} min" for row in range(ROWS)]),
+    ("numbers with a unit", [f"{row % 70} PCS" for row in range(ROWS)]),
+    ("days without a year", [f"{1 + row % 28}-Jan" for row in range(ROWS)]),
+    ("numbers of versions or sections", ["1.2.3", "1.10.0", "2.0.1"] * 66 + ["1.2.3"] * 2),
+    ("numbers written in another way", ["1.5\u00d710^3", "2.5x10-4", "7"] * 66 + ["7"] * 2),
+    ("numbers written in another way", ["0.5*", "0.7**", "0.3"] * 66 + ["0.3"] * 2),
+    ("numbers written in another way", ["1\u00bd", "\u00be", "2"] * 66 + ["2"] * 2),
+    ("numbers written in another way", ["5'11\"", "6'2\""] * 100),
+    ("numbers written in another way", ["12.-", "15.50", "7.\u2013"] * 66 + ["12.-"] * 2),
 ]
 
 
@@ -234,14 +279,71 @@ TIMES = [
     ("date", "days of a spreadsheet", lambda row: 43_466 + row * 7 % 400),
     ("when", "days of a spreadsheet", lambda row: 43_466 + row * 7 % 400),
     ("created", "seconds since 1970", lambda row: 1_600_000_000 + 997 * row),
+    ("timestamp", "seconds since 1970", lambda row: 1_600_000_000.25 + 997 * row),
+    ("Datum", "days of a spreadsheet", lambda row: 43_466.25 + row * 7 % 400),
 ]
 
 
+@pytest.mark.parametrize("most", [100, 10_000])
 @pytest.mark.parametrize(("name", "what", "value"), TIMES)
-def test_06_whole_numbers_that_are_times_are_named_as_such(name, what, value):
+def test_06_numbers_that_are_times_are_named_as_such(monkeypatch, name, what, value, most):
+    """Also where there are more of them than can be kept, but for dates, of which there are never so many."""
+    if what != "dates":
+        monkeypatch.setattr("stages.datasets.kinds.MOST_DISTINCT", most)
     findings = found(frame(**{name: [value(row) for row in np.random.default_rng(0).permutation(ROWS)]})).findings
     assert [each.kind for each in findings if each.kind != "large_numbers"] == ["looks_like"]
     assert f"column {name} looks like {what} (" in findings[-1].text
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["Lot 12", "Lot 13"],
+        ["REF 100", "ROW 7"],
+        ["sample 5", "sample 6"],
+        ["Set 10", "Market 12"],
+        ["Section 10", "Sector 11"],
+    ],
+)
+def test_06_a_word_before_a_number_is_no_currency_and_no_month(texts):
+    assert found(frame(odd=resized(*texts))).findings == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "day"), [(["1-2", "3-4", "05-Jun"], "05-Jun"), (["BRCA1", "TP53", "1-Mar"], "1-Mar")]
+)
+def test_06_what_a_spreadsheet_made_a_day_of_is_named(texts, day):
+    finding = only(found(frame(odd=resized(*texts, texts[0]))))
+    assert f"column odd: {day!r} (50 rows) may be what a spreadsheet made of another text" in finding.text
+    assert found(frame(odd=resized("Jan", "Mar", "May", "Mar"))).findings == []
+
+
+def test_06_numbers_of_several_currencies_are_named_as_such():
+    text = only(found(frame(odd=resized("USD 1", "$2", "3", "4 €", "£5")))).text
+    assert "looks like numbers that are not all written alike ('USD 1' and '$2' and '3')" in text
+
+
+def test_06_percentages_with_their_sign_before_them_are_numbers():
+    assert found(frame(share=resized("%12,5", "%7", "-%3,25", "%1"))).findings == []
+    assert read_table(stage.DATASET).column("share").to_pylist()[:3] == [0.125, 0.07, -0.0325]
+
+
+def test_06_texts_of_parquet_that_are_numbers_are_named_as_such():
+    for values, kinds in (
+        (["1.50", "2.50", "NA", "1.50"], ["looks_like", "missing_value"]),
+        (["01", "02", "12", "01"], ["codes"]),
+    ):
+        pq.write_table(pa.Table.from_pandas(frame(odd=resized(*values))), TABLES / "t.parquet")
+        turn(Path(), {"create.table.path": "data/tables/t.parquet"})
+        stage.main()
+        assert [each.kind for each in read_schema().findings] == kinds
+        assert "looks like numbers and" in read_schema().findings[0].text or kinds == ["codes"]
+
+
+def test_06_where_nothing_is_left_the_reason_of_each_column_is_told():
+    days = [f"{1 + row % 28:02}JAN2019 {row}" for row in range(ROWS)]
+    with pytest.raises(Fault, match=r"nothing can be learned; column size looks like dates .*write 2026-01-31"):
+        found(frame(size=days))
 
 
 @pytest.mark.parametrize("none", ["9999-12-31", "2099-12-31", "2999-01-01", "1753-01-01", "1601-01-01", "1900-01-01"])

@@ -33,7 +33,10 @@ _WHO = (
     "|household|family|session|device|serial|kunden?|mitarbeiter|ssn|mrn"
 )
 _ID = re.compile(
-    rf"(^|[_\W])(id|uuid|guid|idx|index|key|rownum|row|nr)$|^(id|uuid)[_\W]|[a-z]I[dD]$|^({_WHO})[_\W]?(id|nr|no|num|number|nummer|code)?\.?$",
+    rf"(^|[_\W])(ids?|uuid|guid|idx|index|key|rownum|row|nr)$|^(id|uuid)[_\W]|[a-z]I[dD]s?$|identifier$|\w\w(nr|nummer)$"
+    rf"|^({_WHO})[_\W]?(id|nr|no|num|number|nummer|code)?\.?$"
+    # The index of a pandas frame, and names of rows, which R writes without one of their own.
+    r"|^unnamed: 0|^(__index_)?level_0(__)?$|^column_1$",
     re.IGNORECASE,
 )
 
@@ -144,8 +147,8 @@ class Profile:
         whole = to_numbers(texts, form) if self.numbers + self.missing == start + texts.null_count else None
         if whole is not None:
             self._add_numbers(whole)
-            if self.zeros is None and self.whole:
-                self._find_zeros(texts)
+            if self.zeros is None:
+                self._find_zeros(texts, whole)
             if self.values is None:
                 return
         coded = texts.dictionary_encode()
@@ -196,8 +199,11 @@ class Profile:
         highest = _added(self.highest, {-value: rows for value, rows in _outermost(-kept).items()})
         self.highest = dict(sorted(highest.items(), reverse=True)[:OUTERMOST])
 
-    def _find_zeros(self, texts: pa.StringArray) -> None:
-        place = pc.index(pc.match_substring_regex(texts, r"^(0\d+|\d+[eE]\d+)$"), True).as_py()
+    def _find_zeros(self, texts: pa.StringArray, values: NDArray[np.float64]) -> None:
+        if not self.whole:
+            # Of fractions most begin with 0 as they must.
+            texts = texts.filter(pc.and_(pc.starts_with(texts, "0"), pa.array(values >= 1)))
+        place = pc.index(pc.match_substring_regex(texts, r"^(0\d+([.,]\d*)?|\d+[eE]\d+)$"), True).as_py()
         if place >= 0:
             self.zeros = texts[place].as_py()
 

@@ -66,7 +66,7 @@ def _regex(decimal: str, unit: str) -> str:
         return f"{minus}(?:{body}|{scientific})|\\({body}\\)"
     after = f"{minus}{body}{_BLANK}?{unit}|\\({body}{_BLANK}?{unit}\\)"
     if unit == "%":
-        return after
+        return f"{after}|{minus}%{_BLANK}?{body}"
     return (
         f"{after}|{minus}{_BLANK}?{unit}{_BLANK}?{minus}{body}|\\({unit}{_BLANK}?{body}\\)|{unit}{_BLANK}?\\({body}\\)"
     )

@@ -264,6 +264,8 @@ def open_table(path: Path, reading: Reading, column: str) -> Source:
 def _only_one(source: Source) -> str:
     if source.typed or len(source.names) > 1:
         return ""
+    if any(sign in source.names[0] for sign in ",;\t|"):
+        return "; does each line stand in quotes? delete the quotes around the lines"
     signs = listed([*DELIMITERS])
     return f"; is its delimiter another one? set create.reading.delimiter ({signs}), or save it with commas"
 
@@ -545,7 +547,7 @@ def _undecodable(path: Path, encoding: str, reason: str) -> Fault:
     return Fault(
         BAD_DATA,
         f"{path} is not {encoding} ({reason}); set create.reading.encoding to the encoding it was saved in,"
-        " cp1252 for instance, or save it anew as UTF-8",
+        f" {'cp850 or mac_roman' if encoding == 'cp1252' else 'cp1252'} for instance, or save it anew as UTF-8",
     )
 
 

@@ -86,6 +86,12 @@ class Schema:
     def kind(self, feature: str) -> str:
         return self.kinds.get(feature, "numeric")
 
+    def number_format(self, feature: str) -> dict[str, str]:
+        """How its numbers were written; of whole ones, which look the same in each form, as the others."""
+        forms = self.number_formats or {}
+        others = {form["decimal"] for form in forms.values()}
+        return forms.get(feature, {"decimal": "," if others == {","} else ".", "unit": ""})
+
 
 def write_schema(schema: Schema) -> None:
     content = asdict(schema)

@@ -2,31 +2,54 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from stages.datasets.kinds import FEATURES, FEWEST_ROWS, Profile, kind_of, names_rows
+from stages.datasets.numbers import PLAIN, is_number
 from stages.datasets.schema import Finding
 from stages.values.columns import FALSE, TRUE
 
 _AMOUNT = r"[-+(]?\s*\d[\d\s.,'\u2019]*\)?"
-_MONTH = r"(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-zä]*\.?"
+# Those of ISO 4217 that people meet most: any three letters may as well be a unit.
+_CODE = (
+    r"(AED|ARS|AUD|BDT|BGN|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|EUR|GBP|HKD|HUF|IDR|ILS|INR|ISK|JPY|KES|KRW|MAD|MXN|MYR|NGN"
+    r"|NOK|NZD|PEN|PHP|PKR|PLN|RON|RSD|RUB|SAR|SEK|SGD|THB|TND|TRY|TWD|UAH|USD|VND|ZAR)"
+)
+# English, German, French, Spanish, Italian, Portuguese, Swedish.
+_MONTH = (
+    r"(jan(uary?|v|vier)?|ene(ro)?|gennaio|feb(ruary?)?|f[eé]v(r|rier)?|m[aä]r(ch|z|s|zo)?|mrz|apr(ile?)?|abr(il)?|avr(il)?"
+    r"|ma[ijy]|mayo|mag(gio)?|jun[eio]?|juin|giu(gno)?|jul[yio]?|juil(let)?|lug(lio)?|aug(usti?)?|ago(sto)?|ao[uû]t?"
+    r"|sep(t|tember|tembre|tiembre)?|set(tembre|embro)|o[ck]t(ober|obre|ubre)?|ott(obre)?|outubro|nov(i?embre|ember|embro)?"
+    r"|de[cz](ember|embro)?|dic(i?embre)?|d[eé]c(embre)?)\.?"
+)
+_WEEKDAY = r"([^\W\d_]{2,10}\.?,?\s+)?"
+_CURRENCY = "leave out the currency, which must be one"
 # What texts of a column may be, in words, the first that nearly all of them match; and what to do about it.
 LOOKS = (
-    (r"[-+(]?\s*([$€£¥₹]|[A-Z]{3}\s)\s*" + _AMOUNT, "amounts of money", "leave out the sign of the currency"),
-    (_AMOUNT + r"\s*([$€£¥₹]|[A-Z]{3}|kr\.?|z[łl]|Kč|Ft)", "amounts of money", "leave out the currency"),
-    (r"(Rs|kr|Fr|zł)\.?\s*" + _AMOUNT, "amounts of money", "leave out the currency"),
+    (
+        rf"[-+(]?\s*([A-Z]{{0,2}}[$€£¥₹₩₽₺]|{_CODE}|(Rs|kr|Fr|zł)\.?)\s*{_AMOUNT}\s?([kmb]|mn|mio|bn|mrd)?\.?",
+        "amounts of money",
+        _CURRENCY,
+    ),
+    (
+        rf"{_AMOUNT}\s*([kmb]|mn|mio|bn|mrd)?\.?\s*([$€£¥₹₩₽₺]|{_CODE}|kr\.?|Fr\.?|z[łl]|Kč|Ft)",
+        "amounts of money",
+        _CURRENCY,
+    ),
     (_AMOUNT + r"\s*[%‰]", "percentages", "leave out the sign behind the number"),
     (
-        r"T?\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s*[ap]\.?m\.?)?|\d{1,2}\s*[ap]\.?m\.?",
+        r"T?\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[ap]\.?m\.?)?|\d{1,2}\s*[ap]\.?m\.?|\d{1,2}([.:]\d{2})?\s*uhr"
+        r"|\d{1,2}\s?h\s?\d{2}",
         "times of day",
         "write hours or minutes as a number",
     ),
     (r"\d{1,2}[-/.]\d{1,2}[-/.]\d{4}(\D.*)?", "dates with the day or the month first", "write 2026-01-31"),
     (r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2})([T\s,].*)?", "dates", "write 2026-01-31"),
     (
-        rf"\d{{4}}[-/]\d{{1,2}}|\d{{1,2}}/\d{{4}}|\d{{4}}[-\s]?[QW]\d{{1,2}}|{_MONTH}[-\s]+\d{{2,4}}",
+        rf"\d{{4}}[-/]\d{{1,2}}|\d{{1,2}}/\d{{4}}|(19|20)\d{{2}}[-/\s]*(KW|[MQTW])\s?\d{{1,2}}|{_MONTH}[-\s]+\d{{2,4}}"
+        r"|(KW|[QTW])\s?\d{1,2}[-/\s]+\d{4}",
         "months, quarters or weeks",
         "write 2026-01-31",
     ),
@@ -35,8 +58,9 @@ LOOKS = (
         "dates",
         "write 2026-01-31",
     ),
-    (rf"\d{{1,2}}[-.\s]+{_MONTH}[-,\s]*(\d{{2}}|\d{{4}})(\D.*)?", "dates", "write 2026-01-31"),
-    (rf"{_MONTH}\s*\d{{1,2}},?\s+\d{{4}}(\D.*)?", "dates", "write 2026-01-31"),
+    (rf"{_WEEKDAY}\d{{1,2}}[-./\s]*{_MONTH}[-,/\s]*(\d{{4}}|\d{{2}})(\D.*)?", "dates", "write 2026-01-31"),
+    (rf"\d{{1,2}}[-./\s]+{_MONTH}", "days without a year", "write 2026-01-31"),
+    (rf"{_WEEKDAY}{_MONTH}\s*\d{{1,2}},?\s+(\d{{4}}(\D.*)?|\d\S*\s.*\d{{4}})", "dates", "write 2026-01-31"),
     (r"\S+@\S+\.\w+", "e-mail addresses", "they name somebody"),
     (r"(https?|ftp)://\S+", "web addresses", "they name something"),
     (r"[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}", "UUIDs", "they name something"),
@@ -47,10 +71,16 @@ LOOKS = (
         "they name somebody",
     ),
     (r"\d+°(\s?\d+['\u2032])?(\s?[\d.,]+[\"\u2033])?\s?[NSEWO]?", "degrees", "write 12.5"),
-    (r"(\d+\s?[dhms]\w*\s?){2,}|P(\d+[YMWD])*(T[\dHMS.]+)?", "durations", "write hours or minutes as a number"),
-    (r"=?(['\"]).*\1|=.+|'\d.*", "texts in quotes or formulas", "save their values without them"),
     (
-        r"[-+\N{MINUS SIGN}]?\d+([.,'\u2019\u066b\u066c\s_]\d+)*-?|\d+(\s\d+)?[/:]\d+|0x[\da-f]+",
+        r"(\d+\s?[dhms]\w*\s?){2,}|P(\d+[YMWD])*(T[\dHMS.]+)?|-?\d+\s*days?,?\s+[-+]?\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?",
+        "durations",
+        "write hours or minutes as a number",
+    ),
+    (r"=?(['\"]).*\1|=.+|'\d.*", "texts in quotes or formulas", "save their values without them"),
+    (r"(?!\d{1,3}(\.\d{3})+$)\d{1,3}(\.\d+){2,}", "numbers of versions or sections", "they name something"),
+    (
+        r"[-+]?\d+([.,]\d+)?\s?([x\u00d7*\u00b7]\s?10\^?[-\u2212]?\d+|\*{1,3})|\d*\s?[\u00bc-\u00be\u2150-\u215e]|\d+'\s?\d+(\"|'')?"
+        r"|[-+\N{MINUS SIGN}]?\d+([.,'\u2019\u066b\u066c\s_]\d+)*[.,]?[-\u2013\u2014]?|\d+(\s\d+)?[/:]\d+|0x[\da-f]+",
         "numbers written in another way",
         "write 1234.5",
     ),
@@ -60,6 +90,8 @@ LOOKS = (
         "leave out the unit",
     ),
 )
+# What a spreadsheet makes of texts such as 5-6 and MARCH1.
+_MANGLED = re.compile(rf"\d{{1,2}}(-|\.\s?){_MONTH}|{_MONTH}-\d{{2}}", re.IGNORECASE)
 _LOOKS = [(re.compile(pattern, re.IGNORECASE), what, fix) for pattern, what, fix in LOOKS]
 NEARLY_ALL = 0.9
 # Texts by which people say that they have no value.
@@ -129,6 +161,7 @@ def of_column(profile: Profile, kind: str, given: bool, missing: Iterable[str]) 
     if not given and (seen := looks_like(profile)):
         text = f"column {name} looks like {seen[0]} and is taken as a category: {seen[1]}"
         yield Finding("looks_like", name, text, "create.columns")
+    yield from _mangled(profile)
     yield from _spellings(f"column {name}", name, values)
     nothing = [text for text in values if _NOTHING.fullmatch(text or "-") and text not in missing]
     if nothing:
@@ -163,26 +196,48 @@ def looks_like(profile: Profile) -> tuple[str, str] | None:
     """What nearly all texts of a column are, in words and with one of them, and what to do about it."""
     if profile.typed not in (None, "text") or profile.date_format:
         return None
+    as_texts = ("numbers", "store them as such") if profile.typed and profile.zeros is None else None
     if profile.numbers == profile.present:
-        # Of a CSV file they would be numbers, but for their spelling.
-        return ("numbers", "store them as such") if profile.typed else None
+        return as_texts  # of a CSV file they would be numbers, but for their spelling
     texts = [text for text in profile.examples if not _NOTHING.fullmatch(text)]
+    if as_texts and _nearly_all(PLAIN.fits, texts):
+        return as_texts
     for pattern, what, fix in _LOOKS:
-        found = [text for text in texts if pattern.fullmatch(text)]
-        if found and len(found) >= NEARLY_ALL * len(texts):
+        if found := _nearly_all(pattern.fullmatch, texts):
             example = next((text for text in found if not text.isdecimal()), found[0])
             return f"{what} ({example!r})", fix
+    if found := _nearly_all(is_number, texts):
+        return f"numbers that are not all written alike ({_named(found)})", "write them in one way"
     return None
 
 
+def _nearly_all(fits: Callable[[str], object], texts: list[str]) -> list[str]:
+    """The texts that fit, if nearly all do."""
+    found = [text for text in texts if fits(text)]
+    return found if len(found) >= NEARLY_ALL * len(texts) else []
+
+
+def _mangled(profile: Profile) -> Iterator[Finding]:
+    """Days without a year beside other texts."""
+    values = profile.values or {}
+    days = [text for text in values if _MANGLED.fullmatch(text)]
+    if days and len(days) < NEARLY_ALL * len(values):
+        text = (
+            f"column {profile.name}: {_named(days)} ({_rows(sum(values[text] for text in days))}) may be what a"
+            " spreadsheet made of another text, of 1-2 or MARCH1 for instance: write the file anew from its source,"
+            " cells as texts"
+        )
+        yield Finding("looks_like", profile.name, text, "create.table.path")
+
+
 def _times(profile: Profile) -> Finding | None:
-    """Whole numbers that are dates to another program."""
+    """Numbers that are dates or times to another program."""
     name, low, high = profile.name, profile.low, profile.high
     what = ""
-    if not profile.whole or profile.values is None or profile.rows < FEWEST_ROWS:
+    if profile.rows < FEWEST_ROWS:
         return None
-    if low >= 19_000_101 and high <= 21_001_231:
-        if all(_DAY.fullmatch(f"{float(text):.0f}") for text in profile.values):
+    if profile.whole and low >= 19_000_101 and high <= 21_001_231:
+        if profile.values is not None and all(_DAY.fullmatch(f"{float(text):.0f}") for text in profile.values):
             what = "dates"
     elif _TIME.search(name):
         units = {"days of a spreadsheet": 1 / 86_400, "seconds": 1, "milliseconds": 1_000, "microseconds": 1e6}
@@ -233,7 +288,9 @@ def _identifier(profile: Profile, kind: str) -> Iterator[Finding]:
 
 def _zeros(profile: Profile, kind: str) -> Finding:
     assert profile.zeros is not None
-    what = "whole numbers that begin with 0" if profile.zeros.isdecimal() else "numbers with an E and no sign"
+    what = "whole numbers that begin with 0" if profile.zeros.isdecimal() else "numbers that begin with 0"
+    if "e" in profile.zeros.lower():
+        what = "numbers with an E and no sign"
     start = f"column {profile.name} has {what}, such as {profile.zeros!r}, as codes have"
     if kind == "numeric":
         return Finding("codes", profile.name, f"{start}, and is taken as a number", "create.columns.categorical")

@@ -312,14 +312,14 @@ def _judge(found: Found, given: dict[str, str]) -> None:
             )
     constant = [name for name in features if _constant(found.profiles[name])]
     if len(constant) == len(features):
+        why = "every other column is empty, ignored or an identifier"
+        named = [name for name, kind in found.kinds.items() if kind == "identifier" and name not in given]
+        if named:
+            why = "; ".join(suspicions.left_out(found.profiles[name]) for name in named[: suspicions.MOST_NAMED])
         raise Fault(
             BAD_DATA,
             f"{path}: no column but {target} varies, so that nothing can be learned"
-            + (
-                f" (constant: {', '.join(constant)})"
-                if constant
-                else "; every other column is empty, ignored or an identifier"
-            ),
+            + (f" (constant: {', '.join(constant)})" if constant else f"; {why}"),
         )
     for name in features:
         profile = found.profiles[name]

@@ -28,6 +28,8 @@ class Number:
     another input for each bin between the `edges`, which ascend; none of them: no bins. What lies beyond them counts as
     the last of them: one value far from all training rows would else move the sums without limit.
     date_format: of a date: how it was written in training (see values/columns.py), and must be; None: not known.
+    decimal, percent: how the texts of the column were written in training: the sign before the fraction, and whether as
+    hundredths. Texts that come to a served model are held against them.
     """
 
     column: str
@@ -39,6 +41,8 @@ class Number:
     spread: float = 1.0
     edges: list[float] = field(default_factory=list)
     date_format: str | None = None
+    decimal: str = "."
+    percent: bool = False
 
     def __post_init__(self) -> None:
         numbers = [self.center, self.spread, *(self.quantiles or ()), *([] if self.fill is None else [self.fill])]
@@ -48,6 +52,8 @@ class Number:
             raise TypeError(f"the edges of column {self.column!r} do not ascend")
         if not isinstance(self.column, str) or self.part not in (None, *PARTS) or self.date_format not in TIMES:
             raise TypeError(f"{self.column!r} is no column with a part {self.part!r} written {self.date_format!r}")
+        if self.decimal not in (".", ",") or not isinstance(self.percent, bool):
+            raise TypeError(f"the numbers of column {self.column!r} are written in no known way")
 
     @property
     def name(self) -> str:
@@ -159,6 +165,9 @@ class Preprocessing:
     def category(self, column: str) -> Category:
         return next(category for category in self.categories if category.column == column)
 
+    def number(self, column: str) -> Number:
+        return next(number for number in self.numbers if number.column == column)
+
     @property
     def date_formats(self) -> dict[str, str | None]:
         """How the dates of each column of them are written."""
@@ -187,6 +196,10 @@ class Preprocessing:
                 del number["edges"]
             if number["date_format"] is None:
                 del number["date_format"]
+            if number["decimal"] == ".":
+                del number["decimal"]
+            if not number["percent"]:
+                del number["percent"]
         for category in content["categories"]:
             if category["typed"]:
                 del category["typed"]

@@ -183,9 +183,15 @@ def described(
     both = chosen["missing"]
     lacking = {both[index] for index in parts["missing"].features_} if both else set()
     origin = {label(*each): each for each in sources((name, schema.kind(name)) for name in schema.features)}
+    forms = {name: schema.number_format(origin[name][0]) for name in found}
     inputs = [
         Number(
-            *origin[name], indicator=name in lacking, date_format=schema.date_formats.get(origin[name][0]), **scaling
+            *origin[name],
+            indicator=name in lacking,
+            date_format=schema.date_formats.get(origin[name][0]),
+            decimal=forms[name]["decimal"],
+            percent=forms[name]["unit"] == "%",
+            **scaling,
         )
         for name, scaling in found.items()
     ]

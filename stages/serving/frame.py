@@ -6,6 +6,7 @@ file that the value came from; what has become ambiguous is refused.
 
 import datetime
 import decimal
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
@@ -15,9 +16,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from stages.preprocessing.apply import AS_TEXTS, Category, Preprocessing, Unusable
+from stages.preprocessing.apply import AS_TEXTS, Category, Number, Preprocessing, Unusable
 from stages.values.columns import FALSE, NUMBER, TIMES, TRUE, plain, to_times
 
+# Whole numbers, where a comma is before the fraction.
+THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
 # A gap makes a column of 1 and 0 float.
 TRUTHS = {**dict.fromkeys((*TRUE, "1.0"), True), **dict.fromkeys((*FALSE, "0.0"), False)}
 
@@ -38,7 +41,7 @@ def rows_of(
             continue
         values = _values(column, preprocessing.missing)
         if kind == "numeric":
-            columns[name] = pa.array(_each(name, values, _number, "is no number"), pa.float64(), from_pandas=True)
+            columns[name] = pa.array(_numbers(preprocessing.number(name), values), pa.float64(), from_pandas=True)
         elif kind == "boolean":
             columns[name] = pa.array(_each(name, values, _truth, "is neither true nor false"), pa.bool_())
         elif kind == "datetime":
@@ -68,6 +71,30 @@ def _each(name: str, values: list[Any], parse: Callable[[Any], Any], rule: str) 
 
 def _truth(value: Any) -> bool | None:
     return TRUTHS.get(str(value).lower())
+
+
+def _numbers(number: Number, values: list[Any]) -> list[float | None]:
+    """Texts as `predict` reads them of a file, where they have one reading."""
+    if number.percent:
+        parse, rule = _percentage, "is no number with %, as those of training were: bring the column as numbers"
+    elif number.decimal == ",":
+        parse, rule = (
+            _unambiguous,
+            "has two readings or none, where training had decimal commas: bring the column as numbers",
+        )
+    else:
+        parse, rule = _number, "is no number"
+    return _each(number.column, values, parse, rule)
+
+
+def _percentage(value: Any) -> float | None:
+    if isinstance(value, str):
+        return _number(f"{value[:-1].rstrip()}e-2") if value.endswith("%") else None
+    return _number(value)
+
+
+def _unambiguous(value: Any) -> float | None:
+    return None if isinstance(value, str) and THOUSANDS.fullmatch(value) else _number(value)
 
 
 def _number(value: Any) -> float | None:
