@@ -4,12 +4,21 @@
 """
 
 import ast
+import bz2
+import contextlib
 import gzip
 import io
+import json
 import re
+import runpy
+import shutil
+import signal
+import sqlite3
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +27,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commands import predict, table
-from stages import create, split, train, validate
+from commands import export, predict, table
+from stages import baseline, create, evaluate, plot, split, train, validate
 from stages.datasets.schema import read_schema
-from stages.process.faults import BAD_PARAMS, Fault
+from stages.process import memory
+from stages.process.faults import BAD_PARAMS, MACHINE_FAULT, Fault
 from tests.conftest import PARAMS, ROOT
 from tests.project import TINY, git, turn
 
@@ -88,6 +98,16 @@ PARAMETERS: dict[str, tuple[str | bytes, Callable[[str], str | bytes]]] = {
     "delete what is no parameter, or: restore it": (
         PARAMS + "# words\n" * 200_000,
         lambda text: text.replace("# words\n", ""),
+    ),
+    "zzz is not a section; delete it": (PARAMS + "zzz: 1\n", lambda text: text.replace("zzz: 1\n", "")),
+    # (Where the secret opens something, nobody here can see whether it was changed.)
+    "what stands in this file reaches git, DVC and MLflow: delete it here": (
+        replaced(ROWS_KEY, f"{ROWS_KEY}\n  password: x\n# AKIA1234567890ABCDEF"),
+        lambda text: text.replace("\n  password: x\n# AKIA1234567890ABCDEF", ""),
+    ),
+    "is nested too deep; mend the line or restore it": (
+        replaced(ROWS_KEY, "  rows: " + "[ #\n" * 3000),
+        lambda text: text.replace("  rows: " + "[ #\n" * 3000, ROWS_KEY),
     ),
 }
 
@@ -297,6 +317,106 @@ def test_advice_about_a_table(own, advice):
         else:
             put(way)
         create.main()
+
+
+def packed(**files: str) -> bytes:
+    """A zip archive, which a workbook of Excel is, too."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("__", "/").replace("_", "."), content)
+    return target.getvalue()
+
+
+def workbook() -> bytes:
+    cells = (f"<row><c><v>{line.replace(',', '</v></c><c><v>')}</v></c></row>" for line in text().splitlines())
+    return packed(xl__worksheets__sheet1_xml=f"<worksheet><sheetData>{''.join(cells)}</sheetData></worksheet>")
+
+
+def sheet(book: bytes) -> str:
+    """As CSV."""
+    content = zipfile.ZipFile(io.BytesIO(book)).read("xl/worksheets/sheet1.xml").decode()
+    return "\n".join(",".join(re.findall("<v>(.*?)</v>", row)) for row in re.findall("<row>(.*?)</row>", content)) + "\n"
+
+
+def database() -> bytes:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        frame().to_sql("t", connection, index=False)
+        return connection.serialize()
+
+
+def of_database(content: bytes) -> str:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.deserialize(content)
+        return pd.read_sql("SELECT * FROM t", connection).to_csv(index=False)
+
+
+def arrow() -> bytes:
+    target = io.BytesIO()
+    frame().to_feather(target)
+    return target.getvalue()
+
+
+# What lies where a CSV file should: what is said, a file of that kind, and what becomes of it by what is said.
+KINDS: dict[str, tuple[str, bytes, Callable[[bytes], Any]]] = {
+    "xlsx": ("save the sheet as CSV, or unpack the archive", workbook(), sheet),
+    "zip": (
+        "save the sheet as CSV, or unpack the archive",
+        packed(t_csv=text()),
+        lambda content: zipfile.ZipFile(io.BytesIO(content)).read("t.csv"),
+    ),
+    "xls": ("an Excel workbook; save the sheet as CSV", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504), lambda _: text()),
+    "bzip2": ("a packed file; unpack it", bz2.compress(text().encode()), bz2.decompress),
+    "web page": ("a web page; download the file itself", b"<!DOCTYPE html><p>Sign in</p>", lambda _: text()),
+    "Git LFS": (
+        "run: git lfs pull",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+        lambda _: text(),
+    ),
+    "JSON": (
+        "JSON; store the table as CSV or Parquet",
+        frame().to_json(orient="records").encode(),
+        lambda content: pd.DataFrame(json.loads(content)).to_csv(index=False),
+    ),
+    "SQLite": ("an SQLite database; store the table as CSV or Parquet", database(), of_database),
+    "Feather": (
+        "made by another program; store the table as CSV or Parquet",
+        arrow(),
+        lambda content: pa.Table.from_pandas(pd.read_feather(io.BytesIO(content)), preserve_index=False),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_of_another_program_becomes_a_table(own, kind):
+    advice, bad, convert = KINDS[kind]
+    put(bad)
+    assert advice in line_of(create.main)
+    put(convert(TABLE.read_bytes()))
+    create.main()
+
+
+@pytest.mark.parametrize("log", ["_delta_log", ".hoodie", "metadata/v1.metadata.json"])
+def test_a_table_with_deleted_rows_is_written_as_plain_parquet(own, log):
+    (TABLE / log).mkdir(parents=True)
+    frame().to_parquet(TABLE / "deleted.parquet", index=False)
+    frame().to_parquet(TABLE / "valid.parquet", index=False)
+    assert line_of(create.main).endswith("let the program write it as plain Parquet")
+    valid = pd.read_parquet(TABLE / "valid.parquet")
+    shutil.rmtree(TABLE)
+    TABLE.mkdir()
+    valid.to_parquet(TABLE / "plain.parquet", index=False)
+    create.main()
+    assert sum(read_schema().counts) == ROWS
+
+
+def test_smaller_row_groups_fit(own, monkeypatch):
+    monkeypatch.setattr("stages.process.memory.available", lambda: 100_000)
+    table = pa.Table.from_pandas(pd.concat([frame()] * 1000), preserve_index=False)
+    put(table)
+    assert line_of(create.main).endswith("write the file anew with smaller row groups")
+    pq.write_table(table, TABLE.with_suffix(".parquet"), row_group_size=2000)
+    create.main()
 
 
 def test_a_folder_without_parts_gets_them(own):
@@ -530,6 +650,8 @@ LOOKS: dict[str, tuple[list[object], list[object]]] = {
     "write 1234.5": (["1_200", "1_300", "1_400"], [1200.5, 1300, 1400]),
     "leave out the unit": (["1.2k", "3M", "900"], [1200, 3000000, 900.5]),
     "write them alike": (["Rome", "rome", "Oslo"], ["Rome", "Rome", "Oslo"]),
+    "leave out the sign of the currency": (["USD 1.50", "EUR 2.50", "CHF 4.00"], [1.5, 2.5, 4]),
+    "write the file anew from its source": (["größe".encode().decode("cp1252"), "klein"], ["größe", "klein"]),
 }
 
 
