@@ -9,12 +9,15 @@ import contextlib
 import gzip
 import io
 import json
+import math
+import pkgutil
 import re
 import runpy
 import shutil
 import signal
 import sqlite3
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,7 +33,7 @@ import pytest
 from commands import export, predict, table
 from stages import baseline, create, evaluate, plot, split, train, validate
 from stages.datasets.schema import read_schema
-from stages.process import memory
+from stages.process import disk, memory
 from stages.process.faults import BAD_PARAMS, MACHINE_FAULT, Fault
 from tests.conftest import PARAMS, ROOT
 from tests.project import TINY, git, turn
@@ -602,6 +605,205 @@ def test_less_fits_into_little_memory(project, monkeypatch):
     assert "or lower train.batch_size (now 64) or train.replicas (now 4)" in line_of(train.main)
     turn(project, {"train.replicas": 1, "train.epochs": 1, "train.hidden": [3000]})
     train.main()
+
+
+WIDE = pd.concat([frame()] * 2, ignore_index=True)
+WIDE[[f"x{place}" for place in range(6)]] = np.random.default_rng(2).normal(size=(2 * ROWS, 6)).round(3)
+FEWER: list[Any] = [WIDE.iloc[::2], WIDE.drop(columns=["x4", "x5"])]
+TESTS = {"split.test_size": 0.1}
+LARGE = {"plot.dpi": 60, "evaluate.resamples": 200}
+# Of what a stage asks before it begins: stage, of what there is too little, what is said, and what makes it enough:
+# other rows, other parameters, or None for more of it.
+ASKED: dict[str, tuple[Any, str, str, list[Any]]] = {
+    "create, disk": (create, "disk", "; make room, or leave rows or columns out of the table", [*FEWER, None]),
+    "split, disk": (split, "disk", "; make room, or leave rows or columns out of the table", [*FEWER, None]),
+    "split, memory": (split, "memory", "; leave rows or columns out of the table", FEWER),
+    "baseline, memory": (baseline, "memory", "; use fewer rows or columns", FEWER),
+    "train, disk": (
+        train,
+        "disk",
+        "; make room, or lower train.epochs or train.replicas",
+        [{"train.epochs": 2}, {"train.replicas": 1}, None],
+    ),
+    "train, memory": (
+        train,
+        "memory",
+        "; use fewer rows or columns, or lower train.batch_size (now 64) or train.replicas (now 2)",
+        [*FEWER, {"train.batch_size": 8}, {"train.replicas": 1}],
+    ),
+    "evaluate, disk": (evaluate, "disk", "; make room, or use fewer test rows (split.test_size)", [TESTS, None]),
+    "evaluate, memory": (evaluate, "memory", "; use fewer test rows (split.test_size)", [TESTS]),
+    "plot, memory": (plot, "memory", "; free some, or raise the limit", [None]),
+}
+
+
+class Machine:
+    """That a stage believes to be on. needed: what it asked for last."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.needed = {"disk": 0, "memory": 0}
+        self.free = {"disk": 1 << 40, "memory": 1 << 40}
+        need, prepare = memory.need, disk.prepare
+        monkeypatch.setattr("stages.process.memory.available", lambda: self.free["memory"])
+        monkeypatch.setattr("stages.process.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=self.free["disk"]))
+
+        def asked(size: int, what: str, fix: str) -> None:
+            self.needed["memory"] = size
+            need(size, what, fix)
+
+        def expected(outputs: Any, size: int, fix: str) -> None:
+            self.needed["disk"] = disk.TIMES * size + disk.BESIDE
+            prepare(outputs, size, fix)
+
+        for stage in (create, split, baseline, train, evaluate, plot):
+            for name, spy in (("need", asked), ("prepare", expected)):
+                if hasattr(stage, name):
+                    monkeypatch.setattr(stage, name, spy)
+
+
+STAGES = (create, split, baseline, train, evaluate, plot)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory) -> Path:
+    """After all stages but the last one."""
+    folder = tmp_path_factory.mktemp("wide")
+    (folder / "params.yaml").write_text(PARAMS)
+    (folder / TABLE).parent.mkdir(parents=True)
+    WIDE.to_csv(folder / TABLE, index=False)
+    turn(folder, {**TINY, "create.dataset": "table", "create.table.path": str(TABLE), **LARGE})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for stage in STAGES[:-1]:
+            stage.main()
+    return folder
+
+
+@pytest.fixture
+def copied(wide, tmp_path, monkeypatch) -> Path:
+    folder = Path(shutil.copytree(wide, tmp_path / "wide"))
+    monkeypatch.chdir(folder)
+    # Of its figures one will do.
+    for name in set(plot.FIGURES) - {"loss"}:
+        monkeypatch.delitem(plot.FIGURES, name)
+    return folder
+
+
+def remade(folder: Path, stage: Any, way: Any) -> None:
+    """What a stage reads, of another table or with other parameters."""
+    if isinstance(way, pd.DataFrame):
+        put(way.to_csv(index=False))
+    else:
+        turn(folder, way)
+    if way is TESTS or isinstance(way, pd.DataFrame):
+        for each in STAGES[: STAGES.index(stage)]:
+            each.main()
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_what_does_not_fit_is_made_to_fit(copied, monkeypatch, case):
+    stage, kind, advice, ways = ASKED[case]
+    params, machine = Path("params.yaml").read_bytes(), Machine(monkeypatch)
+    stage.main()
+    short = machine.needed[kind] - 1
+    machine.free[kind] = short
+    assert line_of(stage.main).endswith(advice)
+    for way in ways:
+        Path("params.yaml").write_bytes(params)
+        machine.free[kind] = 1 << 40
+        if way is None:
+            machine.free[kind] = short + 1
+        else:
+            remade(copied, stage, way)
+            machine.free[kind] = short
+        stage.main()
+
+
+@contextlib.contextmanager
+def as_process(stage: Any) -> Iterator[None]:
+    """What a process changes for itself alone."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # runpy's, that it was imported before
+        patch.setattr(sys, "argv", [stage.__file__])
+        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+        patch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
+        patch.setattr("gc.freeze", lambda: None)
+        patch.setattr("stages.process.run.note_stage", lambda: None)
+        yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def ended(stage: Any) -> int:
+    """Its exit status, run as `python -m` runs it."""
+    with as_process(stage), pytest.raises(SystemExit) as caught:
+        runpy.run_module(stage.__name__, run_name="__main__")
+    return caught.value.code
+
+
+def limited(patch: pytest.MonkeyPatch, name: str, size: Callable[..., int], limit: float) -> list[int]:
+    """No memory where what a function takes is larger than the limit; all sizes that there were."""
+    there: list[int] = []
+    module, _, attribute = name.rpartition(".")
+    real = getattr(pkgutil.resolve_name(module), attribute)
+
+    def tried(*given: Any, **named: Any) -> Any:
+        there.append(size(*given, **named))
+        if there[-1] > limit:
+            raise MemoryError
+        return real(*given, **named)
+
+    patch.setattr(name, tried)
+    return there
+
+
+# Where the machine says only in the middle that it has no more: stage, what is said, what there is no room for (a
+# function of what it is given), and what makes it smaller.
+READ = ("stages.files.tables.complete", lambda table, rows: table.nbytes)
+MIDDLE: dict[str, tuple[Any, str, tuple[str, Callable[..., int]], list[Any]]] = {
+    "create": (
+        create,
+        "use fewer rows (create.rows) or columns",
+        ("pyarrow.parquet.ParquetWriter.write_table", lambda writer, table: table.nbytes),
+        FEWER,
+    ),
+    "split": (split, "leave rows or columns out of the table", READ, FEWER),
+    "baseline": (baseline, "use fewer rows or columns", READ, FEWER),
+    "train": (train, "use fewer rows or columns", READ, FEWER),
+    "evaluate": (
+        evaluate,
+        "use fewer test rows (split.test_size), or lower evaluate.resamples",
+        ("numpy.bincount", lambda values, *_, minlength=0, **__: max(minlength, len(values))),
+        [TESTS, {"evaluate.resamples": 100}],
+    ),
+    "plot": (
+        plot,
+        "lower plot.dpi",
+        ("matplotlib.backends.backend_agg.RendererAgg", lambda width, height, dpi: int(width) * int(height)),
+        [{"plot.dpi": 50}],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MIDDLE)
+def test_what_fills_the_memory_in_the_middle_is_made_smaller(copied, monkeypatch, capsys, case):
+    stage, advice, (name, size), ways = MIDDLE[case]
+    params = Path("params.yaml").read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        there = limited(patch, name, size, math.inf)
+        assert ended(stage) == 0
+    for way in ways:
+        with pytest.MonkeyPatch.context() as patch:
+            limited(patch, name, size, max(there) - 1)
+            assert ended(stage) == MACHINE_FAULT
+            assert capsys.readouterr().err.endswith(f"{stage.__name__.split('.')[1]}: out of memory; {advice}\n")
+        remade(copied, stage, way)
+        with pytest.MonkeyPatch.context() as patch:
+            limited(patch, name, size, max(there) - 1)
+            assert ended(stage) == 0
+        Path("params.yaml").write_bytes(params)
+        remade(copied, stage, WIDE)
 
 
 # --- make table -------------------------------------------------------------------------------------------------------
