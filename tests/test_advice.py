@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commands import export, predict, table
+from commands import export, gate, predict, table
 from stages import baseline, create, evaluate, plot, split, train, validate
 from stages.datasets.schema import read_schema
 from stages.process import disk, memory
@@ -804,6 +804,134 @@ def test_what_fills_the_memory_in_the_middle_is_made_smaller(copied, monkeypatch
             assert ended(stage) == 0
         Path("params.yaml").write_bytes(params)
         remade(copied, stage, WIDE)
+
+
+# --- a model in use, and whether it is good enough --------------------------------------------------------------------
+
+TIMED = {"split.method": "time", "split.column": "when", "train.scaling": "standard"}
+
+
+def test_a_test_row_that_the_network_cannot_take_is_mended_or_left_out(own):
+    """Its number is within bounds, but not beside those of the training rows, which are close together."""
+    days = pd.date_range("2026-01-01", periods=ROWS).strftime("%Y-%m-%d")
+    rows = frame(when=days, x=[row / 1000 for row in range(ROWS)]).drop(columns="size")
+    bad = rows.assign(x=[3e38 if row == ROWS - 2 else row / 1000 for row in range(ROWS)])
+    turn(own, TIMED)
+    for source, said in ((bad, True), (rows, False), (bad.drop(index=ROWS - 2), False)):
+        put(source.to_csv(index=False))
+        for stage in (create, split, baseline, train):
+            stage.main()
+        if said:
+            assert line_of(evaluate.main).endswith("; mend it in the table, or leave the row out")
+        else:
+            evaluate.main()
+
+
+def test_rows_of_a_class_that_one_side_lacks_are_added_there(own):
+    turn(own, TIMED)
+
+    def labelled(dogs: tuple[int, ...]) -> None:
+        days = pd.date_range("2026-01-01", periods=ROWS).strftime("%Y-%m-%d")
+        put(frame(when=days, **{"class": ["dog" if row in dogs else "cat" for row in range(ROWS)]}).to_csv(index=False))
+        create.main()
+
+    for dogs, missing in (((1, 45), "validation"), ((1, 40), "test")):
+        labelled(dogs)
+        assert line_of(split.main).endswith(f"; add rows of it from the time of the {missing} rows to the table")
+    labelled((1, 42, 58))
+    split.main()
+
+
+def test_a_smaller_test_side_leaves_rows_of_each_class_for_training(own):
+    put(frame(**{"class": [f"c{row % 4}" for row in range(ROWS)]}).iloc[:40].to_csv(index=False))
+    create.main()
+    large = {"split.method": "random", "split.test_size": 0.6, "split.validation_size": 0.8}
+    for smaller in ({"split.test_size": 0.3, "split.validation_size": 0.6}, {"split.validation_size": 0.4}):
+        turn(own, large)
+        assert "lower split.test_size or split.validation_size, or " in line_of(split.main)
+        turn(own, smaller)
+        split.main()
+
+
+def test_the_empty_text_becomes_a_missing_value_for_onnx(own):
+    put(text(kind=mixed("a", "b", "")))
+    for missing in (["NA"], ["NA", ""]):
+        turn(own, {"create.reading.missing": missing})
+        for stage in (create, split, train):
+            stage.main()
+        if "" in missing:
+            export.main()
+        else:
+            assert line_of(export.main).endswith("add '' to create.reading.missing and run: dvc repro")
+
+
+def test_new_rows_are_brought_as_the_model_knows_them(own, monkeypatch):
+    """A time with its zone, a value in each row, and codes as texts: by `predict`, and by the served model."""
+    monkeypatch.setattr(sys, "argv", ["predict", "new.parquet", "said.csv"])
+    days = pd.date_range("2026-01-01", periods=ROWS, tz="UTC")
+    known = frame(when=days, code=mixed("007", "010", "7"))
+    put(pa.Table.from_pandas(known, preserve_index=False))
+    for stage in (create, split, train):
+        stage.main()
+    for column, bad, rule in (
+        ("when", days.tz_localize(None), "bring the column so"),
+        ("size", [[1.5]] * ROWS, "; store one value in each row, as numeric"),
+    ):
+        for values, right in ((bad, False), (known[column], True)):
+            known.assign(**{column: values}).to_parquet("new.parquet", index=False)
+            if right:
+                predict.main()
+            else:
+                assert line_of(predict.main).endswith(rule)
+    from mlflow.exceptions import MlflowException
+
+    from stages.serving.pyfunc import Classifier
+
+    rows = known.drop(columns="class")
+    served = Classifier()
+    served.load_context(SimpleNamespace(artifacts={"model": "models"}, model_config={"threshold": 0.5}))
+    for column, value, mended, rule in (
+        ("code", 7, "007", "bring the column as texts; leave the row out or fill it in"),
+        ("size", math.inf, 1.5, "is not a finite number; leave the row out or fill it in"),
+    ):
+        odd = rows.astype({column: object})
+        odd.loc[3, column] = value
+        with pytest.raises(MlflowException, match=f"column '{column}', row 4: .*{rule}"):
+            served.predict(None, odd)
+        odd.loc[3, column] = mended
+        assert len(served.predict(None, odd)) == ROWS
+        assert len(served.predict(None, odd.drop(index=3))) == ROWS - 1
+
+
+BARS = {"gate.min_accuracy": 0.5, "gate.min_macro_f1": 0.1, "gate.margin": 0.0, "gate.beat_baselines": False}
+
+
+def test_what_the_gate_asks_for_opens_it(own):
+    draw = np.random.default_rng(0).normal(size=(600, 2)).round(3)
+    rare = np.where(draw.sum(1) > 1.6, "rare", "usual")
+    both = pd.DataFrame({"a": draw[:, 0], "b": draw[:, 1], "class": rare})
+    one = both.assign(b=0.0)
+    epochs = {"train.epochs": 30, "train.class_weights": None}
+    weak = {"train.epochs": 6, "train.optimizer.learning_rate": 0.1, "train.class_weights": None}
+    turn(own, {**BARS, "train.scaling": "standard", "train.replicas": 1, "split.test_size": 0.4})
+
+    def judged(source: pd.DataFrame | None, changes: dict[str, Any]) -> None:
+        turn(own, changes)
+        if source is not None:
+            put(source.to_csv(index=False))
+            for stage in (create, split, baseline):
+                stage.main()
+        for stage in (train, evaluate):
+            stage.main()
+        gate.main()
+
+    longer = "; train longer (train.epochs), or bring columns that tell more"
+    assert line_of(lambda: judged(one, epochs)).endswith(longer)
+    judged(both, {})
+    assert line_of(lambda: judged(None, weak)).endswith(longer)
+    rarer = line_of(lambda: judged(None, {"gate.min_accuracy": 0.97, **epochs}))
+    assert rarer.endswith("improve the model or lower the bar in params.yaml")
+    judged(None, {"gate.min_accuracy": 0.8})
 
 
 # --- make table -------------------------------------------------------------------------------------------------------
