@@ -33,6 +33,7 @@ import pytest
 from commands import export, gate, predict, table
 from stages import baseline, create, evaluate, plot, split, train, validate
 from stages.datasets.schema import read_schema
+from stages.network.model import load
 from stages.process import disk, memory
 from stages.process.faults import BAD_PARAMS, MACHINE_FAULT, Fault
 from tests.conftest import PARAMS, ROOT
@@ -720,12 +721,12 @@ def test_what_does_not_fit_is_made_to_fit(copied, monkeypatch, case):
 
 
 @contextlib.contextmanager
-def as_process(stage: Any) -> Iterator[None]:
+def as_process(stage: Any, *arguments: str) -> Iterator[None]:
     """What a process changes for itself alone."""
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # runpy's, that it was imported before
-        patch.setattr(sys, "argv", [stage.__file__])
+        patch.setattr(sys, "argv", [stage.__file__, *arguments])
         patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         patch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
         patch.setattr("gc.freeze", lambda: None)
@@ -735,9 +736,9 @@ def as_process(stage: Any) -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def ended(stage: Any) -> int:
+def ended(stage: Any, *arguments: str) -> int:
     """Its exit status, run as `python -m` runs it."""
-    with as_process(stage), pytest.raises(SystemExit) as caught:
+    with as_process(stage, *arguments), pytest.raises(SystemExit) as caught:
         runpy.run_module(stage.__name__, run_name="__main__")
     return caught.value.code
 
@@ -845,11 +846,11 @@ def test_rows_of_a_class_that_one_side_lacks_are_added_there(own):
 def test_a_smaller_test_side_leaves_rows_of_each_class_for_training(own):
     put(frame(**{"class": [f"c{row % 4}" for row in range(ROWS)]}).iloc[:40].to_csv(index=False))
     create.main()
-    large = {"split.method": "random", "split.test_size": 0.6, "split.validation_size": 0.8}
-    for smaller in ({"split.test_size": 0.3, "split.validation_size": 0.6}, {"split.validation_size": 0.4}):
-        turn(own, large)
+    sizes = ("split.test_size", "split.validation_size")
+    for large, smaller in (((0.4, 0.9), (0.4, 0.5)), ((0.85, 0.5), (0.4, 0.5))):
+        turn(own, {"split.method": "random", **dict(zip(sizes, large, strict=True))})
         assert "lower split.test_size or split.validation_size, or " in line_of(split.main)
-        turn(own, smaller)
+        turn(own, dict(zip(sizes, smaller, strict=True)))
         split.main()
 
 
@@ -903,19 +904,17 @@ def test_new_rows_are_brought_as_the_model_knows_them(own, monkeypatch):
         assert len(served.predict(None, odd.drop(index=3))) == ROWS - 1
 
 
-BARS = {"gate.min_accuracy": 0.5, "gate.min_macro_f1": 0.1, "gate.margin": 0.0, "gate.beat_baselines": False}
+BARS = {"gate.min_accuracy": 0.5, "gate.min_macro_f1": 0.1, "gate.margin": 0.01, "gate.beat_baselines": False}
 
 
 def test_what_the_gate_asks_for_opens_it(own):
     draw = np.random.default_rng(0).normal(size=(600, 2)).round(3)
     rare = np.where(draw.sum(1) > 1.6, "rare", "usual")
     both = pd.DataFrame({"a": draw[:, 0], "b": draw[:, 1], "class": rare})
-    one = both.assign(b=0.0)
-    epochs = {"train.epochs": 30, "train.class_weights": None}
-    weak = {"train.epochs": 6, "train.optimizer.learning_rate": 0.1, "train.class_weights": None}
+    short, long = {"train.epochs": 2, "train.optimizer.learning_rate": 0.1}, {"train.epochs": 30}
     turn(own, {**BARS, "train.scaling": "standard", "train.replicas": 1, "split.test_size": 0.4})
 
-    def judged(source: pd.DataFrame | None, changes: dict[str, Any]) -> None:
+    def judged(changes: dict[str, Any], source: pd.DataFrame | None = None) -> None:
         turn(own, changes)
         if source is not None:
             put(source.to_csv(index=False))
@@ -925,13 +924,86 @@ def test_what_the_gate_asks_for_opens_it(own):
             stage.main()
         gate.main()
 
-    longer = "; train longer (train.epochs), or bring columns that tell more"
-    assert line_of(lambda: judged(one, epochs)).endswith(longer)
-    judged(both, {})
-    assert line_of(lambda: judged(None, weak)).endswith(longer)
-    rarer = line_of(lambda: judged(None, {"gate.min_accuracy": 0.97, **epochs}))
-    assert rarer.endswith("improve the model or lower the bar in params.yaml")
-    judged(None, {"gate.min_accuracy": 0.8})
+    tell_more = "; train longer (train.epochs), or bring columns that tell more"
+    assert line_of(lambda: judged(long, both.drop(columns="b"))).endswith(tell_more)
+    judged({}, both)
+    assert line_of(lambda: judged(short)).endswith(tell_more)
+    judged({**long, "train.optimizer.learning_rate": 0.3})
+    turn(own, {"gate.min_accuracy": 0.97})
+    assert line_of(gate.main).endswith("; improve the model or lower the bar in params.yaml")
+    turn(own, {"gate.min_accuracy": 0.8})
+    gate.main()
+
+
+def test_rare_classes_that_count_as_much_open_the_gate(own):
+    draw = np.random.default_rng(0).normal(size=(600, 2)).round(3)
+    rows = pd.DataFrame({"a": draw[:, 0], "b": draw[:, 1], "class": np.where(draw.sum(1) > 1.2, "rare", "usual")})
+    put(rows.to_csv(index=False))
+    weak = {"train.epochs": 8, "train.optimizer.learning_rate": 0.1, "train.scaling": "standard", "train.replicas": 1}
+    turn(own, {**BARS, **weak, "split.test_size": 0.4, "gate.min_macro_f1": 0.6})
+    for stage in (create, split, baseline, train, evaluate):
+        stage.main()
+    assert line_of(gate.main).endswith("; train.class_weights: balanced helps them")
+    turn(own, {"train.class_weights": "balanced"})
+    for stage in (train, evaluate):
+        stage.main()
+    gate.main()
+
+
+def test_a_training_that_still_improves_gets_more_epochs(circles, monkeypatch, capsys):
+    monkeypatch.chdir(circles)
+    for epochs, said in ((2, True), (200, False)):
+        Path("params.yaml").write_text(PARAMS)
+        turn(circles, {**TINY, "train.epochs": epochs, "train.optimizer.name": "adam"})
+        train.main()
+        assert ("it still improves; raise train.epochs" in capsys.readouterr().err) == said
+
+
+def test_what_is_learned_by_heart_is_learned_no_more(own, capsys):
+    def drawn(count: int) -> str:
+        draw = np.random.default_rng(0)
+        numbers = draw.normal(size=(count, 60))
+        label = np.where(numbers[:, 0] + draw.normal(size=count) * 1.5 > 0, "a", "b")
+        return pd.DataFrame(numbers.round(3)).add_prefix("x").assign(**{"class": label}).to_csv(index=False)
+
+    base = {"train.epochs": 30, "train.replicas": 1, "train.hidden": [64], "train.dropout": 0.0}
+    base |= {"train.optimizer.name": "adam", "train.optimizer.learning_rate": 0.02, "train.optimizer.weight_decay": 0.0}
+    put(drawn(300))
+    turn(own, {"split.test_size": 0.1, "split.validation_size": 0.3})
+    more = {"train.dropout": 0.9}, {"train.optimizer.weight_decay": 0.5}, {"train.hidden": [1]}
+    for changes, count in ((base, 300), *(({**base, **each}, 300) for each in more), (base, 1000)):
+        turn(own, changes)
+        if changes is base:
+            put(drawn(count))
+            create.main()
+            split.main()
+        capsys.readouterr()
+        train.main()
+        said = "it learns the rows by heart; raise train.dropout or" in capsys.readouterr().err
+        assert said == (changes is base and count == 300)
+
+
+def test_a_served_model_that_is_damaged_is_taken_again(circles, monkeypatch, tmp_path):
+    monkeypatch.chdir(circles)
+    turn(circles, {"train.epochs": 1})
+    train.main()
+    taken = tmp_path / "taken"
+    shutil.copytree("models", taken)
+    (taken / "model.safetensors").write_bytes((taken / "model.safetensors").read_bytes()[:-1] + b"!")
+    assert line_of(lambda: load(taken)).endswith("; take the model from its store again")
+    shutil.rmtree(taken)
+    shutil.copytree("models", taken)
+    load(taken)
+
+
+def test_a_piece_that_is_too_much_for_predict_has_fewer_rows(copied, monkeypatch, capsys):
+    name, size = "stages.network.model.Model.probabilities", lambda model, rows: rows.num_rows
+    for rows, status in ((WIDE, MACHINE_FAULT), (WIDE.iloc[::2], 0)):
+        rows.to_csv("new.csv", index=False)
+        with pytest.MonkeyPatch.context() as patch:
+            limited(patch, name, size, len(WIDE) - 1)
+            assert ended(predict, "new.csv", "said.csv") == status
+    assert capsys.readouterr().err == "predict: out of memory; free some, or use fewer rows\n"
 
 
 # --- make table -------------------------------------------------------------------------------------------------------
