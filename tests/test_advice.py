@@ -6,12 +6,14 @@
 import ast
 import bz2
 import contextlib
+import errno
 import gzip
 import io
 import json
 import math
 import pkgutil
 import re
+import resource
 import runpy
 import shutil
 import signal
@@ -36,6 +38,7 @@ from stages.datasets.schema import read_schema
 from stages.network.model import load
 from stages.process import disk, memory
 from stages.process.faults import BAD_PARAMS, MACHINE_FAULT, Fault
+from stages.training import checkpoint
 from tests.conftest import PARAMS, ROOT
 from tests.project import TINY, git, turn
 
@@ -1073,6 +1076,18 @@ def test_advice_about_what_is_suspicious(own, advice):
         assert [advice for finding in read_schema().findings] == expected
 
 
+def test_numbers_that_stand_for_none_become_empty_cells(own):
+    """In a file with types, and where the same number is a value in other columns."""
+    for odd, typed in ((-999.0, True), (-9.0, False)):
+        for value in (odd, None):
+            rows = frame(x=[value if row in (3, 7, 9) else 20 + row / 2 for row in range(ROWS)])
+            put(pa.Table.from_pandas(rows, preserve_index=False) if typed else rows.to_csv(index=False))
+            turn(own, {"create.table.path": str(TABLE.with_suffix(".parquet" if typed else ".csv"))})
+            create.main()
+            said = [each.text for each in read_schema().findings if each.text.endswith(": leave the cells empty, then")]
+            assert len(said) == (value is not None)
+
+
 def test_a_class_that_may_stand_for_none_is_left_out(own):
     put(text().replace("cat", "n/a"))
     create.main()
@@ -1124,12 +1139,36 @@ def test_advice_about_a_training(circles, monkeypatch, advice):
         train.main()
 
 
+def test_a_training_that_may_write_larger_files_or_has_room_goes_on(circles, monkeypatch):
+    """With a checkpoint after each epoch, however long that takes."""
+    monkeypatch.chdir(circles)
+    Path("params.yaml").write_text(PARAMS)
+    turn(circles, {**TINY, "train.hidden": [64]})
+    for name in ("SECONDS", "TIMES_ITS_COST"):
+        monkeypatch.setattr(checkpoint, name, 0)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limit[1]))
+    try:
+        line = line_of(train.main)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert line.endswith("; raise ulimit -f, then: dvc repro")
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "write_bytes", full)
+        assert line_of(train.main).endswith("; make room, then: dvc repro")
+    train.main()
+
+
 # --- every message --------------------------------------------------------------------------------------------------
 
 VERBS = (
-    "add|ask|bring|change|check|choose|close|commit|correct|delete|drop|end|export|fill|free|give|have|improve|indent|install"
+    "add|ask|bring|change|check|choose|close|commit|copy|correct|delete|download|drop|end|export|fill|free|give|have|improve|indent|install"
     "|keep|leave|let|list|look|lower|make|mend|move|name|open|point|put|quote|raise|read|remove|rename|repair|restore|run"
-    "|save|set|split|start|take|use|wait|write"
+    "|save|see|set|split|start|store|take|train|unpack|use|wait|write"
 )
 ADVICE = re.compile(rf"(?:^|[;:,?] |\bor )(?:{VERBS}) \S|settles it|with: |repair: |did you mean")
 
@@ -1224,21 +1263,70 @@ ELSEWHERE = {
     "start it again: dvc repro": "faults/test_resume.py::test_m27_the_mirror_of_a_training_that_was_killed",
     "OPEN_TO_NETWORK=1": "faults/test_security_ui.py::test_s14_another_address",
     "open the link that `make ui` printed": "faults/test_security_ui.py::test_the_token_becomes_a_cookie",
+    "use fewer rows or columns": "test_advice.py::test_what_does_not_fit_is_made_to_fit",
+    "leave rows or columns out of the table": "test_advice.py::test_what_does_not_fit_is_made_to_fit",
+    "use fewer test rows (split.test_size)": "test_advice.py::test_what_does_not_fit_is_made_to_fit",
+    "lower train.epochs or train.replicas": "test_advice.py::test_what_does_not_fit_is_made_to_fit",
+    "for what comes there and into DVC's cache; make room": "test_advice.py::test_what_does_not_fit_is_made_to_fit",
+    "use fewer rows (create.rows) or columns": "test_advice.py::test_what_fills_the_memory_in_the_middle",
+    "lower evaluate.resamples": "test_advice.py::test_what_fills_the_memory_in_the_middle",
+    "lower plot.dpi": "test_advice.py::test_what_fills_the_memory_in_the_middle",
+    "free some, or use fewer rows": "test_advice.py::test_a_piece_that_is_too_much_for_predict",
+    "free some, or raise the limit": "faults/test_advice.py::test_with_the_limit_raised_it_begins",
+    "are free there; make room, and run it again": "faults/test_machine.py::test_m10_a_disk_that_fills_in_the_middle",
+    "raise ulimit -f": "test_advice.py::test_a_training_that_may_write_larger_files",
+    "make room": "test_advice.py::test_a_training_that_may_write_larger_files",
+    "smaller row groups": "test_advice.py::test_smaller_row_groups_fit",
+    "save the sheet as CSV": "test_advice.py::test_a_file_of_another_program_becomes_a_table",
+    "store the table as CSV or Parquet": "test_advice.py::test_a_file_of_another_program_becomes_a_table",
+    "download the file itself": "test_advice.py::test_a_file_of_another_program_becomes_a_table",
+    "unpack it": "test_advice.py::test_a_file_of_another_program_becomes_a_table",
+    "let the program write it": "test_advice.py::test_a_table_with_deleted_rows",
+    "{}: leave the cells empty, then": "test_advice.py::test_numbers_that_stand_for_none_become_empty_cells",
+    "mend it in the table, or": "test_advice.py::test_a_test_row_that_the_network_cannot_take",
+    "add rows of it from the time": "test_advice.py::test_rows_of_a_class_that_one_side_lacks",
+    "lower split.test_size or split.validation_size": "test_advice.py::test_a_smaller_test_side",
+    "add '' to create.reading.missing": "test_advice.py::test_the_empty_text_becomes_a_missing_value",
+    "bring the column so": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
+    "store one value in each row": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
+    "bring the column as texts": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
+    "leave the row out or fill it in": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
+    "take the model from its store": "test_advice.py::test_a_served_model_that_is_damaged_is_taken_again",
+    "improve the model or lower the bar": "test_advice.py::test_what_the_gate_asks_for_opens_it",
+    "bring columns that tell more": "test_advice.py::test_what_the_gate_asks_for_opens_it",
+    "train.class_weights: balanced helps them": "test_advice.py::test_rare_classes_that_count_as_much",
+    "raise train.epochs": "test_advice.py::test_a_training_that_still_improves_gets_more_epochs",
+    "it learns the rows by heart": "test_advice.py::test_what_is_learned_by_heart_is_learned_no_more",
+    "; delete it": "test_advice.py::test_advice_about_params",
+    "delete it here, and change it where it opens": "test_advice.py::test_advice_about_params",
+    "is nested too deep": "test_advice.py::test_advice_about_params",
+    "run make setup": "faults/test_advice.py::test_an_environment_that_is_not_complete",
+    "set MLFLOW_TRACKING_USERNAME": "faults/test_tracker.py::test_the_right_address_and_the_right_name",
+    "check its address": "faults/test_tracker.py::test_the_right_address_and_the_right_name",
+    "open that in a browser": "faults/test_tracker.py::test_the_ui_of_a_server_is_where_the_line_says",
+    "run: make run, or make record": "faults/test_tracker.py::test_a_store_without_runs_has_some",
+    "end another server first": "faults/test_security_ui.py::test_where_every_port_is_taken",
+    "end that one first": "test_follow.py::test_only_one_follows",
+    "to record it: make record": "test_history.py::test_a_state_that_is_not_committed_is_recorded",
+    "nothing is committed yet; commit it after": "test_repository.py::test_nothing_committed_is_a_line",
+    "is MADE no longer": "test_verify.py::test_a_lock_that_is_older_than_the_graph",
+    "bring it with: dvc pull, or commit dvc.lock": "test_verify.py::test_an_original_that_is_not_here",
+    "is not in the last commit; commit it after": "test_verify.py::test_a_lock_that_is_missing_or_damaged",
+    "cannot be read; commit it after": "test_verify.py::test_a_lock_that_is_missing_or_damaged",
+    "<!-- {}: make readme -->": "test_readme.py::test_make_readme_mends_a_marked_part",
+    "write this? [y/N]": "test_table_command.py::test_the_answer_of_a_person_counts",
+    "then run: mlflow db upgrade": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
     "has begun and stands still; end it": "faults/test_tracker.py::test_a_recording_that_stands_still",
 }
-# What no test can follow, or none has yet, and why.
+# What no test follows, and why.
 NOT_FOLLOWED = {
-    "less of something, or a larger machine; create and train stand for all": "use fewer|leave rows or columns|"
-    "lower (plot|train.epochs|split)|make room|free some|raise ulimit|smaller row groups",
-    "a person has to judge": "improve the model|raise train|no is known|add rows of it|mend it in the table, or|"
-    "bring the column|look at its quotes|change it where it opens|leave the row out or fill|leave the cells empty|"
-    "leave out the sign of the currency|store one value in each row|take the model from its store",
-    "another program makes the file": "save the sheet as CSV|let the program write it|write the file anew",
-    "another program's server or port": "check its address|MLFLOW_TRACKING_USERNAME|end another server|end that one|"
-    "open that in a browser|run: make run, or make record",
-    "minutes of work": "run make setup|to record it: make record|commit it after|run dvc repro|add '' to create",
-    "a text of another kind": "^write this|is nested too deep|<!--|change in section|^run '|^name = |name the rows|"
-    "close view|delete all runs|^; delete it",
+    "no file is known that shows it: it stands for the case that two readers count rows unlike": "look at its quotes",
+    "no advice, but the title of a picture": "^close view",
+    "no advice, but the head of a table": "^change in section$",
+    "no advice, but how often something was found": "^Features that count or name the rows",
+    "no advice, but the name of a run": "^run '{}'",
+    "no advice, but a question to MLflow": "^name = '{}'",
+    "no advice, but a warning of what others may do": "^other machines reach the server",
 }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.project import TINY, commit, copy_project, environment, git, run, turn
+from tests.project import TINY, commit, copy_project, environment, git, run
 
 # All that `make gate` needs; the pictures and the record would only take time.
 STAGES = ("validate", "create", "split", "baseline", "train", "evaluate")
@@ -199,36 +199,13 @@ def test_make_run_notices_it_and_so_it_does_of_code(project):
 # --- a machine that lacks something -----------------------------------------------------------------------------------
 
 
-def test_with_the_limit_raised_it_begins(project):
-    limited = run(Path(), "-c", LIMITED.format(10**9))
+def test_with_the_limit_raised_it_begins(tmp_path, monkeypatch):
+    monkeypatch.chdir(copy_project(tmp_path / "tiny", TINY))
+    command = "ulimit -v {}; python -m stages.validate"
+    limited = subprocess.run(command.format(10**6), shell=True, env=environment(), capture_output=True, text=True)
     assert limited.returncode == 4
     assert limited.stderr.endswith("; free some, or raise the limit\n")
-    assert run(Path(), "-c", LIMITED.format("resource.RLIM_INFINITY")).returncode == 0
-
-
-LIMITED = """
-import resource, runpy
-resource.setrlimit(resource.RLIMIT_AS, ({0}, -1))
-runpy.run_module("stages.validate", run_name="__main__")
-"""
-
-# A checkpoint after each epoch, however long that takes.
-EAGER = """
-from stages.training import checkpoint
-checkpoint.SECONDS = checkpoint.TIMES_ITS_COST = 0
-from stages import train
-train.run(train.main)
-"""
-
-
-def test_a_training_that_may_write_larger_files_is_done(project):
-    turn(project, {"train.hidden": [64]})
-    script = f"ulimit -f {{}}; python -c '{EAGER}'"
-    done = subprocess.run(script.format(2), shell=True, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 4, done.stderr
-    assert done.stderr.endswith("; raise ulimit -f, then: dvc repro\n")
-    shell(script.format("unlimited"))
-    shell("dvc repro train")
+    assert "are sound" in shell(command.format("unlimited"))
 
 
 def test_an_environment_that_is_not_complete_is_made_by_make_setup(tmp_path, monkeypatch):
@@ -249,4 +226,4 @@ def test_an_environment_that_is_not_complete_is_made_by_make_setup(tmp_path, mon
         "; the environment is not complete, or not active: run make setup, then use make or .venv/bin\n"
     )
     shell(f"make setup PYTHON={shlex.quote(sys.executable)}")
-    assert "params.yaml" in shell(".venv/bin/python -m stages.validate")
+    assert "are sound" in shell(".venv/bin/python -m stages.validate")
