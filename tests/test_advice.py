@@ -1088,6 +1088,13 @@ def test_numbers_that_stand_for_none_become_empty_cells(own):
             assert len(said) == (value is not None)
 
 
+def test_numbers_that_a_file_with_types_has_as_texts_are_stored_as_such(own):
+    for values, found in ((mixed("1.5", "2.5", "4"), 1), (mixed(1.5, 2.5, 4.0).astype(float), 0)):
+        put(pa.Table.from_pandas(frame(x=values), preserve_index=False))
+        create.main()
+        assert sum(each.text.endswith(": store them as such") for each in read_schema().findings) == found
+
+
 def test_a_class_that_may_stand_for_none_is_left_out(own):
     put(text().replace("cat", "n/a"))
     create.main()
@@ -1168,7 +1175,7 @@ def test_a_training_that_may_write_larger_files_or_has_room_goes_on(circles, mon
 VERBS = (
     "add|ask|bring|change|check|choose|close|commit|copy|correct|delete|download|drop|end|export|fill|free|give|have|improve|indent|install"
     "|keep|leave|let|list|look|lower|make|mend|move|name|open|point|put|quote|raise|read|remove|rename|repair|restore|run"
-    "|save|see|set|split|start|store|take|train|unpack|use|wait|write"
+    "|save|see|set|split|start|store|take|unpack|use|wait|write"
 )
 ADVICE = re.compile(rf"(?:^|[;:,?] |\bor )(?:{VERBS}) \S|settles it|with: |repair: |did you mean")
 
@@ -1282,6 +1289,7 @@ ELSEWHERE = {
     "download the file itself": "test_advice.py::test_a_file_of_another_program_becomes_a_table",
     "unpack it": "test_advice.py::test_a_file_of_another_program_becomes_a_table",
     "let the program write it": "test_advice.py::test_a_table_with_deleted_rows",
+    "store them as such": "test_advice.py::test_numbers_that_a_file_with_types_has_as_texts",
     "{}: leave the cells empty, then": "test_advice.py::test_numbers_that_stand_for_none_become_empty_cells",
     "mend it in the table, or": "test_advice.py::test_a_test_row_that_the_network_cannot_take",
     "add rows of it from the time": "test_advice.py::test_rows_of_a_class_that_one_side_lacks",
@@ -1322,6 +1330,7 @@ ELSEWHERE = {
 NOT_FOLLOWED = {
     "no file is known that shows it: it stands for the case that two readers count rows unlike": "look at its quotes",
     "no advice, but the title of a picture": "^close view",
+    "no advice, but what the command is going to do": "^copy {} to {}",
     "no advice, but the head of a table": "^change in section$",
     "no advice, but how often something was found": "^Features that count or name the rows",
     "no advice, but the name of a run": "^run '{}'",
