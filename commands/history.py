@@ -174,7 +174,9 @@ def _cut(text: str, length: int) -> str:
 def main() -> None:
     counts, fingerprints = history(Path.cwd())
     print(f"history: {', '.join(f'{counts[each]} {each}' for each in (RECORDED, THERE, SKIPPED))}")
-    if LOCK.exists() and read_lock().fingerprint not in fingerprints:
+    present = read_lock().fingerprint if LOCK.exists() else None
+    # (Recorded already, it is among no commits either.)
+    if present and present not in fingerprints and not is_recorded(locate(read(Record).experiment), present):
         print("history: the present state is not committed, so not among them; to record it: make record")
 
 

@@ -44,6 +44,14 @@ NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 FOREIGN = ("MLFLOW_", "DVC_")
 
 
+# (DVC keeps the entry of a stage that is gone. And a rerun brings no original: it makes what this machine makes.)
+NO_LONGER = "is MADE no longer: dvc.lock is older than dvc.yaml; commit it after: rm -f dvc.lock && dvc repro"
+NO_ORIGINAL = (
+    "DIFFERS in bytes; its original is not here to compare numbers with: bring it with: dvc pull, or commit dvc.lock"
+    " after: dvc repro"
+)
+
+
 class Verdict(NamedTuple):
     path: str
     text: str
@@ -93,9 +101,9 @@ def judge(path: str, committed: str, rerun: str | None, content: bytes | None, r
     if rerun == committed:
         return Verdict(path, "identical", True)
     if content is None:
-        return Verdict(path, "is MADE no longer: dvc.lock is older than dvc.yaml; commit it after: dvc repro", False)
+        return Verdict(path, NO_LONGER, False)
     if reference is None:
-        return Verdict(path, "DIFFERS in bytes; its original is not here to compare numbers with: run dvc repro", False)
+        return Verdict(path, NO_ORIGINAL, False)
     tolerance = TOLERANCE_DATA if path.startswith("data/") else TOLERANCE_RESULT
     try:
         old, new = contents(path, reference), contents(path, content)

@@ -85,10 +85,12 @@ def _missing(table: pa.Table, schema: Schema, section: Split, index: int, name: 
         fixes.append("set split.method: stratified" + (" and split.column: null" if section.column else ""))
     if schema.own and len(schema.classes) > 2:
         fixes.append("leave its rows out of the table")
+    if not fixes:  # by time, and rows of another time would come to another side
+        fixes.append(f"add rows of it from the time of the {name} rows to the table")
     return Fault(
         BAD_DATA,
         f"{DATASET}: class '{one_line(schema.classes[index], 60)}' of {schema.target} has {schema.counts[index]} rows"
-        f" and none of them is a {name} row; {', or '.join(fixes) or 'add rows of it to the table'}",
+        f" and none of them is a {name} row; {', or '.join(fixes)}",
     )
 
 

@@ -4,12 +4,26 @@
 """
 
 import ast
+import bz2
+import contextlib
+import errno
 import gzip
 import io
+import json
+import math
+import pkgutil
 import re
+import resource
+import runpy
+import shutil
+import signal
+import sqlite3
 import sys
+import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +32,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commands import predict, table
-from stages import create, split, train, validate
+from commands import export, gate, predict, table
+from stages import baseline, create, evaluate, plot, split, train, validate
 from stages.datasets.schema import read_schema
-from stages.process.faults import BAD_PARAMS, Fault
+from stages.network.model import load
+from stages.process import disk, memory
+from stages.process.faults import BAD_PARAMS, MACHINE_FAULT, Fault
+from stages.training import checkpoint
 from tests.conftest import PARAMS, ROOT
 from tests.project import TINY, git, turn
 
@@ -88,6 +105,16 @@ PARAMETERS: dict[str, tuple[str | bytes, Callable[[str], str | bytes]]] = {
     "delete what is no parameter, or: restore it": (
         PARAMS + "# words\n" * 200_000,
         lambda text: text.replace("# words\n", ""),
+    ),
+    "zzz is not a section; delete it": (PARAMS + "zzz: 1\n", lambda text: text.replace("zzz: 1\n", "")),
+    # (Where the secret opens something, nobody here can see whether it was changed.)
+    "what stands in this file reaches git, DVC and MLflow: delete it here": (
+        replaced(ROWS_KEY, f"{ROWS_KEY}\n  password: x\n# AKIA1234567890ABCDEF"),
+        lambda text: text.replace("\n  password: x\n# AKIA1234567890ABCDEF", ""),
+    ),
+    "is nested too deep; mend the line or restore it": (
+        replaced(ROWS_KEY, "  rows: " + "[ #\n" * 3000),
+        lambda text: text.replace("  rows: " + "[ #\n" * 3000, ROWS_KEY),
     ),
 }
 
@@ -303,6 +330,112 @@ def test_advice_about_a_table(own, advice):
         create.main()
 
 
+def packed(**files: str) -> bytes:
+    """A zip archive, which a workbook of Excel is, too."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("__", "/").replace("_", "."), content)
+    return target.getvalue()
+
+
+def workbook() -> bytes:
+    cells = (f"<row><c><v>{line.replace(',', '</v></c><c><v>')}</v></c></row>" for line in text().splitlines())
+    return packed(xl__worksheets__sheet1_xml=f"<worksheet><sheetData>{''.join(cells)}</sheetData></worksheet>")
+
+
+def sheet(book: bytes) -> str:
+    """As CSV."""
+    content = zipfile.ZipFile(io.BytesIO(book)).read("xl/worksheets/sheet1.xml").decode()
+    return (
+        "\n".join(",".join(re.findall("<v>(.*?)</v>", row)) for row in re.findall("<row>(.*?)</row>", content)) + "\n"
+    )
+
+
+def database() -> bytes:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        frame().to_sql("t", connection, index=False)
+        return connection.serialize()
+
+
+def of_database(content: bytes) -> str:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.deserialize(content)
+        return pd.read_sql("SELECT * FROM t", connection).to_csv(index=False)
+
+
+def arrow() -> bytes:
+    target = io.BytesIO()
+    frame().to_feather(target)
+    return target.getvalue()
+
+
+# What lies where a CSV file should: what is said, a file of that kind, and what becomes of it by what is said.
+KINDS: dict[str, tuple[str, bytes, Callable[[bytes], Any]]] = {
+    "xlsx": ("save the sheet as CSV, or unpack the archive", workbook(), sheet),
+    "zip": (
+        "save the sheet as CSV, or unpack the archive",
+        packed(t_csv=text()),
+        lambda content: zipfile.ZipFile(io.BytesIO(content)).read("t.csv"),
+    ),
+    "xls": (
+        "an Excel workbook; save the sheet as CSV",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504),
+        lambda _: text(),
+    ),
+    "bzip2": ("a packed file; unpack it", bz2.compress(text().encode()), bz2.decompress),
+    "web page": ("a web page; download the file itself", b"<!DOCTYPE html><p>Sign in</p>", lambda _: text()),
+    "Git LFS": (
+        "run: git lfs pull",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+        lambda _: text(),
+    ),
+    "JSON": (
+        "JSON; store the table as CSV or Parquet",
+        frame().to_json(orient="records").encode(),
+        lambda content: pd.DataFrame(json.loads(content)).to_csv(index=False),
+    ),
+    "SQLite": ("an SQLite database; store the table as CSV or Parquet", database(), of_database),
+    "Feather": (
+        "made by another program; store the table as CSV or Parquet",
+        arrow(),
+        lambda content: pa.Table.from_pandas(pd.read_feather(io.BytesIO(content)), preserve_index=False),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_of_another_program_becomes_a_table(own, kind):
+    advice, bad, convert = KINDS[kind]
+    put(bad)
+    assert advice in line_of(create.main)
+    put(convert(TABLE.read_bytes()))
+    create.main()
+
+
+@pytest.mark.parametrize("log", ["_delta_log", ".hoodie", "metadata/v1.metadata.json"])
+def test_a_table_with_deleted_rows_is_written_as_plain_parquet(own, log):
+    (TABLE / log).mkdir(parents=True)
+    frame().to_parquet(TABLE / "deleted.parquet", index=False)
+    frame().to_parquet(TABLE / "valid.parquet", index=False)
+    assert line_of(create.main).endswith("let the program write it as plain Parquet")
+    valid = pd.read_parquet(TABLE / "valid.parquet")
+    shutil.rmtree(TABLE)
+    TABLE.mkdir()
+    valid.to_parquet(TABLE / "plain.parquet", index=False)
+    create.main()
+    assert sum(read_schema().counts) == ROWS
+
+
+def test_smaller_row_groups_fit(own, monkeypatch):
+    monkeypatch.setattr("stages.process.memory.available", lambda: 100_000)
+    table = pa.Table.from_pandas(pd.concat([frame()] * 1000), preserve_index=False)
+    put(table)
+    assert line_of(create.main).endswith("write the file anew with smaller row groups")
+    pq.write_table(table, TABLE.with_suffix(".parquet"), row_group_size=2000)
+    create.main()
+
+
 def test_a_folder_without_parts_gets_them(own):
     TABLE.mkdir()
     assert line_of(create.main).endswith("is a folder without a .parquet file; put the parts of the table there")
@@ -488,6 +621,404 @@ def test_less_fits_into_little_memory(project, monkeypatch):
     train.main()
 
 
+WIDE = pd.concat([frame()] * 2, ignore_index=True)
+WIDE[[f"x{place}" for place in range(6)]] = np.random.default_rng(2).normal(size=(2 * ROWS, 6)).round(3)
+FEWER: list[Any] = [WIDE.iloc[::2], WIDE.drop(columns=["x4", "x5"])]
+TESTS = {"split.test_size": 0.1}
+LARGE = {"plot.dpi": 60, "evaluate.resamples": 200}
+# Of what a stage asks before it begins: stage, of what there is too little, what is said, and what makes it enough:
+# other rows, other parameters, or None for more of it.
+ASKED: dict[str, tuple[Any, str, str, list[Any]]] = {
+    "create, disk": (create, "disk", "; make room, or leave rows or columns out of the table", [*FEWER, None]),
+    "split, disk": (split, "disk", "; make room, or leave rows or columns out of the table", [*FEWER, None]),
+    "split, memory": (split, "memory", "; leave rows or columns out of the table", FEWER),
+    "baseline, memory": (baseline, "memory", "; use fewer rows or columns", FEWER),
+    "train, disk": (
+        train,
+        "disk",
+        "; make room, or lower train.epochs or train.replicas",
+        [{"train.epochs": 2}, {"train.replicas": 1}, None],
+    ),
+    "train, memory": (
+        train,
+        "memory",
+        "; use fewer rows or columns, or lower train.batch_size (now 64) or train.replicas (now 2)",
+        [*FEWER, {"train.batch_size": 8}, {"train.replicas": 1}],
+    ),
+    "evaluate, disk": (evaluate, "disk", "; make room, or use fewer test rows (split.test_size)", [TESTS, None]),
+    "evaluate, memory": (evaluate, "memory", "; use fewer test rows (split.test_size)", [TESTS]),
+    "plot, memory": (plot, "memory", "; free some, or raise the limit", [None]),
+}
+
+
+class Machine:
+    """That a stage believes to be on. needed: what it asked for last."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.needed = {"disk": 0, "memory": 0}
+        self.free = {"disk": 1 << 40, "memory": 1 << 40}
+        need, prepare = memory.need, disk.prepare
+        monkeypatch.setattr("stages.process.memory.available", lambda: self.free["memory"])
+        monkeypatch.setattr("stages.process.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=self.free["disk"]))
+
+        def asked(size: int, what: str, fix: str) -> None:
+            self.needed["memory"] = size
+            need(size, what, fix)
+
+        def expected(outputs: Any, size: int, fix: str) -> None:
+            self.needed["disk"] = disk.TIMES * size + disk.BESIDE
+            prepare(outputs, size, fix)
+
+        for stage in (create, split, baseline, train, evaluate, plot):
+            for name, spy in (("need", asked), ("prepare", expected)):
+                if hasattr(stage, name):
+                    monkeypatch.setattr(stage, name, spy)
+
+
+STAGES = (create, split, baseline, train, evaluate, plot)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory) -> Path:
+    """After all stages but the last one."""
+    folder = tmp_path_factory.mktemp("wide")
+    (folder / "params.yaml").write_text(PARAMS)
+    (folder / TABLE).parent.mkdir(parents=True)
+    WIDE.to_csv(folder / TABLE, index=False)
+    turn(folder, {**TINY, "create.dataset": "table", "create.table.path": str(TABLE), **LARGE})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for stage in STAGES[:-1]:
+            stage.main()
+    return folder
+
+
+@pytest.fixture
+def copied(wide, tmp_path, monkeypatch) -> Path:
+    folder = Path(shutil.copytree(wide, tmp_path / "wide"))
+    monkeypatch.chdir(folder)
+    # Of its figures one will do.
+    for name in set(plot.FIGURES) - {"loss"}:
+        monkeypatch.delitem(plot.FIGURES, name)
+    return folder
+
+
+def remade(folder: Path, stage: Any, way: Any) -> None:
+    """What a stage reads, of another table or with other parameters."""
+    if isinstance(way, pd.DataFrame):
+        put(way.to_csv(index=False))
+    else:
+        turn(folder, way)
+    if way is TESTS or isinstance(way, pd.DataFrame):
+        for each in STAGES[: STAGES.index(stage)]:
+            each.main()
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_what_does_not_fit_is_made_to_fit(copied, monkeypatch, case):
+    stage, kind, advice, ways = ASKED[case]
+    params, machine = Path("params.yaml").read_bytes(), Machine(monkeypatch)
+    stage.main()
+    short = machine.needed[kind] - 1
+    machine.free[kind] = short
+    assert line_of(stage.main).endswith(advice)
+    for way in ways:
+        Path("params.yaml").write_bytes(params)
+        machine.free[kind] = 1 << 40
+        if way is None:
+            machine.free[kind] = short + 1
+        else:
+            remade(copied, stage, way)
+            machine.free[kind] = short
+        stage.main()
+
+
+@contextlib.contextmanager
+def as_process(stage: Any, *arguments: str) -> Iterator[None]:
+    """What a process changes for itself alone."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # runpy's, that it was imported before
+        patch.setattr(sys, "argv", [stage.__file__, *arguments])
+        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+        patch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
+        patch.setattr("gc.freeze", lambda: None)
+        patch.setattr("stages.process.run.note_stage", lambda: None)
+        yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def ended(stage: Any, *arguments: str) -> int:
+    """Its exit status, run as `python -m` runs it."""
+    with as_process(stage, *arguments), pytest.raises(SystemExit) as caught:
+        runpy.run_module(stage.__name__, run_name="__main__")
+    return caught.value.code
+
+
+def limited(patch: pytest.MonkeyPatch, name: str, size: Callable[..., int], limit: float) -> list[int]:
+    """No memory where what a function takes is larger than the limit; all sizes that there were."""
+    there: list[int] = []
+    module, _, attribute = name.rpartition(".")
+    real = getattr(pkgutil.resolve_name(module), attribute)
+
+    def tried(*given: Any, **named: Any) -> Any:
+        there.append(size(*given, **named))
+        if there[-1] > limit:
+            raise MemoryError
+        return real(*given, **named)
+
+    patch.setattr(name, tried)
+    return there
+
+
+# Where the machine says only in the middle that it has no more: stage, what is said, what there is no room for (a
+# function of what it is given), and what makes it smaller.
+READ = ("stages.files.tables.complete", lambda table, rows: table.nbytes)
+MIDDLE: dict[str, tuple[Any, str, tuple[str, Callable[..., int]], list[Any]]] = {
+    "create": (
+        create,
+        "use fewer rows (create.rows) or columns",
+        ("pyarrow.parquet.ParquetWriter.write_table", lambda writer, table: table.nbytes),
+        FEWER,
+    ),
+    "split": (split, "leave rows or columns out of the table", READ, FEWER),
+    "baseline": (baseline, "use fewer rows or columns", READ, FEWER),
+    "train": (train, "use fewer rows or columns", READ, FEWER),
+    "evaluate": (
+        evaluate,
+        "use fewer test rows (split.test_size), or lower evaluate.resamples",
+        ("numpy.bincount", lambda values, *_, minlength=0, **__: max(minlength, len(values))),
+        [TESTS, {"evaluate.resamples": 100}],
+    ),
+    "plot": (
+        plot,
+        "lower plot.dpi",
+        ("matplotlib.backends.backend_agg.RendererAgg", lambda width, height, dpi: int(width) * int(height)),
+        [{"plot.dpi": 50}],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MIDDLE)
+def test_what_fills_the_memory_in_the_middle_is_made_smaller(copied, monkeypatch, capsys, case):
+    stage, advice, (name, size), ways = MIDDLE[case]
+    params = Path("params.yaml").read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        there = limited(patch, name, size, math.inf)
+        assert ended(stage) == 0
+    for way in ways:
+        with pytest.MonkeyPatch.context() as patch:
+            limited(patch, name, size, max(there) - 1)
+            assert ended(stage) == MACHINE_FAULT
+            assert capsys.readouterr().err.endswith(f"{stage.__name__.split('.')[1]}: out of memory; {advice}\n")
+        remade(copied, stage, way)
+        with pytest.MonkeyPatch.context() as patch:
+            limited(patch, name, size, max(there) - 1)
+            assert ended(stage) == 0
+        Path("params.yaml").write_bytes(params)
+        remade(copied, stage, WIDE)
+
+
+# --- a model in use, and whether it is good enough --------------------------------------------------------------------
+
+TIMED = {"split.method": "time", "split.column": "when", "train.scaling": "standard"}
+
+
+def test_a_test_row_that_the_network_cannot_take_is_mended_or_left_out(own):
+    """Its number is within bounds, but not beside those of the training rows, which are close together."""
+    days = pd.date_range("2026-01-01", periods=ROWS).strftime("%Y-%m-%d")
+    rows = frame(when=days, x=[row / 1000 for row in range(ROWS)]).drop(columns="size")
+    bad = rows.assign(x=[3e38 if row == ROWS - 2 else row / 1000 for row in range(ROWS)])
+    turn(own, TIMED)
+    for source, said in ((bad, True), (rows, False), (bad.drop(index=ROWS - 2), False)):
+        put(source.to_csv(index=False))
+        for stage in (create, split, baseline, train):
+            stage.main()
+        if said:
+            assert line_of(evaluate.main).endswith("; mend it in the table, or leave the row out")
+        else:
+            evaluate.main()
+
+
+def test_rows_of_a_class_that_one_side_lacks_are_added_there(own):
+    turn(own, TIMED)
+
+    def labelled(dogs: tuple[int, ...]) -> None:
+        days = pd.date_range("2026-01-01", periods=ROWS).strftime("%Y-%m-%d")
+        put(frame(when=days, **{"class": ["dog" if row in dogs else "cat" for row in range(ROWS)]}).to_csv(index=False))
+        create.main()
+
+    for dogs, missing in (((1, 45), "validation"), ((1, 40), "test")):
+        labelled(dogs)
+        assert line_of(split.main).endswith(f"; add rows of it from the time of the {missing} rows to the table")
+    labelled((1, 42, 58))
+    split.main()
+
+
+def test_a_smaller_test_side_leaves_rows_of_each_class_for_training(own):
+    put(frame(**{"class": [f"c{row % 4}" for row in range(ROWS)]}).iloc[:40].to_csv(index=False))
+    create.main()
+    sizes = ("split.test_size", "split.validation_size")
+    for large, smaller in (((0.4, 0.9), (0.4, 0.5)), ((0.85, 0.5), (0.4, 0.5))):
+        turn(own, {"split.method": "random", **dict(zip(sizes, large, strict=True))})
+        assert "lower split.test_size or split.validation_size, or " in line_of(split.main)
+        turn(own, dict(zip(sizes, smaller, strict=True)))
+        split.main()
+
+
+def test_the_empty_text_becomes_a_missing_value_for_onnx(own):
+    put(text(kind=mixed("a", "b", "")))
+    for missing in (["NA"], ["NA", ""]):
+        turn(own, {"create.reading.missing": missing})
+        for stage in (create, split, train):
+            stage.main()
+        if "" in missing:
+            export.main()
+        else:
+            assert line_of(export.main).endswith("add '' to create.reading.missing and run: dvc repro")
+
+
+def test_new_rows_are_brought_as_the_model_knows_them(own, monkeypatch):
+    """A time with its zone, a value in each row, and codes as texts: by `predict`, and by the served model."""
+    monkeypatch.setattr(sys, "argv", ["predict", "new.parquet", "said.csv"])
+    days = pd.date_range("2026-01-01", periods=ROWS, tz="UTC")
+    known = frame(when=days, code=mixed("007", "010", "7"))
+    put(pa.Table.from_pandas(known, preserve_index=False))
+    for stage in (create, split, train):
+        stage.main()
+    for column, bad, rule in (
+        ("when", days.tz_localize(None), "bring the column so"),
+        ("size", [[1.5]] * ROWS, "; store one value in each row, as numeric"),
+    ):
+        for values, right in ((bad, False), (known[column], True)):
+            known.assign(**{column: values}).to_parquet("new.parquet", index=False)
+            if right:
+                predict.main()
+            else:
+                assert line_of(predict.main).endswith(rule)
+    from mlflow.exceptions import MlflowException
+
+    from stages.serving.pyfunc import Classifier
+
+    rows = known.drop(columns="class")
+    served = Classifier()
+    served.load_context(SimpleNamespace(artifacts={"model": "models"}, model_config={"threshold": 0.5}))
+    for column, value, mended, rule in (
+        ("code", 7, "007", "bring the column as texts; leave the row out or fill it in"),
+        ("size", math.inf, 1.5, "is not a finite number; leave the row out or fill it in"),
+    ):
+        odd = rows.astype({column: object})
+        odd.loc[3, column] = value
+        with pytest.raises(MlflowException, match=f"column '{column}', row 4: .*{rule}"):
+            served.predict(None, odd)
+        odd.loc[3, column] = mended
+        assert len(served.predict(None, odd)) == ROWS
+        assert len(served.predict(None, odd.drop(index=3))) == ROWS - 1
+
+
+BARS = {"gate.min_accuracy": 0.5, "gate.min_macro_f1": 0.1, "gate.margin": 0.01, "gate.beat_baselines": False}
+
+
+def test_what_the_gate_asks_for_opens_it(own):
+    draw = np.random.default_rng(0).normal(size=(600, 2)).round(3)
+    rare = np.where(draw.sum(1) > 1.6, "rare", "usual")
+    both = pd.DataFrame({"a": draw[:, 0], "b": draw[:, 1], "class": rare})
+    short, long = {"train.epochs": 2, "train.optimizer.learning_rate": 0.1}, {"train.epochs": 30}
+    turn(own, {**BARS, "train.scaling": "standard", "train.replicas": 1, "split.test_size": 0.4})
+
+    def judged(changes: dict[str, Any], source: pd.DataFrame | None = None) -> None:
+        turn(own, changes)
+        if source is not None:
+            put(source.to_csv(index=False))
+            for stage in (create, split, baseline):
+                stage.main()
+        for stage in (train, evaluate):
+            stage.main()
+        gate.main()
+
+    tell_more = "; train longer (train.epochs), or bring columns that tell more"
+    assert line_of(lambda: judged(long, both.drop(columns="b"))).endswith(tell_more)
+    judged({}, both)
+    assert line_of(lambda: judged(short)).endswith(tell_more)
+    judged({**long, "train.optimizer.learning_rate": 0.3})
+    turn(own, {"gate.min_accuracy": 0.97})
+    assert line_of(gate.main).endswith("; improve the model or lower the bar in params.yaml")
+    turn(own, {"gate.min_accuracy": 0.8})
+    gate.main()
+
+
+def test_rare_classes_that_count_as_much_open_the_gate(own):
+    draw = np.random.default_rng(0).normal(size=(600, 2)).round(3)
+    rare = draw.sum(1) + 0.7 * np.random.default_rng(3).normal(size=600) > 1
+    put(pd.DataFrame({"a": draw[:, 0], "b": draw[:, 1], "class": np.where(rare, "rare", "usual")}).to_csv(index=False))
+    weak = {"train.optimizer.learning_rate": 0.1, "train.scaling": "standard", "train.replicas": 1}
+    turn(own, {**BARS, **weak, "split.test_size": 0.4, "gate.min_macro_f1": 0.75})
+    for stage in (create, split, baseline, train, evaluate):
+        stage.main()
+    assert line_of(gate.main).endswith("; train.class_weights: balanced helps them")
+    turn(own, {"train.class_weights": "balanced"})
+    for stage in (train, evaluate):
+        stage.main()
+    gate.main()
+
+
+def test_a_training_that_still_improves_gets_more_epochs(circles, monkeypatch, capsys):
+    monkeypatch.chdir(circles)
+    for epochs, said in ((2, True), (200, False)):
+        Path("params.yaml").write_text(PARAMS)
+        turn(circles, {**TINY, "train.epochs": epochs, "train.optimizer.name": "adam"})
+        train.main()
+        assert ("it still improves; raise train.epochs" in capsys.readouterr().err) == said
+
+
+def test_what_is_learned_by_heart_is_learned_no_more(own, capsys):
+    def drawn(count: int) -> str:
+        draw = np.random.default_rng(0)
+        numbers = draw.normal(size=(count, 60))
+        label = np.where(numbers[:, 0] + draw.normal(size=count) * 1.5 > 0, "a", "b")
+        return pd.DataFrame(numbers.round(3)).add_prefix("x").assign(**{"class": label}).to_csv(index=False)
+
+    base = {"train.epochs": 30, "train.replicas": 1, "train.hidden": [64], "train.dropout": 0.0}
+    base |= {"train.optimizer.name": "adam", "train.optimizer.learning_rate": 0.02, "train.optimizer.weight_decay": 0.0}
+    put(drawn(300))
+    turn(own, {"split.test_size": 0.1, "split.validation_size": 0.3})
+    more = {"train.dropout": 0.9}, {"train.optimizer.weight_decay": 0.5}, {"train.hidden": [1]}
+    for changes, count in ((base, 300), *(({**base, **each}, 300) for each in more), (base, 1000)):
+        turn(own, changes)
+        if changes is base:
+            put(drawn(count))
+            create.main()
+            split.main()
+        capsys.readouterr()
+        train.main()
+        said = "it learns the rows by heart; raise train.dropout or" in capsys.readouterr().err
+        assert said == (changes is base and count == 300)
+
+
+def test_a_served_model_that_is_damaged_is_taken_again(circles, monkeypatch, tmp_path):
+    monkeypatch.chdir(circles)
+    turn(circles, {"train.epochs": 1})
+    train.main()
+    taken = tmp_path / "taken"
+    shutil.copytree("models", taken)
+    (taken / "model.safetensors").write_bytes((taken / "model.safetensors").read_bytes()[:-1] + b"!")
+    assert line_of(lambda: load(taken)).endswith("; take the model from its store again")
+    shutil.rmtree(taken)
+    shutil.copytree("models", taken)
+    load(taken)
+
+
+def test_a_piece_that_is_too_much_for_predict_has_fewer_rows(copied, monkeypatch, capsys):
+    name, size = "stages.network.model.Model.probabilities", lambda model, rows: rows.num_rows
+    for rows, status in ((WIDE, MACHINE_FAULT), (WIDE.iloc[::2], 0)):
+        rows.to_csv("new.csv", index=False)
+        with pytest.MonkeyPatch.context() as patch:
+            limited(patch, name, size, len(WIDE) - 1)
+            assert ended(predict, "new.csv", "said.csv") == status
+    assert capsys.readouterr().err == "predict: out of memory; free some, or use fewer rows\n"
+
+
 # --- make table -------------------------------------------------------------------------------------------------------
 
 
@@ -535,6 +1066,8 @@ LOOKS: dict[str, tuple[list[object], list[object]]] = {
     "write 1234.5": (["1_200", "1_300", "1_400"], [1200.5, 1300, 1400]),
     "leave out the unit": (["1.2k", "3M", "900"], [1200, 3000000, 900.5]),
     "write them alike": (["Rome", "rome", "Oslo"], ["Rome", "Rome", "Oslo"]),
+    "leave out the sign of the currency": (["USD 1.50", "EUR 2.50", "CHF 4.00"], [1.5, 2.5, 4]),
+    "write the file anew from its source": (["größe".encode().decode("cp1252"), "klein"], ["größe", "klein"]),
 }
 
 
@@ -546,6 +1079,25 @@ def test_advice_about_what_is_suspicious(own, advice):
         create.main()
         assert [finding.text for finding in read_schema().findings if advice not in finding.text] == []
         assert [advice for finding in read_schema().findings] == expected
+
+
+def test_numbers_that_stand_for_none_become_empty_cells(own):
+    """In a file with types, and where the same number is a value in other columns."""
+    for odd, typed in ((-999.0, True), (-9.0, False)):
+        for value in (odd, None):
+            rows = frame(x=[value if row in (3, 7, 9) else 20 + row / 2 for row in range(ROWS)])
+            put(pa.Table.from_pandas(rows, preserve_index=False) if typed else rows.to_csv(index=False))
+            turn(own, {"create.table.path": str(TABLE.with_suffix(".parquet" if typed else ".csv"))})
+            create.main()
+            said = [each.text for each in read_schema().findings if each.text.endswith(": leave the cells empty, then")]
+            assert len(said) == (value is not None)
+
+
+def test_numbers_that_a_file_with_types_has_as_texts_are_stored_as_such(own):
+    for values, found in ((mixed("1.5", "2.5", "4"), 1), (mixed(1.5, 2.5, 4.0).astype(float), 0)):
+        put(pa.Table.from_pandas(frame(x=values), preserve_index=False))
+        create.main()
+        assert sum(each.text.endswith(": store them as such") for each in read_schema().findings) == found
 
 
 def test_a_class_that_may_stand_for_none_is_left_out(own):
@@ -599,12 +1151,36 @@ def test_advice_about_a_training(circles, monkeypatch, advice):
         train.main()
 
 
+def test_a_training_that_may_write_larger_files_or_has_room_goes_on(circles, monkeypatch):
+    """With a checkpoint after each epoch, however long that takes."""
+    monkeypatch.chdir(circles)
+    Path("params.yaml").write_text(PARAMS)
+    turn(circles, {**TINY, "train.hidden": [64]})
+    for name in ("SECONDS", "TIMES_ITS_COST"):
+        monkeypatch.setattr(checkpoint, name, 0)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limit[1]))
+    try:
+        line = line_of(train.main)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert line.endswith("; raise ulimit -f, then: dvc repro")
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "write_bytes", full)
+        assert line_of(train.main).endswith("; make room, then: dvc repro")
+    train.main()
+
+
 # --- every message --------------------------------------------------------------------------------------------------
 
 VERBS = (
-    "add|ask|bring|change|check|choose|close|commit|correct|delete|drop|end|export|fill|free|give|have|improve|indent|install"
+    "add|ask|bring|change|check|choose|close|commit|copy|correct|delete|download|drop|end|export|fill|free|give|have|improve|indent|install"
     "|keep|leave|let|list|look|lower|make|mend|move|name|open|point|put|quote|raise|read|remove|rename|repair|restore|run"
-    "|save|set|split|start|take|use|wait|write"
+    "|save|see|set|split|start|store|take|unpack|use|wait|write"
 )
 ADVICE = re.compile(rf"(?:^|[;:,?] |\bor )(?:{VERBS}) \S|settles it|with: |repair: |did you mean")
 
@@ -699,21 +1275,72 @@ ELSEWHERE = {
     "start it again: dvc repro": "faults/test_resume.py::test_m27_the_mirror_of_a_training_that_was_killed",
     "OPEN_TO_NETWORK=1": "faults/test_security_ui.py::test_s14_another_address",
     "open the link that `make ui` printed": "faults/test_security_ui.py::test_the_token_becomes_a_cookie",
+    "use fewer rows or columns": "test_advice.py::test_what_does_not_fit_is_made_to_fit",
+    "leave rows or columns out of the table": "test_advice.py::test_what_does_not_fit_is_made_to_fit",
+    "use fewer test rows (split.test_size)": "test_advice.py::test_what_does_not_fit_is_made_to_fit",
+    "lower train.epochs or train.replicas": "test_advice.py::test_what_does_not_fit_is_made_to_fit",
+    "for what comes there and into DVC's cache; make room": "test_advice.py::test_what_does_not_fit_is_made_to_fit",
+    "use fewer rows (create.rows) or columns": "test_advice.py::test_what_fills_the_memory_in_the_middle",
+    "lower evaluate.resamples": "test_advice.py::test_what_fills_the_memory_in_the_middle",
+    "lower plot.dpi": "test_advice.py::test_what_fills_the_memory_in_the_middle",
+    "free some, or use fewer rows": "test_advice.py::test_a_piece_that_is_too_much_for_predict",
+    "free some, or raise the limit": "faults/test_advice.py::test_with_the_limit_raised_it_begins",
+    "are free there; make room, and run it again": "faults/test_machine.py::test_m10_a_disk_that_fills_in_the_middle",
+    "raise ulimit -f": "test_advice.py::test_a_training_that_may_write_larger_files",
+    "make room": "test_advice.py::test_a_training_that_may_write_larger_files",
+    "smaller row groups": "test_advice.py::test_smaller_row_groups_fit",
+    "save the sheet as CSV": "test_advice.py::test_a_file_of_another_program_becomes_a_table",
+    "store the table as CSV or Parquet": "test_advice.py::test_a_file_of_another_program_becomes_a_table",
+    "download the file itself": "test_advice.py::test_a_file_of_another_program_becomes_a_table",
+    "unpack it": "test_advice.py::test_a_file_of_another_program_becomes_a_table",
+    "let the program write it": "test_advice.py::test_a_table_with_deleted_rows",
+    "store them as such": "test_advice.py::test_numbers_that_a_file_with_types_has_as_texts",
+    "{}: leave the cells empty, then": "test_advice.py::test_numbers_that_stand_for_none_become_empty_cells",
+    "mend it in the table, or": "test_advice.py::test_a_test_row_that_the_network_cannot_take",
+    "add rows of it from the time": "test_advice.py::test_rows_of_a_class_that_one_side_lacks",
+    "lower split.test_size or split.validation_size": "test_advice.py::test_a_smaller_test_side",
+    "add '' to create.reading.missing": "test_advice.py::test_the_empty_text_becomes_a_missing_value",
+    "bring the column so": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
+    "store one value in each row": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
+    "bring the column as texts": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
+    "leave the row out or fill it in": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
+    "take the model from its store": "test_advice.py::test_a_served_model_that_is_damaged_is_taken_again",
+    "improve the model or lower the bar": "test_advice.py::test_what_the_gate_asks_for_opens_it",
+    "bring columns that tell more": "test_advice.py::test_what_the_gate_asks_for_opens_it",
+    "train.class_weights: balanced helps them": "test_advice.py::test_rare_classes_that_count_as_much",
+    "raise train.epochs": "test_advice.py::test_a_training_that_still_improves_gets_more_epochs",
+    "it learns the rows by heart": "test_advice.py::test_what_is_learned_by_heart_is_learned_no_more",
+    "; delete it": "test_advice.py::test_advice_about_params",
+    "delete it here, and change it where it opens": "test_advice.py::test_advice_about_params",
+    "is nested too deep": "test_advice.py::test_advice_about_params",
+    "run make setup": "faults/test_advice.py::test_an_environment_that_is_not_complete",
+    "set MLFLOW_TRACKING_USERNAME": "faults/test_tracker.py::test_the_right_address_and_the_right_name",
+    "check its address": "faults/test_tracker.py::test_the_right_address_and_the_right_name",
+    "open that in a browser": "faults/test_tracker.py::test_the_ui_of_a_server_is_where_the_line_says",
+    "run: make run, or make record": "faults/test_tracker.py::test_a_store_without_runs_has_some",
+    "end another server first": "faults/test_security_ui.py::test_where_every_port_is_taken",
+    "end that one first": "test_follow.py::test_only_one_follows",
+    "to record it: make record": "test_history.py::test_a_state_that_is_not_committed_is_recorded",
+    "nothing is committed yet; commit it after": "test_repository.py::test_nothing_committed_is_a_line",
+    "is MADE no longer": "test_verify.py::test_a_lock_that_is_older_than_the_graph",
+    "bring it with: dvc pull, or commit dvc.lock": "test_verify.py::test_an_original_that_is_not_here",
+    "is not in the last commit; commit it after": "test_verify.py::test_a_lock_that_is_missing_or_damaged",
+    "cannot be read; commit it after": "test_verify.py::test_a_lock_that_is_missing_or_damaged",
+    "<!-- {}: make readme -->": "test_readme.py::test_make_readme_mends_a_marked_part",
+    "write this? [y/N]": "test_table_command.py::test_the_answer_of_a_person_counts",
+    "then run: mlflow db upgrade": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
     "has begun and stands still; end it": "faults/test_tracker.py::test_a_recording_that_stands_still",
 }
-# What no test can follow, or none has yet, and why.
+# What no test follows, and why.
 NOT_FOLLOWED = {
-    "less of something, or a larger machine; create and train stand for all": "use fewer|leave rows or columns|"
-    "lower (plot|train.epochs|split)|make room|free some|raise ulimit|smaller row groups",
-    "a person has to judge": "improve the model|raise train|no is known|add rows of it|mend it in the table, or|"
-    "bring the column|look at its quotes|change it where it opens|leave the row out or fill|leave the cells empty|"
-    "store one value in each row|take the model from its store",
-    "another program makes the file": "save the sheet as CSV|let the program write it|write the file anew",
-    "another program's server or port": "check its address|MLFLOW_TRACKING_USERNAME|end another server|end that one|"
-    "open that in a browser|run: make run, or make record",
-    "minutes of work": "run make setup|to record it: make record|commit it after|run dvc repro|add '' to create",
-    "a text of another kind": "^write this|is nested too deep|<!--|change in section|^run '|^name = |name the rows|"
-    "close view|delete all runs|^; delete it",
+    "no file is known that shows it: it stands for the case that two readers count rows unlike": "look at its quotes",
+    "no advice, but the title of a picture": "^close view",
+    "no advice, but what the command is going to do": "^copy {} to {}",
+    "no advice, but the head of a table": "^change in section$",
+    "no advice, but how often something was found": "^Features that count or name the rows",
+    "no advice, but the name of a run": "^run '{}'",
+    "no advice, but a question to MLflow": "^name = '{}'",
+    "no advice, but a warning of what others may do": "^other machines reach the server",
 }
 
 

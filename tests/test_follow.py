@@ -431,6 +431,14 @@ def test_only_one_follows(tmp_path, monkeypatch):
     ):
         follow.follow(locate("any"))
 
+    def wait(_: Store) -> None:
+        raise KeyboardInterrupt
+
+    # That one was ended, and this one may begin.
+    monkeypatch.setattr(follow, "_wait", wait)
+    with pytest.raises(Fault, match="follow: ended"):
+        follow.follow(locate("any"))
+
 
 def test_a_store_that_cannot_be_used_is_told_once_and_tried_again(here, tmp_path, monkeypatch, capfd):
     """Damaged at first, deleted later: the training is mirrored all the same."""

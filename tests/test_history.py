@@ -11,11 +11,15 @@ from typing import Any, NamedTuple
 import pytest
 from ruamel.yaml import YAML
 
+from commands import history as command
 from commands.history import record
+from stages import record as stage
 from stages.process.faults import MACHINE_FAULT, Fault
 from stages.tracking.lock import parse
 from stages.tracking.store import locate
+from tests.conftest import ROOT
 from tests.project import TINY, copy_project, git, run, turn
+from tests.state import make_state
 
 EXPERIMENT = "refs/exps/ab/" + "c" * 38 + "/fine-print"
 DPI = ("plot", "params", "params.yaml", "plot", "dpi")
@@ -192,3 +196,18 @@ def test_a_store_that_cannot_be_used_ends_it_with_one_line(past):
     assert done.returncode == 4
     assert len(done.stderr.splitlines()) == 1
     assert "file is not a database" in done.stderr
+
+
+def test_a_state_that_is_not_committed_is_recorded_by_what_it_says(tmp_path, monkeypatch, capsys):
+    make_state(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "commit", "--quiet", "--allow-empty", "--message=nothing yet")
+    Path(".dvc").mkdir()
+    Path(".dvc/config").touch()
+    shutil.copyfile(ROOT / "dvc.yaml", "dvc.yaml")
+    for recorded in (False, True):
+        if recorded:
+            stage.main()
+        command.main()
+        assert ("to record it: make record" in capsys.readouterr().out) != recorded

@@ -1,9 +1,11 @@
 """The README says what the files say."""
 
 import re
+import shutil
 import subprocess
+from pathlib import Path
 
-from commands.readme import BENCH, GRAPH, METRICS, QUALITY, filled
+from commands.readme import BENCH, GRAPH, METRICS, QUALITY, filled, main
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -18,6 +20,18 @@ def test_its_tables_are_those_of_the_committed_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert filled(README) == README, "run: make readme"
     assert filled(README.replace("| validate | create |", "| create | validate |")) == README
+
+
+def test_make_readme_mends_a_marked_part_that_was_written_by_hand(tmp_path, monkeypatch):
+    for path in (METRICS, GRAPH, BENCH, QUALITY):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / path, tmp_path / path)
+    monkeypatch.chdir(tmp_path)
+    right = filled(README)
+    start = right.index("make readme -->") + len("make readme -->\n")
+    Path("README.md").write_text(f"{right[:start]}by hand\n{right[start:]}")
+    main()
+    assert Path("README.md").read_text() == right
 
 
 def test_its_links_and_figures_are_there():

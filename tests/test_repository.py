@@ -246,8 +246,11 @@ def test_git_elsewhere_than_in_the_project(project, tmp_path, kind):
 
 def test_nothing_committed_is_a_line(tmp_path):
     git(tmp_path, "init", "--quiet")
+    (tmp_path / "file").write_text("a\n")
     with pytest.raises(Fault, match=r"nothing is committed yet; commit it after: git add --all$"):
         clone(tmp_path, tmp_path / "clone")
+    commit(tmp_path)
+    assert (clone(tmp_path, tmp_path / "clone") / "file").read_text() == "a\n"
 
 
 def test_no_repository_has_gits_own_words(tmp_path):

@@ -3,15 +3,17 @@
 import hashlib
 import io
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commands.verify import judge, original, outputs
+from commands.verify import NO_LONGER, NO_ORIGINAL, judge, original, outputs, verify
 from stages.process.faults import Fault
-from tests.project import commit, git
+from tests.project import commit, git, run
 
 
 def parquet(numbers) -> bytes:
@@ -124,3 +126,99 @@ def test_m31_a_committed_lock_that_is_damaged_is_one_line(tmp_path, content):
     (tmp_path / "dvc.lock").write_bytes(content)
     with pytest.raises(Fault, match=r"^dvc\.lock of the last commit cannot be read; .* dvc repro$"):
         outputs(tmp_path)
+
+
+# --- what it says to do, done ----------------------------------------------------------------------------------------
+
+GRAPH = """stages:
+  a:
+    cmd: echo 1.$MACHINE > a.txt
+    outs: [a.txt]
+  b:
+    cmd: echo 2 > b.txt
+    outs: [b.txt]
+  c:
+    cmd: echo 3 > c.txt
+    outs: [c.txt]
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A repository with small stages, run and committed. The first one writes something else on another machine."""
+    folder = tmp_path_factory.mktemp("small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MACHINE", "5")
+        git(folder, "init", "--quiet")
+        dvc("init", "--quiet")
+        Path("dvc.yaml").write_text(GRAPH)
+        repro_and_commit()
+    return folder
+
+
+@pytest.fixture
+def small(made, tmp_path, monkeypatch) -> Path:
+    folder = Path(shutil.copytree(made, tmp_path / "small"))
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MACHINE", "5")
+    return folder
+
+
+def dvc(*arguments: str) -> None:
+    done = run(Path(), "-m", "dvc", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def repro_and_commit() -> None:
+    dvc("repro")
+    commit(Path())
+
+
+def verdicts() -> dict[str, str]:
+    return {path: text for path, text, _ in verify(Path())}
+
+
+GOOD = dict.fromkeys(["a.txt", "b.txt", "c.txt"], "identical")
+
+
+def test_a_lock_that_is_missing_or_damaged_is_committed_after_what_it_says(small):
+    git(small, "rm", "--quiet", "--cached", "dvc.lock")
+    git(small, "commit", "--quiet", "--message=none")
+    with pytest.raises(Fault, match=r"is not in the last commit; commit it after: dvc repro$"):
+        verify(small)
+    repro_and_commit()
+    Path("dvc.lock").write_text("<<<<<<< HEAD\n")
+    commit(small)
+    with pytest.raises(Fault, match=r"cannot be read; commit it after: rm -f dvc.lock && dvc repro$"):
+        verify(small)
+    Path("dvc.lock").unlink()
+    repro_and_commit()
+    assert verdicts() == GOOD
+
+
+def test_a_lock_that_is_older_than_the_graph_is_committed_after_what_it_says(small):
+    """One stage has another output, and one is gone."""
+    Path("dvc.yaml").write_text(GRAPH.partition("  c:")[0].replace("b.txt", "d.txt"))
+    commit(small)
+    assert verdicts() == {"a.txt": "identical", "b.txt": NO_LONGER, "c.txt": NO_LONGER}
+    assert NO_LONGER.endswith("; commit it after: rm -f dvc.lock && dvc repro")
+    Path("dvc.lock").unlink()
+    repro_and_commit()
+    assert verdicts() == {"a.txt": "identical", "d.txt": "identical"}
+
+
+def test_an_original_that_is_not_here_is_brought_or_made_anew(small, tmp_path, monkeypatch):
+    dvc("remote", "add", "--default", "there", str(tmp_path / "there"))
+    dvc("push")
+    commit(small)
+    shutil.rmtree(".dvc/cache")
+    Path("a.txt").unlink()
+    monkeypatch.setenv("MACHINE", "51")
+    assert verdicts()["a.txt"] == NO_ORIGINAL
+    dvc("pull")
+    assert verdicts()["a.txt"].startswith("within tolerance: ")
+    shutil.rmtree(".dvc/cache")
+    Path("a.txt").unlink()
+    repro_and_commit()
+    assert verdicts() == GOOD

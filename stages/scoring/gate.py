@@ -62,7 +62,7 @@ def gate(metrics: Any, section: Gate) -> str:
     if not (correct > majority and ahead >= section.margin):
         raise failure(
             f"{interval}; it must beat the {baseline} by gate.margin {section.margin} surely, and is {ahead:+.4f} from"
-            " it at the lower end; improve the model, or set train.class_weights: balanced"
+            " it at the lower end; train longer (train.epochs), or bring columns that tell more"
         )
     if not macro_f1_low >= section.min_macro_f1:
         raise failure(

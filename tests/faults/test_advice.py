@@ -2,8 +2,11 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -191,3 +194,36 @@ def test_make_run_notices_it_and_so_it_does_of_code(project):
     assert "Running stage 'create'" in said
     assert "Running stage 'split'" in said
     assert contents()["data/dataset.parquet"] != before["data/dataset.parquet"]
+
+
+# --- a machine that lacks something -----------------------------------------------------------------------------------
+
+
+def test_with_the_limit_raised_it_begins(tmp_path, monkeypatch):
+    monkeypatch.chdir(copy_project(tmp_path / "tiny", TINY))
+    command = "ulimit -v {}; python -m stages.validate"
+    limited = subprocess.run(command.format(10**6), shell=True, env=environment(), capture_output=True, text=True)
+    assert limited.returncode == 4
+    assert limited.stderr.endswith("; free some, or raise the limit\n")
+    assert "are sound" in shell(command.format("unlimited"))
+
+
+def test_an_environment_that_is_not_complete_is_made_by_make_setup(tmp_path, monkeypatch):
+    """Its one package, from a folder of packages, brings those that these tests run with."""
+    folder = copy_project(tmp_path / "fresh", TINY)
+    monkeypatch.chdir(folder)
+    with zipfile.ZipFile(tmp_path / "libraries-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("libraries.pth", f"{Path(pytest.__file__).parents[1]}\n")
+        wheel.writestr("libraries-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: libraries\nVersion: 1\n")
+        wheel.writestr("libraries-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("libraries-1.dist-info/RECORD", "")
+    Path("requirements.txt").write_text("libraries==1\n")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    done = run(folder, "-S", "-m", "stages.validate")
+    assert done.returncode == 4
+    assert done.stderr.endswith(
+        "; the environment is not complete, or not active: run make setup, then use make or .venv/bin\n"
+    )
+    shell(f"make setup PYTHON={shlex.quote(sys.executable)}")
+    assert "are sound" in shell(".venv/bin/python -m stages.validate")

@@ -1,5 +1,6 @@
 """`make ui` answers its owner alone, and params.yaml keeps no secret: real servers, real requests, real messages."""
 
+import contextlib
 import http.client
 import re
 import secrets
@@ -15,7 +16,7 @@ import pytest
 from commands import ui
 from commands.ui_server import ROUTES
 from stages.params.reader import check
-from stages.process.faults import BAD_PARAMS, Fault
+from stages.process.faults import BAD_PARAMS, MACHINE_FAULT, Fault
 from stages.validate import SECTIONS
 from tests.conftest import PARAMS, ROOT
 from tests.served import Served, served
@@ -78,6 +79,25 @@ def registered() -> set[tuple[str, str]]:
 NEVER = re.compile(
     "assistant|gateway|job|scorer|prompt|webhook|invoke|trace|demo|mcp|upload|presigned|workspace|agents"
 )
+
+
+def test_where_every_port_is_taken_one_server_less_is_enough(door):
+    """On another address of this machine, so that nobody else misses a port."""
+    command = [sys.executable, "-m", "commands.ui", "--address", "127.0.0.2"]
+    with contextlib.ExitStack() as stack:
+        taken = []
+        for port in range(ui.FIRST_PORT, ui.FIRST_PORT + ui.PORTS):
+            taken.append(stack.enter_context(socket.socket()))
+            taken[-1].bind(("127.0.0.2", port))
+            taken[-1].listen()
+        done = subprocess.run(command, cwd=door.root, env=environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == MACHINE_FAULT
+        assert done.stderr.endswith("; end another server first\n"), done.stderr
+        taken[7].close()
+        process = subprocess.Popen(command, cwd=door.root, env=environment(), stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline().startswith(f"ui: http://127.0.0.2:{ui.FIRST_PORT + 7}/")
+        process.terminate()
+        process.communicate()
 
 
 def test_s14_it_listens_on_this_machine_alone(door):

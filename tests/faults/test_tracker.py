@@ -5,6 +5,7 @@ real SQLite files on mounts of their own. After each fault the store must come t
 was never disturbed, once.
 """
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -27,8 +29,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.process.faults import MACHINE_FAULT
+from commands import ui
+from stages.process.faults import MACHINE_FAULT, Fault
 from stages.tracking.circumstances import milliseconds
+from stages.tracking.store import locate
 from tests.conftest import ROOT
 from tests.project import TINY, copy_project, environment, free_port
 from tests.state import FORKS, logged, make_state, rows, runs, start, tags
@@ -201,6 +205,10 @@ class Proxy(ThreadingHTTPServer):
         self.server_close()
 
 
+USER = {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "word"}
+PASSWORD = f"Basic {base64.b64encode(b'me:word').decode()}"
+
+
 class Handler(BaseHTTPRequestHandler):
     server: Proxy
 
@@ -218,6 +226,10 @@ class Handler(BaseHTTPRequestHandler):
                     self.wfile.write(b" ")
         elif how == "login":
             self.send(200, b"<html>\n<body>Please log in</body></html>")
+        elif how in ("password", "denied") and self.headers.get("Authorization") != PASSWORD:
+            # As a server does that asks for one, and as MLflow's own does to whom it does not let in.
+            denied = b'{"error_code": "PERMISSION_DENIED", "message": "no"}'
+            self.send(*((401, b"") if how == "password" else (403, denied)))
         elif how == "other":
             # Of another version, or another service.
             self.send(200, b'{"experiment": {"experiment_id": {"a": 1}}, "runs": "x", "run": [1]}')
@@ -377,6 +389,66 @@ def test_m18_m21_m22_a_server_that_fails_hurts_no_result_and_gets_one_whole_run_
             assert_once(content(name, tracker.uri), undisturbed)
             shutil.rmtree(root)
         assert measured.added(fault.name, "server") < SECONDS_ADDED
+
+
+ADDRESS, LOGIN = "; check its address", ": set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+
+
+@pytest.mark.parametrize(
+    ("fails", "advice"),
+    [
+        (at_once("login"), ADDRESS),
+        (lambda number, path: None if path == "/health" else 404, ADDRESS),
+        (at_once("password"), LOGIN),
+        (lambda number, path: None if path == "/health" else "denied", LOGIN),
+    ],
+    ids=["a login page", "404", "401", "PERMISSION_DENIED"],
+)
+def test_the_right_address_and_the_right_name_are_let_in(ready, tracker, proxy, tmp_path, request, fails, advice):
+    root = Path(shutil.copytree(ready, tmp_path / "project", symlinks=True))
+    proxy.tell(fails)
+    variables = {"MLFLOW_TRACKING_URI": proxy.uri, "MLFLOW_EXPERIMENT_NAME": request.node.callspec.id.replace(" ", "-")}
+    followed = USER if advice == LOGIN else {"MLFLOW_TRACKING_URI": tracker.uri}
+    for told, right in ((variables, False), ({**variables, **followed}, True)):
+        done = subprocess.run(
+            [sys.executable, "-m", "stages.record"],
+            cwd=root,
+            env={**environment(), **told},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == (0 if right else MACHINE_FAULT), done.stderr
+        assert (advice in done.stderr) != right, done.stderr
+
+
+def test_the_ui_of_a_server_is_where_the_line_says(ready, tracker):
+    done = subprocess.run(
+        [sys.executable, "-m", "commands.ui"],
+        cwd=ready,
+        env={**environment(), "MLFLOW_TRACKING_URI": tracker.uri},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = re.fullmatch(r"ui: the runs are on the server (\S+); open that in a browser\n", done.stdout)
+    assert found, done.stdout
+    with urllib.request.urlopen(found[1]) as page:
+        assert b"<title>MLflow</title>" in page.read()
+
+
+@pytest.mark.parametrize("command", ["make run", "make record"])
+def test_a_store_without_runs_has_some_after_what_the_ui_says(ready, tmp_path, monkeypatch, command):
+    root = Path(shutil.copytree(ready, tmp_path / "project", symlinks=True))
+    (root / ".venv").mkdir()
+    (root / ".venv/installed").touch()
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    with pytest.raises(Fault, match=r"; run: make run, or make record where the pipeline has nothing to do$"):
+        ui.find_experiment(locate("retrace"))
+    done = subprocess.run(command.split(), cwd=root, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ui.find_experiment(locate("retrace"))
 
 
 def test_m19_a_server_that_is_killed_in_the_middle_and_comes_back_gets_one_whole_run(
