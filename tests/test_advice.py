@@ -1302,6 +1302,7 @@ ELSEWHERE = {
     "add '' to create.reading.missing": "test_advice.py::test_the_empty_text_becomes_a_missing_value",
     "bring the column so": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
     "store one value in each row": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
+    "bring the column as numbers": "test_border.py::test_11_texts_of_numbers_are_read_as_in_training",
     "bring the column as texts": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
     "leave the row out or fill it in": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
     "take the model from its store": "test_advice.py::test_a_served_model_that_is_damaged_is_taken_again",
