@@ -76,7 +76,10 @@ def _truth(value: Any) -> bool | None:
 def _numbers(number: Number, values: list[Any]) -> list[float | None]:
     """Texts as `predict` reads them of a file, where they have one reading."""
     if number.percent:
-        parse, rule = _percentage, "is no number with %, as those of training were: bring the column as numbers"
+        parse, rule = (
+            _percentage,
+            "is no number with %, as those of training were: write it so (12%), or bring the column as numbers (0.12)",
+        )
     elif number.decimal == ",":
         parse, rule = (
             _unambiguous,
