@@ -458,6 +458,7 @@ REFUSALS = [
         "is not a number",
         "is not true or false",
         "is not a date or time",
+        "is no date up to the year 294,246",
     ),
     *(
         "is not a finite number below 3.4e38",
