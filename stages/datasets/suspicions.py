@@ -93,6 +93,7 @@ LOOKS = (
 # What a spreadsheet makes of texts such as 5-6 and MARCH1.
 _MANGLED = re.compile(rf"\d{{1,2}}(-|\.\s?){_MONTH}|{_MONTH}-\d{{2}}", re.IGNORECASE)
 _LOOKS = [(re.compile(pattern, re.IGNORECASE), what, fix) for pattern, what, fix in LOOKS]
+_PERIODS = next(pattern for pattern, what, _ in _LOOKS if what == "months, quarters or weeks")
 NEARLY_ALL = 0.9
 # Texts by which people say that they have no value.
 _NOTHING = re.compile(
@@ -218,10 +219,11 @@ def _nearly_all(fits: Callable[[str], object], texts: list[str]) -> list[str]:
 
 
 def _mangled(profile: Profile) -> Iterator[Finding]:
-    """Days without a year beside other texts."""
+    """Days without a year beside other texts, which are no months either."""
     values = profile.values or {}
     days = [text for text in values if _MANGLED.fullmatch(text)]
-    if days and len(days) < NEARLY_ALL * len(values):
+    others = [text for text in values if not (_MANGLED.fullmatch(text) or _PERIODS.fullmatch(text))]
+    if days and len(others) > (1 - NEARLY_ALL) * len(values):
         text = (
             f"column {profile.name}: {_named(days)} ({_rows(sum(values[text] for text in days))}) may be what a"
             " spreadsheet made of another text, of 1-2 or MARCH1 for instance: write the file anew from its source,"
