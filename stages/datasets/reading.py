@@ -264,7 +264,8 @@ def open_table(path: Path, reading: Reading, column: str) -> Source:
 def _only_one(source: Source) -> str:
     if source.typed or len(source.names) > 1:
         return ""
-    if any(sign in source.names[0] for sign in ",;\t|"):
+    quoted = _sample(source.path).removeprefix(codecs.BOM_UTF8).lstrip().startswith((b'"', b"'"))
+    if quoted and any(sign in source.names[0] for sign in ",;\t|"):
         return "; does each line stand in quotes? delete the quotes around the lines"
     signs = listed([*DELIMITERS])
     return f"; is its delimiter another one? set create.reading.delimiter ({signs}), or save it with commas"
