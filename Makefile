@@ -73,8 +73,8 @@ bench: setup  ## measure the speed, and write benchmarks/results.md
 bench-quality: .venv/quality/installed  ## the network against the best tools for tables, into benchmarks/quality.md; LARGE=1 on two large ones
 	@.venv/quality/bin/python -m benchmarks.quality $(if $(LARGE),--large)
 
-lint: setup  ## ruff and mypy
-	@python -m ruff check . && python -m ruff format --check . && python -m mypy
+lint: setup  ## ruff, mypy, and import-linter for the floors of the library
+	@python -m ruff check . && python -m ruff format --check . && python -m mypy && lint-imports --no-cache
 
 # In an environment of its own: what it needs would be as much again to keep free of holes. As a module: the scripts that
 # pip writes do not start from a folder with a quote in its name.

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import torch
 
-from stages.network.network import Network
-from stages.params.reader import read
-from stages.params.train import Train
-from stages.training.checkpoint import Checkpoints, Snapshot
-from stages.training.device import make_deterministic
-from stages.training.rows import Rows
-from stages.training.trainer import fit
+from retrace.networks.network import Network
+from retrace.params.reader import read
+from retrace.params.train import Train
+from retrace.training.checkpoint import Checkpoints, Snapshot
+from retrace.training.device import make_deterministic
+from retrace.training.rows import Rows
+from retrace.training.trainer import fit
 
 # Features, hidden layers, optimizer, rows, epochs: some 10 s each.
 SIZES = {

@@ -16,17 +16,17 @@ from ruamel.yaml import YAML
 from benchmarks import tables
 from benchmarks.measure import interleaved, stage
 from benchmarks.run import table
-from stages.datasets.schema import read_schema
-from stages.files.atomic import write_text
-from stages.files.tables import read_json
-from stages.params.reader import read
-from stages.params.train import Train
-from stages.process.run import run
+from retrace.artifacts.schema import read_schema
+from retrace.artifacts.tables import read_json
+from retrace.params.reader import read
+from retrace.params.train import Train
+from retrace.runtime.atomic import write_text
+from retrace.runtime.run import run
+from retrace.training.device import make_deterministic
+from retrace.training.recipe import batch_size
+from retrace.training.rows import fit_preprocessing, read_rows
+from retrace.training.trainer import Training
 from stages.train import describe
-from stages.training.device import make_deterministic
-from stages.training.recipe import batch_size
-from stages.training.rows import fit_preprocessing, read_rows
-from stages.training.trainer import Training
 
 REPORT = Path("benchmarks/cuda.md")
 DEVICES = ("cpu", "cuda")

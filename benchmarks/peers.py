@@ -23,14 +23,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.quality_results import measured
+from retrace.artifacts.schema import Schema, read_schema
+from retrace.artifacts.tables import read_table
+from retrace.evaluation.metrics import Verdict
+from retrace.params.baseline import Baseline
+from retrace.params.reader import read
+from retrace.preprocessing.frame import Spellings, expanded, spellings
+from retrace.runtime.atomic import write_json
 from stages import baseline
-from stages.datasets.schema import Schema, read_schema
-from stages.files.atomic import write_json
-from stages.files.tables import read_table
-from stages.params.baseline import Baseline
-from stages.params.reader import read
-from stages.preprocessing.frame import Spellings, expanded, spellings
-from stages.scoring.metrics import Verdict
 
 # Of boosted trees whose fit is watched: what Holzmueller et al. 2024 (RealMLP) gave all of theirs; no result chose it.
 ROUNDS, PATIENCE = 1000, 300

@@ -31,10 +31,10 @@ from benchmarks.quality_board import Board
 from benchmarks.quality_report import report
 from benchmarks.quality_results import MEASURES, Entry, Results, rows_right, split_digest
 from benchmarks.quality_tables import BUNDLED, LARGE, SOURCES, Source
-from stages.files.atomic import write_text
-from stages.files.digest import md5
-from stages.files.tables import read_json, read_table
-from stages.process.run import run
+from retrace.artifacts.tables import read_json, read_table
+from retrace.runtime.atomic import write_text
+from retrace.runtime.digest import md5
+from retrace.runtime.run import run
 
 OWN = "Retrace"
 SEEDS = (26, 27, 28)
@@ -73,7 +73,8 @@ class Project(NamedTuple):
 
 def code_digest(root: Path) -> str:
     digest = md5()
-    for path in (*sorted((root / "stages").rglob("*.py")), root / "commands" / "table.py", root / "params.yaml"):
+    code = [path for folder in ("retrace", "stages") for path in sorted((root / folder).rglob("*.py"))]
+    for path in (*code, root / "commands" / "table.py", root / "params.yaml"):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

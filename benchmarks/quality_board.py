@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from benchmarks.quality_results import Entry, Flags, key, unpacked
-from stages.scoring.comparisons import mcnemar
+from retrace.evaluation.comparisons import mcnemar
 
 SURE = 0.05
 BEST = "the best peer of each table"

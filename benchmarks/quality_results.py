@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.files.atomic import write_text
-from stages.files.digest import md5
-from stages.files.tables import read_json, read_table
-from stages.scoring.metrics import Verdict, metrics
+from retrace.artifacts.tables import read_json, read_table
+from retrace.evaluation.metrics import Verdict, metrics
+from retrace.runtime.atomic import write_text
+from retrace.runtime.digest import md5
 
 MEASURES = ("accuracy", "macro_f1", "log_loss", "roc_auc", "calibration_error")
 BINS = 10  # of the calibration error, as in the shipped params.yaml

@@ -10,8 +10,8 @@ import pyarrow as pa
 from ruamel.yaml import YAML
 
 from benchmarks.measure import stage
-from stages.datasets.schema import Schema, write_schema
-from stages.files.tables import write_table
+from retrace.artifacts.schema import Schema, write_schema
+from retrace.artifacts.tables import write_table
 
 ROWS = (10_000, 100_000, 1_000_000, 10_000_000)
 # A row of the training tensors: two features and a target, float32 each.

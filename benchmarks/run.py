@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import checkpoints, pipeline, rows, tables, training
-from stages.files.atomic import write_text
-from stages.process.run import run
+from retrace.runtime.atomic import write_text
+from retrace.runtime.run import run
 
 RESULTS = Path("benchmarks/results.md")
 RECORD_SECONDS = 6

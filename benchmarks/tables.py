@@ -22,18 +22,18 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measure import Result, interleaved, stage
-from stages.datasets.schema import read_schema
-from stages.files.tables import read_table
-from stages.network.initializers import initialize
-from stages.network.model import load
-from stages.params.reader import read
-from stages.params.train import Train
-from stages.preprocessing.apply import encode
+from retrace.artifacts.schema import read_schema
+from retrace.artifacts.tables import read_table
+from retrace.networks.initializers import initialize
+from retrace.networks.model import load
+from retrace.params.reader import read
+from retrace.params.train import Train
+from retrace.preprocessing.apply import encode
+from retrace.training.device import make_deterministic
+from retrace.training.recipe import recipe
+from retrace.training.rows import fit_preprocessing, read_rows
+from retrace.training.trainer import INITIAL, Training, generator
 from stages.train import describe
-from stages.training.device import make_deterministic
-from stages.training.recipe import recipe
-from stages.training.rows import fit_preprocessing, read_rows
-from stages.training.trainer import INITIAL, Training, generator
 
 ROUNDS = 3
 ROWS, MANY_ROWS = 1_000_000, 10_000_000

@@ -13,13 +13,13 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measure import interleaved
-from stages.network.initializers import initialize
-from stages.network.network import Network
-from stages.params.reader import read
-from stages.params.train import Train
-from stages.training.device import make_deterministic
-from stages.training.rows import Rows
-from stages.training.trainer import INITIAL, Training, generator
+from retrace.networks.initializers import initialize
+from retrace.networks.network import Network
+from retrace.params.reader import read
+from retrace.params.train import Train
+from retrace.training.device import make_deterministic
+from retrace.training.rows import Rows
+from retrace.training.trainer import INITIAL, Training, generator
 
 ROWS, EPOCHS, ROUNDS = 6030, 3, 9
 

@@ -25,9 +25,9 @@ from dvc.utils import dict_sha256
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.files.digest import md5, md5_of
-from stages.process.faults import BAD_DATA, Fault
-from stages.process.run import run
+from retrace.runtime.digest import md5, md5_of
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.run import run
 
 LOCK = Path("dvc.lock")
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")

@@ -1,19 +1,19 @@
 """`make export`: the trained model as one ONNX file, models/model.onnx, that takes raw rows.
 
 Reads models/model.json, models/model.safetensors and `evaluate.threshold`. What its inputs and outputs are, the file
-itself says (stages/serving/onnx_graph.py); its metadata names the classes and the digest of the weights.
+itself says (retrace/serving/onnx_graph.py); its metadata names the classes and the digest of the weights.
 """
 
 import json
 from pathlib import Path
 
-from stages.files.atomic import write_bytes
-from stages.files.tables import read_json
-from stages.network.model import load
-from stages.params.evaluate import Evaluate
-from stages.params.reader import read
-from stages.process.run import run
-from stages.serving.onnx_graph import build
+from retrace.artifacts.tables import read_json
+from retrace.networks.model import load
+from retrace.params.evaluate import Evaluate
+from retrace.params.reader import read
+from retrace.runtime.atomic import write_bytes
+from retrace.runtime.run import run
+from retrace.serving.onnx_graph import build
 
 MODELS = Path("models")
 EXPORTED = Path("models/model.onnx")

@@ -1,20 +1,20 @@
 """`make gate`: is the result surely good enough? One line; exit status 0, or 5 when it is not.
 
-Reads reports/metrics.json and the section `gate`; the rule stands in stages/scoring/gate.py. It is no DVC stage: a
+Reads reports/metrics.json and the section `gate`; the rule stands in retrace/evaluation/gate.py. It is no DVC stage: a
 teaching configuration that fails it must still run and be recorded. It also fails where a table of one's own was
 changed after the result was made.
 """
 
 import json
 
-from stages.files.digest import md5
-from stages.params.gate import Gate
-from stages.params.reader import read
-from stages.process.damage import restore
-from stages.process.run import run
-from stages.scoring.gate import METRICS, failure, gate
-from stages.tracking.lock import PATH as LOCK
-from stages.tracking.lock import read_lock
+from retrace.artifacts.dvc_lock import PATH as LOCK
+from retrace.artifacts.dvc_lock import read_lock
+from retrace.evaluation.gate import METRICS, failure, gate
+from retrace.params.gate import Gate
+from retrace.params.reader import read
+from retrace.runtime.digest import md5
+from retrace.runtime.integrity import restore
+from retrace.runtime.run import run
 
 
 def main() -> None:

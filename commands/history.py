@@ -20,14 +20,14 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from commands.repository import clone, git, words
-from stages.params.reader import read
-from stages.params.record import Record
-from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
-from stages.process.run import run
-from stages.tracking.lock import PATH as LOCK
-from stages.tracking.lock import parse, read_lock
-from stages.tracking.replay import COMPLETE, FINGERPRINT
-from stages.tracking.store import Store, connect, exists, faults, locate, locked, probe
+from retrace.artifacts.dvc_lock import PATH as LOCK
+from retrace.artifacts.dvc_lock import parse, read_lock
+from retrace.params.reader import read
+from retrace.params.record import Record
+from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
+from retrace.runtime.run import run
+from retrace.tracking.replay import COMPLETE, FINGERPRINT
+from retrace.tracking.store import Store, connect, exists, faults, locate, locked, probe
 
 GRAPH = Path("dvc.yaml")
 FIGURES = Path("reports/figures")

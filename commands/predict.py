@@ -19,20 +19,20 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from stages.datasets.numbers import PLAIN, Form
-from stages.datasets.reading import Source, open_table
-from stages.datasets.schema import PATH as SCHEMA
-from stages.datasets.schema import read_schema
-from stages.datasets.table import converted, label_texts
-from stages.files.atomic import FORMULA, write
-from stages.files.text import listed, shown
-from stages.network.model import Description, Model, decide, load
-from stages.params.create import Create, Reading
-from stages.params.evaluate import Evaluate
-from stages.params.reader import read
-from stages.preprocessing.apply import AS_TEXTS, Preprocessing, Unusable, sure
-from stages.process.faults import BAD_DATA, Fault
-from stages.process.run import run
+from retrace.artifacts.schema import PATH as SCHEMA
+from retrace.artifacts.schema import read_schema
+from retrace.data.numbers import PLAIN, Form
+from retrace.data.reading import Source, open_table
+from retrace.data.table import converted, label_texts
+from retrace.networks.model import Description, Model, decide, load
+from retrace.params.create import Create, Reading
+from retrace.params.evaluate import Evaluate
+from retrace.params.reader import read
+from retrace.preprocessing.apply import AS_TEXTS, Preprocessing, Unusable, sure
+from retrace.runtime.atomic import FORMULA, write
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.run import run
+from retrace.runtime.text import listed, shown
 
 MODELS = Path("models")
 WITHOUT_LABEL = "leave the column out, or the row"

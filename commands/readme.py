@@ -13,9 +13,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.files.atomic import write_text
-from stages.process.run import run
-from stages.scoring.comparisons import in_words, what_ships
+from retrace.evaluation.comparisons import in_words, what_ships
+from retrace.runtime.atomic import write_text
+from retrace.runtime.run import run
 
 README = Path("README.md")
 METRICS = Path("reports/metrics.json")

@@ -11,8 +11,8 @@ from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 
 from commands.repository import words
-from stages.process.faults import BAD_DATA, Fault
-from stages.process.run import run
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.run import run
 
 
 def edited_tables() -> list[str]:

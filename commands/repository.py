@@ -13,7 +13,7 @@ from dvc.exceptions import CheckoutError, DvcException
 from dvc.repo import Repo
 from dvc.stage import Stage
 
-from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
 
 
 def git(folder: Path, *arguments: str, may_fail: bool = False) -> str:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from stages.files.tables import read_json
-from stages.process.run import run
-from stages.scoring.comparisons import in_words, leads, what_ships
+from retrace.artifacts.tables import read_json
+from retrace.evaluation.comparisons import in_words, leads, what_ships
+from retrace.runtime.run import run
 
 METRICS = Path("reports/metrics.json")
 

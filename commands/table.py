@@ -19,22 +19,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stages.datasets.dialect import DELIMITERS
-from stages.datasets.kinds import CARRIED, FEATURES
-from stages.datasets.reading import Source, folder_parts, open_own, open_source
-from stages.datasets.table import Found, convert, look
-from stages.files.atomic import write, write_bytes
-from stages.files.text import shown
-from stages.params.create import Columns, Create, TableSource
-from stages.params.edit import Key, edited, written
-from stages.params.gate import Gate
-from stages.params.reader import PATH, read, read_verbatim, suggest
-from stages.params.split import Split
-from stages.params.train import Train
-from stages.process.faults import BAD_DATA, BAD_PARAMS, Fault
-from stages.process.run import run
-from stages.training.recipe import recipe
-from stages.values.columns import sources
+from retrace.data.dialect import DELIMITERS
+from retrace.data.kinds import CARRIED, FEATURES
+from retrace.data.reading import Source, folder_parts, open_own, open_source
+from retrace.data.table import Found, convert, look
+from retrace.data.values import sources
+from retrace.params.create import Columns, Create, TableSource
+from retrace.params.edit import Key, edited, written
+from retrace.params.gate import Gate
+from retrace.params.reader import PATH, read, read_verbatim, suggest
+from retrace.params.split import Split
+from retrace.params.train import Train
+from retrace.runtime.atomic import write, write_bytes
+from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, Fault
+from retrace.runtime.run import run
+from retrace.runtime.text import shown
+from retrace.training.recipe import recipe
 
 TABLES = Path("data/tables")
 MOST_NAMES, MOST_LINES, LONGEST = 8, 12, 40  # columns of a kind, lines of a block, letters of a name in a block

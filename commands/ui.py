@@ -29,12 +29,12 @@ from typing import Any
 import psutil
 
 from commands.ui_server import Place, cookie
-from stages.params.reader import read
-from stages.params.record import Record
-from stages.process.faults import BAD_PARAMS, MACHINE_FAULT, Fault
-from stages.process.run import REFUSE_PICKLES, run
-from stages.tracking.artifacts import PICTURES
-from stages.tracking.store import Store, exists, locate, match, mend
+from retrace.params.reader import read
+from retrace.params.record import Record
+from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, Fault
+from retrace.runtime.run import REFUSE_PICKLES, run
+from retrace.tracking.artifacts import PICTURES
+from retrace.tracking.store import Store, exists, locate, match, mend
 
 HOST, EVERY_HOST = "127.0.0.1", "0.0.0.0"
 # Of MLflow and of what it runs on: they would open the server, or send it to another store.

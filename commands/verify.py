@@ -28,10 +28,10 @@ from ruamel.yaml.error import YAMLError
 from safetensors.numpy import load as load_tensors
 
 from commands.repository import bring_sources, clone, git, words
-from stages.files.digest import md5
-from stages.files.text import shown
-from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
-from stages.process.run import run
+from retrace.runtime.digest import md5
+from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
+from retrace.runtime.run import run
+from retrace.runtime.text import shown
 
 # Sum of absolute differences over sum of absolute values, all numbers of a file taken together. Rows and splits come
 # out of generators that are exact to rounding; thousands of training steps let rounding grow.

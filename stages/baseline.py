@@ -10,7 +10,7 @@ ship a network that loses to a line.
 """
 
 # First, so that a library that cannot be loaded is one line, too.
-from stages.process.run import run  # isort: split
+from retrace.runtime.run import run  # isort: split
 
 import warnings
 from pathlib import Path
@@ -29,14 +29,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from stages.datasets.schema import Schema, read_schema
-from stages.files.atomic import write_json
-from stages.files.tables import count_rows, read_table, write_table
-from stages.params.baseline import Baseline
-from stages.params.reader import read
-from stages.preprocessing.frame import Spellings, expanded, spellings
-from stages.process.memory import need
-from stages.scoring.metrics import log_losses
+from retrace.artifacts.schema import Schema, read_schema
+from retrace.artifacts.tables import count_rows, read_table, write_table
+from retrace.evaluation.metrics import log_losses
+from retrace.params.baseline import Baseline
+from retrace.params.reader import read
+from retrace.preprocessing.frame import Spellings, expanded, spellings
+from retrace.runtime.atomic import write_json
+from retrace.runtime.memory import need
 
 TRAIN = Path("data/train.parquet")
 VALIDATION = Path("data/validation.parquet")
@@ -50,7 +50,7 @@ RARE, MOST_CATEGORIES, RARE_CODE = 10, 64, 250
 
 
 class Rows(NamedTuple):
-    """x: numbers and categories by name (see stages/values/columns.py); y [rows] int64 class indices."""
+    """x: numbers and categories by name (see retrace/data/values.py); y [rows] int64 class indices."""
 
     x: pd.DataFrame
     y: NDArray[np.int64]

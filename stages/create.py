@@ -2,11 +2,11 @@
 
 Reads   a generator, a table that comes with scikit-learn, or a person's own in data/tables (section `create`)
 Writes  data/dataset.parquet, one row an example: the features, the class index (int64), and what else the table holds
-        data/schema.json, names, kinds and counts (stages/datasets/schema.py)
+        data/schema.json, names, kinds and counts (retrace/artifacts/schema.py)
 """
 
 # First, so that a library that cannot be loaded is one line, too.
-from stages.process.run import run  # isort: split
+from retrace.runtime.run import run  # isort: split
 
 import os
 import shlex
@@ -16,18 +16,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from stages.datasets.generators import DATASETS
-from stages.datasets.reading import open_source
-from stages.datasets.schema import PATH as SCHEMA
-from stages.datasets.schema import Schema, warn, write_schema
-from stages.datasets.table import convert, look
-from stages.files.tables import write_pieces
-from stages.files.text import shown
-from stages.params.create import Create
-from stages.params.reader import read
-from stages.process.disk import prepare
-from stages.process.faults import BAD_DATA, Fault
-from stages.process.memory import need
+from retrace.artifacts.schema import PATH as SCHEMA
+from retrace.artifacts.schema import Schema, warn, write_schema
+from retrace.artifacts.tables import write_pieces
+from retrace.data.generators import DATASETS
+from retrace.data.reading import open_source
+from retrace.data.table import convert, look
+from retrace.params.create import Create
+from retrace.params.reader import read
+from retrace.runtime.disk import prepare
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.memory import need
+from retrace.runtime.text import shown
 
 DATASET = Path("data/dataset.parquet")
 

@@ -16,7 +16,7 @@ The model is read as a user would read it, from its files, and given raw rows: w
 """
 
 # First, so that a library that cannot be loaded is one line, too.
-from stages.process.run import run  # isort: split
+from retrace.runtime.run import run  # isort: split
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,25 +27,25 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import classification_report, confusion_matrix, precision_recall_curve, roc_curve
 
-from stages.datasets.densities import bayes_probabilities
-from stages.datasets.schema import Schema, read_schema
-from stages.files.atomic import write_csv, write_json, write_text
-from stages.files.tables import count_rows, read_first, read_json, read_table, write_table
-from stages.files.text import listed, shown
-from stages.network.model import Model, decide, load
-from stages.params.evaluate import Evaluate
-from stages.params.reader import fault, read, suggest
-from stages.preprocessing.apply import Unusable, encode, sure
-from stages.process.disk import prepare
-from stages.process.faults import BAD_DATA, Fault
-from stages.process.memory import need
-from stages.scoring import plane as planes
-from stages.scoring.comparisons import leads, training_of_shipped
-from stages.scoring.importance import importance
-from stages.scoring.intervals import wilson
-from stages.scoring.metrics import Verdict, calibration, class_scores, log_losses, metrics, resamples
-from stages.scoring.plane import Plane, grid, plane, space
-from stages.scoring.slices import Slice, slices
+from retrace.artifacts.schema import Schema, read_schema
+from retrace.artifacts.tables import count_rows, read_first, read_json, read_table, write_table
+from retrace.data.densities import bayes_probabilities
+from retrace.evaluation import plane as planes
+from retrace.evaluation.comparisons import leads, training_of_shipped
+from retrace.evaluation.importance import importance
+from retrace.evaluation.intervals import wilson
+from retrace.evaluation.metrics import Verdict, calibration, class_scores, log_losses, metrics, resamples
+from retrace.evaluation.plane import Plane, grid, plane, space
+from retrace.evaluation.slices import Slice, slices
+from retrace.networks.model import Model, decide, load
+from retrace.params.evaluate import Evaluate
+from retrace.params.reader import fault, read, suggest
+from retrace.preprocessing.apply import Unusable, encode, sure
+from retrace.runtime.atomic import write_csv, write_json, write_text
+from retrace.runtime.disk import prepare
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.memory import need
+from retrace.runtime.text import listed, shown
 
 MODELS = Path("models")
 TRAINING = Path("models/training.json")

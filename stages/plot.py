@@ -7,12 +7,12 @@ Reads   data/schema.json
         reports/boundary.parquet
         reports/roc.csv, reports/precision_recall.csv, reports/calibration.csv, reports/replicas.csv,
         reports/importance.csv
-        stages/figures/retrace.mplstyle
-Writes  reports/figures/NAME.png for each name in stages/figures/registry.py
+        retrace/figures/retrace.mplstyle
+Writes  reports/figures/NAME.png for each name in retrace/figures/registry.py
 """
 
 # First, so that a library that cannot be loaded is one line, too.
-from stages.process.run import run  # isort: split
+from retrace.runtime.run import run  # isort: split
 
 from io import BytesIO
 from pathlib import Path
@@ -20,16 +20,16 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from stages.datasets.schema import read_schema
-from stages.figures.registry import FIGURES
-from stages.figures.style import styled
-from stages.figures.tables import Tables
-from stages.files.atomic import write_bytes
-from stages.files.tables import read_csv, read_json, read_table
-from stages.params.plot import Plot
-from stages.params.reader import read
-from stages.process.memory import need
-from stages.process.start import RAISE
+from retrace.artifacts.schema import read_schema
+from retrace.artifacts.tables import read_csv, read_json, read_table
+from retrace.figures.registry import FIGURES
+from retrace.figures.style import styled
+from retrace.figures.tables import Tables
+from retrace.params.plot import Plot
+from retrace.params.reader import read
+from retrace.runtime.atomic import write_bytes
+from retrace.runtime.memory import need
+from retrace.runtime.preflight import RAISE
 
 TRAINING = Path("models/training.json")
 HISTORY = Path("reports/history.csv")

@@ -13,7 +13,7 @@ again, a run that was cut off is completed, and a store that was deleted is fill
 """
 
 # First, so that a library that cannot be loaded is one line, too.
-from stages.process.run import run  # isort: split
+from retrace.runtime.run import run  # isort: split
 
 import csv
 import gc
@@ -28,31 +28,31 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from stages.datasets.schema import Schema, read_schema
-from stages.files.atomic import write_text
-from stages.files.tables import count_rows, read_bytes, read_first, read_table, read_types
-from stages.files.text import escape, one_line
-from stages.params.gate import Gate
-from stages.params.reader import PATH as PARAMS
-from stages.params.reader import read
-from stages.params.record import Record
-from stages.process.damage import restore
-from stages.process.faults import BAD_DATA, Fault
-from stages.process.ran import forget, stages_that_ran
-from stages.scoring.comparisons import leads, what_ships
-from stages.scoring.gate import gate
-from stages.tracking import describe
-from stages.tracking.artifacts import PICTURES
-from stages.tracking.circumstances import Git, Times, dvc_experiment, machine, packages, read_git, read_times
-from stages.tracking.describe import Previous
-from stages.tracking.follow import dismiss, follow, settle
-from stages.tracking.lock import PATH as LOCK
-from stages.tracking.lock import Changes, Lock, read_lock, show
-from stages.tracking.model import CODE, ENTRY, Served
-from stages.tracking.points import MOST_POINTS, epoch_points, headline_points, safe_key, safe_keys, step_points
-from stages.tracking.registry import Candidate, Registered, hits
-from stages.tracking.replay import EXPERIMENTS, FINGERPRINT, DataSet, Entry, Outcome, replay
-from stages.tracking.store import Store, connect, faults, locate, locked, open_experiment, probe
+from retrace.artifacts.dvc_lock import PATH as LOCK
+from retrace.artifacts.dvc_lock import Changes, Lock, read_lock, show
+from retrace.artifacts.schema import Schema, read_schema
+from retrace.artifacts.tables import count_rows, read_bytes, read_first, read_table, read_types
+from retrace.evaluation.comparisons import leads, what_ships
+from retrace.evaluation.gate import gate
+from retrace.params.gate import Gate
+from retrace.params.reader import PATH as PARAMS
+from retrace.params.reader import read
+from retrace.params.record import Record
+from retrace.runtime.atomic import write_text
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.integrity import restore
+from retrace.runtime.stage_log import forget, stages_that_ran
+from retrace.runtime.text import escape, one_line
+from retrace.tracking import describe
+from retrace.tracking.artifacts import PICTURES
+from retrace.tracking.circumstances import Git, Times, dvc_experiment, machine, packages, read_git, read_times
+from retrace.tracking.describe import Previous
+from retrace.tracking.follow import dismiss, follow, settle
+from retrace.tracking.model import CODE, ENTRY, Served
+from retrace.tracking.points import MOST_POINTS, epoch_points, headline_points, safe_key, safe_keys, step_points
+from retrace.tracking.registry import Candidate, Registered, hits
+from retrace.tracking.replay import EXPERIMENTS, FINGERPRINT, DataSet, Entry, Outcome, replay
+from retrace.tracking.store import Store, connect, faults, locate, locked, open_experiment, probe
 
 TRAIN = Path("data/train.parquet")
 VALIDATION = Path("data/validation.parquet")

@@ -11,7 +11,7 @@ least one each for training, validation and test.
 """
 
 # First, so that a library that cannot be loaded is one line, too.
-from stages.process.run import run  # isort: split
+from retrace.runtime.run import run  # isort: split
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,18 +20,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.datasets.schema import Schema, read_schema, warn
-from stages.datasets.stratify import Holders, divide
-from stages.datasets.units import Sides, row_hashes, shuffled_hash, together, values
-from stages.files.tables import count_rows, read_table, write_pieces
-from stages.files.text import listed, one_line, shown
-from stages.leaks.examine import examine
-from stages.leaks.report import FINDINGS, write_report
-from stages.params.reader import fault, read
-from stages.params.split import Split
-from stages.process.disk import prepare
-from stages.process.faults import BAD_DATA, Fault
-from stages.process.memory import need
+from retrace.artifacts.schema import Schema, read_schema, warn
+from retrace.artifacts.tables import count_rows, read_table, write_pieces
+from retrace.data.checks.examine import examine
+from retrace.data.checks.report import FINDINGS, write_report
+from retrace.data.groups import Sides, row_hashes, shuffled_hash, together, values
+from retrace.data.stratify import Holders, divide
+from retrace.params.reader import fault, read
+from retrace.params.split import Split
+from retrace.runtime.disk import prepare
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.memory import need
+from retrace.runtime.text import listed, one_line, shown
 
 DATASET = Path("data/dataset.parquet")
 TRAIN = Path("data/train.parquet")

@@ -15,11 +15,11 @@ Writes  models/model.safetensors     weights of the replica that ships, as torch
 """
 
 # First, so that a library that cannot be loaded is one line, too.
-from stages.process.run import run  # isort: split
+from retrace.runtime.run import run  # isort: split
 
 from pathlib import Path
 
-from stages.process.alone import alone, end_unless_alone
+from retrace.runtime.single_instance import alone, end_unless_alone
 
 BUSY = Path(".retrace/train.lock")
 ANOTHER = "train: another training is under way in this folder; wait for it, or end it first"
@@ -39,23 +39,23 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import torch
 
-from stages.datasets.schema import Schema, read_schema
-from stages.files.atomic import write_csv, write_json
-from stages.files.live import Live, Training
-from stages.files.tables import count_rows, write_table
-from stages.files.text import listed
-from stages.network.model import Description, save
-from stages.params.reader import fault, read_verbatim
-from stages.params.train import Train
-from stages.preprocessing.apply import Preprocessing
-from stages.process.alive import born
-from stages.process.disk import prepare
-from stages.process.interrupts import Postponed
-from stages.process.memory import need, within
-from stages.training.checkpoint import Checkpoints, Snapshot, fingerprint
-from stages.training.device import choose, make_deterministic
-from stages.training.rows import Rows, fit_preprocessing, read_rows
-from stages.training.trainer import Fit, Keep, Watch, fit
+from retrace.artifacts.live import Live, Training
+from retrace.artifacts.schema import Schema, read_schema
+from retrace.artifacts.tables import count_rows, write_table
+from retrace.networks.model import Description, save
+from retrace.params.reader import fault, read_verbatim
+from retrace.params.train import Train
+from retrace.preprocessing.apply import Preprocessing
+from retrace.runtime.atomic import write_csv, write_json
+from retrace.runtime.disk import prepare
+from retrace.runtime.memory import need, within
+from retrace.runtime.processes import born
+from retrace.runtime.signals import Postponed
+from retrace.runtime.text import listed
+from retrace.training.checkpoint import Checkpoints, Snapshot, fingerprint
+from retrace.training.device import choose, make_deterministic
+from retrace.training.rows import Rows, fit_preprocessing, read_rows
+from retrace.training.trainer import Fit, Keep, Watch, fit
 
 TRAIN = Path("data/train.parquet")
 VALIDATION = Path("data/validation.parquet")

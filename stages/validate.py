@@ -7,20 +7,20 @@ Every other stage depends on the receipt, so that a bad key stops the run before
 """
 
 # First, so that a library that cannot be loaded is one line, too.
-from stages.process.run import run  # isort: split
+from retrace.runtime.run import run  # isort: split
 
 from pathlib import Path
 
-from stages.files.atomic import write_text
-from stages.params import reader
-from stages.params.baseline import Baseline
-from stages.params.create import Create
-from stages.params.evaluate import Evaluate
-from stages.params.gate import Gate
-from stages.params.plot import Plot
-from stages.params.record import Record
-from stages.params.split import Split
-from stages.params.train import Train
+from retrace.params import reader
+from retrace.params.baseline import Baseline
+from retrace.params.create import Create
+from retrace.params.evaluate import Evaluate
+from retrace.params.gate import Gate
+from retrace.params.plot import Plot
+from retrace.params.record import Record
+from retrace.params.split import Split
+from retrace.params.train import Train
+from retrace.runtime.atomic import write_text
 
 SECTIONS = (Create, Split, Baseline, Train, Evaluate, Plot, Record, Gate)
 RECEIPT = Path("data/params.ok")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages.params.create import Create
-from stages.params.split import Split
-from stages.params.train import Train
+from retrace.params.create import Create
+from retrace.params.split import Split
+from retrace.params.train import Train
 
 ROOT = Path(__file__).parents[1]
 PARAMS = (ROOT / "tests" / "params.yaml").read_text()

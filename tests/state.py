@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 from safetensors.numpy import save
 
-from stages.preprocessing.apply import Number
-from stages.scoring.gate import HEADLINES
-from stages.tracking.model import CODE, ENTRY
+from retrace.evaluation.gate import HEADLINES
+from retrace.preprocessing.apply import Number
+from retrace.tracking.model import CODE, ENTRY
 from tests.conftest import PARAMS, ROOT, VALUES
 
 EPOCHS, STEPS_PER_EPOCH = 6, 4
@@ -45,7 +45,7 @@ PNG = bytes.fromhex(
 FORKS = """
 import os, signal, sys
 from stages import record
-from stages.tracking import replay, store
+from retrace.tracking import replay, store
 store.load()
 import mlflow.store.tracking.sqlalchemy_store
 from mlflow.tracking import MlflowClient

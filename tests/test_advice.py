@@ -33,12 +33,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from commands import export, gate, predict, table
+from retrace.artifacts.schema import read_schema
+from retrace.networks.model import load
+from retrace.runtime import disk, memory
+from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, Fault
+from retrace.training import checkpoint
 from stages import baseline, create, evaluate, plot, split, train, validate
-from stages.datasets.schema import read_schema
-from stages.network.model import load
-from stages.process import disk, memory
-from stages.process.faults import BAD_PARAMS, MACHINE_FAULT, Fault
-from stages.training import checkpoint
 from tests.conftest import PARAMS, ROOT
 from tests.project import TINY, git, turn
 
@@ -428,7 +428,7 @@ def test_a_table_with_deleted_rows_is_written_as_plain_parquet(own, log):
 
 
 def test_smaller_row_groups_fit(own, monkeypatch):
-    monkeypatch.setattr("stages.process.memory.available", lambda: 100_000)
+    monkeypatch.setattr("retrace.runtime.memory.available", lambda: 100_000)
     table = pa.Table.from_pandas(pd.concat([frame()] * 1000), preserve_index=False)
     put(table)
     assert line_of(create.main).endswith("write the file anew with smaller row groups")
@@ -609,7 +609,7 @@ def test_features_that_tell_nothing_or_do_not_vary(own):
 
 def test_less_fits_into_little_memory(project, monkeypatch):
     """As create and train say it, on a machine that has two hundred million bytes left."""
-    monkeypatch.setattr("stages.process.memory.available", lambda: 200_000_000)
+    monkeypatch.setattr("retrace.runtime.memory.available", lambda: 200_000_000)
     turn(project, {**TINY, "create.rows": 50_000_000})
     assert line_of(create.main).endswith("lower create.rows (now 50,000,000)")
     turn(project, {"create.rows": 400})
@@ -658,8 +658,8 @@ class Machine:
         self.needed = {"disk": 0, "memory": 0}
         self.free = {"disk": 1 << 40, "memory": 1 << 40}
         need, prepare = memory.need, disk.prepare
-        monkeypatch.setattr("stages.process.memory.available", lambda: self.free["memory"])
-        monkeypatch.setattr("stages.process.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=self.free["disk"]))
+        monkeypatch.setattr("retrace.runtime.memory.available", lambda: self.free["memory"])
+        monkeypatch.setattr("retrace.runtime.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=self.free["disk"]))
 
         def asked(size: int, what: str, fix: str) -> None:
             self.needed["memory"] = size
@@ -743,7 +743,7 @@ def as_process(stage: Any, *arguments: str) -> Iterator[None]:
         patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         patch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
         patch.setattr("gc.freeze", lambda: None)
-        patch.setattr("stages.process.run.note_stage", lambda: None)
+        patch.setattr("retrace.runtime.run.note_stage", lambda: None)
         yield
     for number, handler in kept.items():
         signal.signal(number, handler)
@@ -774,7 +774,7 @@ def limited(patch: pytest.MonkeyPatch, name: str, size: Callable[..., int], limi
 
 # Where the machine says only in the middle that it has no more: stage, what is said, what there is no room for (a
 # function of what it is given), and what makes it smaller.
-READ = ("stages.files.tables.complete", lambda table, rows: table.nbytes)
+READ = ("retrace.artifacts.tables.complete", lambda table, rows: table.nbytes)
 MIDDLE: dict[str, tuple[Any, str, tuple[str, Callable[..., int]], list[Any]]] = {
     "create": (
         create,
@@ -899,7 +899,7 @@ def test_new_rows_are_brought_as_the_model_knows_them(own, monkeypatch):
                 assert line_of(predict.main).endswith(rule)
     from mlflow.exceptions import MlflowException
 
-    from stages.serving.pyfunc import Classifier
+    from retrace.serving.pyfunc import Classifier
 
     rows = known.drop(columns="class")
     served = Classifier()
@@ -1010,7 +1010,7 @@ def test_a_served_model_that_is_damaged_is_taken_again(circles, monkeypatch, tmp
 
 
 def test_a_piece_that_is_too_much_for_predict_has_fewer_rows(copied, monkeypatch, capsys):
-    name, size = "stages.network.model.Model.probabilities", lambda model, rows: rows.num_rows
+    name, size = "retrace.networks.model.Model.probabilities", lambda model, rows: rows.num_rows
     for rows, status in ((WIDE, MACHINE_FAULT), (WIDE.iloc[::2], 0)):
         rows.to_csv("new.csv", index=False)
         with pytest.MonkeyPatch.context() as patch:
@@ -1198,7 +1198,7 @@ def texts(path: Path) -> Iterator[str]:
 
 
 def advice() -> list[str]:
-    files = [path for folder in ("stages", "commands") for path in sorted((ROOT / folder).rglob("*.py"))]
+    files = [path for folder in ("stages", "retrace", "commands") for path in sorted((ROOT / folder).rglob("*.py"))]
     return [f"{path.name}: {text}" for path in files for text in texts(path) if ADVICE.search(text)]
 
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from commands import gate, predict
+from retrace.artifacts.tables import read_table
+from retrace.networks.model import load
+from retrace.runtime.errors import BAD_DATA, GATE_FAILED, Fault
 from stages import create, split, train
-from stages.files.tables import read_table
-from stages.network.model import load
-from stages.process.faults import BAD_DATA, GATE_FAILED, Fault
 from tests.project import TINY, turn
 
 

@@ -6,9 +6,9 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.metrics import accuracy_score, log_loss
 
+from retrace.artifacts.schema import Schema
+from retrace.params.baseline import Baseline
 from stages.baseline import Rows, baseline, report
-from stages.datasets.schema import Schema
-from stages.params.baseline import Baseline
 from tests.conftest import VALUES
 
 

@@ -21,10 +21,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
 from commands import export, predict
-from stages.files.tables import read_json, read_table, write_table
-from stages.network.model import load, save
-from stages.process.faults import BAD_DATA, Fault
-from stages.tracking.model import Served, write_model
+from retrace.artifacts.tables import read_json, read_table, write_table
+from retrace.networks.model import load, save
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.tracking.model import Served, write_model
 from tests.conftest import PARAMS, ROOT
 from tests.project import TINY, turn
 
@@ -35,7 +35,7 @@ def project(root: Path, frame: pd.DataFrame, name: str = "table.csv", **changes)
     """A trained and exported model of the frame, in the present folder."""
     (root / "data/tables").mkdir(parents=True)
     (root / "params.yaml").write_text(PARAMS)
-    (root / "stages").symlink_to(ROOT / "stages")  # whose code is recorded with the model
+    (root / "retrace").symlink_to(ROOT / "retrace")  # whose code is recorded with the model
     path = root / "data/tables" / name
     frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path)
     table = {"create.dataset": "table", "create.table.path": f"data/tables/{name}"}
@@ -287,7 +287,7 @@ def test_12_times_with_a_type_are_refused_by_the_same_rule(tmp_path, monkeypatch
 
 def test_12_a_mixture_is_refused_also_where_blocks_hide_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("stages.datasets.reading.BLOCK", 2000)
+    monkeypatch.setattr("retrace.data.reading.BLOCK", 2000)
     when = [day if row < 100 else f"{day}Z" for row, day in enumerate(DAYS)]
     with pytest.raises(Fault, match=r"column when, row 101: '.*Z' is not a date .* without a zone"):
         project(tmp_path, plain(when=when))

@@ -4,8 +4,8 @@ import pytest
 
 from commands.readme import results
 from commands.summary import summary
-from stages.scoring.comparisons import leads, what_ships
-from stages.scoring.gate import HEADLINES
+from retrace.evaluation.comparisons import leads, what_ships
+from retrace.evaluation.gate import HEADLINES
 
 
 def scores(accuracy: tuple[float, float, float], log_loss: tuple[float, float, float]) -> dict[str, float]:

@@ -9,12 +9,12 @@ from scipy.stats import norm
 from sklearn.datasets import load_digits, make_circles
 from sklearn.neighbors import KNeighborsClassifier
 
+from retrace.artifacts.schema import read_schema
+from retrace.artifacts.tables import read_table
+from retrace.data.densities import DENSITIES, bayes_predictions, bayes_probabilities
+from retrace.data.generators import DATASETS
 from stages import create as stage
 from stages.create import create
-from stages.datasets.densities import DENSITIES, bayes_predictions, bayes_probabilities
-from stages.datasets.generators import DATASETS
-from stages.datasets.schema import read_schema
-from stages.files.tables import read_table
 from tests.conftest import PARAMS, create_section
 
 REAL = {"iris", "wine", "breast_cancer", "digits"}

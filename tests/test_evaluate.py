@@ -13,18 +13,18 @@ import pytest
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
-from stages.datasets.schema import Schema
+from retrace.artifacts.schema import Schema
+from retrace.artifacts.tables import read_first, write_pieces
+from retrace.evaluation.gate import HEADLINES
+from retrace.evaluation.intervals import wilson
+from retrace.evaluation.metrics import Verdict, calibration, class_scores, log_losses, metrics, resamples
+from retrace.evaluation.plane import grid, plane
+from retrace.networks.model import Description, load
+from retrace.params.evaluate import Evaluate
+from retrace.preprocessing.apply import Number, Preprocessing, encode
+from retrace.runtime.atomic import write_json
+from retrace.runtime.errors import Fault
 from stages.evaluate import METRICS, Other, decide, evaluate, jackknife, rounded
-from stages.files.atomic import write_json
-from stages.files.tables import read_first, write_pieces
-from stages.network.model import Description, load
-from stages.params.evaluate import Evaluate
-from stages.preprocessing.apply import Number, Preprocessing, encode
-from stages.process.faults import Fault
-from stages.scoring.gate import HEADLINES
-from stages.scoring.intervals import wilson
-from stages.scoring.metrics import Verdict, calibration, class_scores, log_losses, metrics, resamples
-from stages.scoring.plane import grid, plane
 from tests.conftest import VALUES, changed
 from tests.project import TINY, turn
 

@@ -13,16 +13,16 @@ import pytest
 import torch
 
 from commands import export, predict
+from retrace.data.values import PARTS
+from retrace.networks.activations import ACTIVATIONS
+from retrace.networks.initializers import initialize
+from retrace.networks.model import Description, Model, decide, load
+from retrace.networks.network import to_torch_layout
+from retrace.preprocessing.apply import Category, Number, Preprocessing
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.serving import onnx_graph
+from retrace.serving.pyfunc import Classifier
 from stages import create, split, train
-from stages.network.activations import ACTIVATIONS
-from stages.network.initializers import initialize
-from stages.network.model import Description, Model, decide, load
-from stages.network.network import to_torch_layout
-from stages.preprocessing.apply import Category, Number, Preprocessing
-from stages.process.faults import BAD_DATA, Fault
-from stages.serving import onnx_graph
-from stages.serving.pyfunc import Classifier
-from stages.values.columns import PARTS
 from tests.conftest import PARAMS
 from tests.project import TINY, turn
 from tests.test_predict import COLUMNS, people
@@ -78,7 +78,7 @@ def both(model: Model, table: pa.Table, threshold: float = 0.5) -> tuple[np.ndar
 @pytest.mark.parametrize("embed_above", [64, 1])
 @pytest.mark.parametrize("scaling", ["none", "standard", "robust", "quantile"])
 def test_every_scaling_and_kind_of_column(scaling, embed_above, classes, bins, replicas):
-    from stages.preprocessing.fit import fit
+    from retrace.preprocessing.fit import fit
 
     fitted = fit(rows(400), SCHEMA, scaling, bins, 1.0, 10, embed_above)
     assert any(fitted.edges) == bool(bins)
@@ -90,7 +90,7 @@ def test_every_scaling_and_kind_of_column(scaling, embed_above, classes, bins, r
 
 @pytest.mark.parametrize("bins", [0, 6])
 def test_residuals(bins):
-    from stages.preprocessing.fit import fit
+    from retrace.preprocessing.fit import fit
 
     fitted = fit(rows(400), SCHEMA, "standard", bins, 0.0, 10, 64)
     places = {place for each in fitted.residuals for place in (each.first, each.second)}
@@ -106,7 +106,7 @@ def test_residuals(bins):
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_smoothed_labels(classes):
-    from stages.preprocessing.fit import fit
+    from retrace.preprocessing.fit import fit
 
     model = model_of(fit(rows(400), SCHEMA, "standard", 0, 1.0, 10, 64), classes=classes, replicas=3, smoothing=0.6)
     table = rows(300, seed=1, strange=True)
@@ -127,7 +127,7 @@ def replace_smoothing(model: Model, smoothing: float) -> Model:
 
 
 def test_a_model_without_numbers():
-    from stages.preprocessing.fit import fit
+    from retrace.preprocessing.fit import fit
 
     for embed_above in (64, 1):
         fitted = replace(fit(rows(400), SCHEMA, "none", 0, 1.0, 10, embed_above), numbers=[])
@@ -137,7 +137,7 @@ def test_a_model_without_numbers():
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation(activation):
-    from stages.preprocessing.fit import fit
+    from retrace.preprocessing.fit import fit
 
     ours, _, probabilities = both(model_of(fit(rows(300), SCHEMA, "standard", 0, 1.0, 10, 64), activation), rows(300))
     np.testing.assert_allclose(probabilities, ours, atol=1e-6)

@@ -25,15 +25,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from retrace.artifacts.live import FACTS, HISTORY, LOSS_OF_MEAN, Live, Training, read_training
+from retrace.runtime.errors import MACHINE_FAULT, Fault
+from retrace.runtime.processes import born, lives
+from retrace.runtime.single_instance import alone
+from retrace.tracking import follow, points
+from retrace.tracking.circumstances import CLOCK, last_finished
+from retrace.tracking.replay import FINGERPRINT, TRAINING
+from retrace.tracking.store import Store, connect, exists, faults, locate, locked, open_experiment
 from stages import record, train
-from stages.files.live import FACTS, HISTORY, LOSS_OF_MEAN, Live, Training, read_training
-from stages.process.alive import born, lives
-from stages.process.alone import alone
-from stages.process.faults import MACHINE_FAULT, Fault
-from stages.tracking import follow, points
-from stages.tracking.circumstances import CLOCK, last_finished
-from stages.tracking.replay import FINGERPRINT, TRAINING
-from stages.tracking.store import Store, connect, exists, faults, locate, locked, open_experiment
 from tests.project import TINY, copy_project, environment, turn
 
 # As whole numbers, which the section holds as 0.0 and 1.0, and dvc.lock does not.

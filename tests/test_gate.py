@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from stages.params.gate import Gate
-from stages.process.faults import GATE_FAILED, Fault
-from stages.scoring.gate import HEADLINES, gate
-from stages.scoring.intervals import wilson
+from retrace.evaluation.gate import HEADLINES, gate
+from retrace.evaluation.intervals import wilson
+from retrace.params.gate import Gate
+from retrace.runtime.errors import GATE_FAILED, Fault
 from tests.conftest import PARAMS, ROOT
 
 GOOD = {

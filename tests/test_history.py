@@ -13,10 +13,10 @@ from ruamel.yaml import YAML
 
 from commands import history as command
 from commands.history import record
+from retrace.artifacts.dvc_lock import parse
+from retrace.runtime.errors import MACHINE_FAULT, Fault
+from retrace.tracking.store import locate
 from stages import record as stage
-from stages.process.faults import MACHINE_FAULT, Fault
-from stages.tracking.lock import parse
-from stages.tracking.store import locate
 from tests.conftest import ROOT
 from tests.project import TINY, copy_project, git, run, turn
 from tests.state import make_state

@@ -8,11 +8,11 @@ import pytest
 import torch
 from sklearn.inspection import permutation_importance
 
-from stages.network.model import Description, Model, decide
-from stages.params.evaluate import Evaluate
-from stages.preprocessing.apply import Category, Number, Preprocessing, encode
-from stages.scoring import importance as module
-from stages.scoring.importance import importance, mean_loss, rows_in_reach
+from retrace.evaluation import importance as module
+from retrace.evaluation.importance import importance, mean_loss, rows_in_reach
+from retrace.networks.model import Description, Model, decide
+from retrace.params.evaluate import Evaluate
+from retrace.preprocessing.apply import Category, Number, Preprocessing, encode
 from tests.conftest import VALUES, changed
 
 

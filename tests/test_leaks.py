@@ -11,13 +11,13 @@ import pytest
 from sklearn import datasets
 from sklearn.metrics import roc_auc_score
 
+from retrace.artifacts.schema import read_schema
+from retrace.data.checks.columns import alone, constant
+from retrace.data.checks.report import FINDINGS, REPORT, plain
+from retrace.data.checks.rows import twins
+from retrace.data.checks.splits import apart, area, distances
+from retrace.runtime.errors import BAD_DATA, Fault
 from stages import create, split
-from stages.datasets.schema import read_schema
-from stages.leaks.columns import alone, constant
-from stages.leaks.report import FINDINGS, REPORT, plain
-from stages.leaks.rows import twins
-from stages.leaks.sides import apart, area, distances
-from stages.process.faults import BAD_DATA, Fault
 from tests.project import turn
 
 ROWS = 600

@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Generator, nn
 
-from stages.datasets.schema import Schema
-from stages.network import model
-from stages.network.activations import ACTIVATIONS, UNIT_HEALTH, dead, saturated
-from stages.network.initializers import INITIALIZERS, gain_of, initialize
-from stages.network.model import Description, Model
-from stages.network.network import (
+from retrace.artifacts.schema import Schema
+from retrace.networks import model
+from retrace.networks.activations import ACTIVATIONS, UNIT_HEALTH, dead, saturated
+from retrace.networks.initializers import INITIALIZERS, gain_of, initialize
+from retrace.networks.model import Description, Model
+from retrace.networks.network import (
     Bins,
     Linear,
     Lookup,
@@ -31,9 +31,9 @@ from stages.network.network import (
     to_torch_layout,
     unsmoothed,
 )
-from stages.preprocessing.apply import Number, Preprocessing, Residual
-from stages.preprocessing.fit import _binned
-from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
+from retrace.preprocessing.apply import Number, Preprocessing, Residual
+from retrace.preprocessing.fit import _binned
+from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
 
 TORCH_ACTIVATIONS = {
     "sigmoid": nn.Sigmoid,

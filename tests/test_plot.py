@@ -20,18 +20,18 @@ from matplotlib.text import Text
 from PIL import Image
 from ruamel.yaml import YAML
 
+from retrace.artifacts.schema import Schema, write_schema
+from retrace.artifacts.tables import read_csv, write_table
+from retrace.evaluation.intervals import wilson
+from retrace.figures import curves, rows, scores
+from retrace.figures.curves import running_mean, thin
+from retrace.figures.registry import FIGURES
+from retrace.figures.style import clean, labels, styled
+from retrace.figures.tables import Tables, numbers
+from retrace.params.plot import Plot
+from retrace.runtime.atomic import write_csv, write_json
 from stages import plot as stage
-from stages.datasets.schema import Schema, write_schema
-from stages.figures import curves, rows, scores
-from stages.figures.curves import running_mean, thin
-from stages.figures.registry import FIGURES
-from stages.figures.style import clean, labels, styled
-from stages.figures.tables import Tables, numbers
-from stages.files.atomic import write_csv, write_json
-from stages.files.tables import read_csv, write_table
-from stages.params.plot import Plot
 from stages.plot import plot, png
-from stages.scoring.intervals import wilson
 from tests.conftest import PARAMS, ROOT, VALUES, changed
 
 NASTY = [

@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from commands import predict
+from retrace.artifacts.schema import read_schema
+from retrace.artifacts.tables import read_table
+from retrace.networks.model import load
+from retrace.params.evaluate import Evaluate
+from retrace.params.reader import read
+from retrace.preprocessing.apply import encode
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.serving.frame import rows_of
 from stages import create, evaluate, split, train
-from stages.datasets.schema import read_schema
-from stages.files.tables import read_table
-from stages.network.model import load
-from stages.params.evaluate import Evaluate
-from stages.params.reader import read
-from stages.preprocessing.apply import encode
-from stages.process.faults import BAD_DATA, Fault
-from stages.serving.frame import rows_of
 from tests.conftest import PARAMS
 from tests.project import TINY, turn
 
@@ -106,7 +106,7 @@ def test_it_keeps_columns_and_counts_what_is_right(here, tmp_path, monkeypatch, 
 def test_in_small_pieces_it_says_the_same(here, tmp_path, monkeypatch):
     people(500, seed=7).to_csv(tmp_path / "rows.csv", index=False)
     call(monkeypatch, str(tmp_path / "rows.csv"), str(tmp_path / "whole.csv"))
-    monkeypatch.setattr("stages.datasets.reading.BLOCK", 1000)
+    monkeypatch.setattr("retrace.data.reading.BLOCK", 1000)
     call(monkeypatch, str(tmp_path / "rows.csv"), str(tmp_path / "pieces.csv"))
     whole, pieces = (pd.read_csv(tmp_path / name, keep_default_na=False) for name in ("whole.csv", "pieces.csv"))
     assert whole["label"].equals(pieces["label"])

@@ -15,14 +15,14 @@ import torch
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import OneHotEncoder
 
-from stages.datasets.schema import Schema
-from stages.files.tables import write_table
-from stages.network.network import Residuals
-from stages.preprocessing.apply import Number, Preprocessing, Residual, Unusable, encode, parts
-from stages.preprocessing.fit import _correlations, column_transformer, described, fit
-from stages.preprocessing.frame import expanded, spellings
-from stages.training.rows import read_rows
-from stages.values.columns import PARTS, Floats
+from retrace.artifacts.schema import Schema
+from retrace.artifacts.tables import write_table
+from retrace.data.values import PARTS, Floats
+from retrace.networks.network import Residuals
+from retrace.preprocessing.apply import Number, Preprocessing, Residual, Unusable, encode, parts
+from retrace.preprocessing.fit import _correlations, column_transformer, described, fit
+from retrace.preprocessing.frame import expanded, spellings
+from retrace.training.rows import read_rows
 
 KINDS = {"colour": "categorical", "town": "categorical", "member": "boolean", "when": "datetime"}
 SCHEMA = Schema("table", ["age", "size", *KINDS, "ties"], "class", ["a", "b"], [1, 1], None, KINDS)

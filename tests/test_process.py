@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from stages.process.faults import BAD_DATA
+from retrace.runtime.errors import BAD_DATA
 from tests.conftest import ROOT
 
-WAITING = "import time; from stages.process.run import run; run(lambda: (print('ready', flush=True), time.sleep(30)))"
+WAITING = "import time; from retrace.runtime.run import run; run(lambda: (print('ready', flush=True), time.sleep(30)))"
 IGNORANT = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {WAITING}"
 
 
@@ -57,17 +57,17 @@ def test_under_nohup_a_closed_terminal_does_not_end_it():
 # A stage writes a text, and one reads it: as processes, since only a stage leaves a note of what it wrote.
 WRITES = """
 from pathlib import Path
-from stages.files.atomic import write_json
-from stages.process.run import run
+from retrace.runtime.atomic import write_json
+from retrace.runtime.run import run
 if __name__ == "__main__":
     run(lambda: write_json(Path("reports/a.json"), {"rows": 12}))
 """
 READS = """
 import sys
 from pathlib import Path
-from stages.files.tables import read_json
-from stages.process.faults import Fault
-from stages.process.run import run
+from retrace.artifacts.tables import read_json
+from retrace.runtime.errors import Fault
+from retrace.runtime.run import run
 def main():
     content = read_json(Path("reports/a.json"))
     if "fault" in sys.argv:
@@ -84,7 +84,8 @@ DAMAGED = f"reports/a.json is neither what its stage wrote nor what dvc.lock des
 def stages(tmp_path, monkeypatch):
     """A project of two stages; runs one of them, and gives what it says on stderr."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("stages", "retrace"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "stages/writes.py").write_text(WRITES)
     (tmp_path / "stages/reads.py").write_text(READS)
     describe(b"another")

@@ -8,9 +8,9 @@ from benchmarks.quality import CONTESTANTS
 from benchmarks.quality_board import ACCURACY, BEST, LOG_LOSS, Board, Count, discordant, mean_ranks
 from benchmarks.quality_report import report
 from benchmarks.quality_results import Results, key, measured, packed, rows_right, split_digest, unpacked
-from stages.datasets.schema import Schema, write_schema
-from stages.files.tables import write_table
-from stages.scoring.metrics import Verdict
+from retrace.artifacts.schema import Schema, write_schema
+from retrace.artifacts.tables import write_table
+from retrace.evaluation.metrics import Verdict
 
 SEEDS = (26, 27)
 

@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from commands import predict
+from retrace.artifacts.schema import read_schema
+from retrace.artifacts.tables import read_table
+from retrace.data import reading
+from retrace.runtime.errors import BAD_DATA, Fault
 from stages import create as stage
 from stages import split, train
-from stages.datasets import reading
-from stages.datasets.schema import read_schema
-from stages.files.tables import read_table
-from stages.process.faults import BAD_DATA, Fault
 from tests.project import TINY, turn
 
 TABLES = Path("data/tables")
@@ -419,7 +419,7 @@ def test_text_behind_a_closing_quote_is_named(cell):
 def test_a_quote_in_the_first_lines_and_one_behind_many_blocks(monkeypatch):
     refused(LONG.replace("size", '"size', 1), "is never closed")
     long = LONG + LONG.split("\n", 1)[1] * 500
-    monkeypatch.setattr("stages.datasets.reading.BLOCK", 1 << 12)
+    monkeypatch.setattr("retrace.data.reading.BLOCK", 1 << 12)
     refused(long.rstrip("\n").rpartition(";")[0] + ';"x\n', "a quote opened in line 12,025 is never closed")
     assert len(made(long)["n"]) == 501 * ROWS
 

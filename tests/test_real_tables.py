@@ -11,8 +11,8 @@ import pytest
 from sklearn import datasets
 
 from commands.table import table as make_table
-from stages.params.create import Create
-from stages.params.reader import read
+from retrace.params.create import Create
+from retrace.params.reader import read
 from tests.project import turn
 
 

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from stages.params.gate import Gate
-from stages.params.train import Train
-from stages.training.recipe import recipe
+from retrace.params.gate import Gate
+from retrace.params.train import Train
+from retrace.training.recipe import recipe
 from tests.conftest import VALUES
 
 SHARE = 0.67 * 0.9  # of all rows that are for training

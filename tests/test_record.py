@@ -26,19 +26,19 @@ from mlflow.tracking import MlflowClient
 from scipy.stats import binomtest
 
 from commands import ui
+from retrace.artifacts.dvc_lock import compare, parse
+from retrace.artifacts.tables import write_table
+from retrace.evaluation.comparisons import mcnemar
+from retrace.evaluation.gate import HEADLINES
+from retrace.params.gate import Gate
+from retrace.params.reader import read
+from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
+from retrace.runtime.stage_log import PATH as RAN
+from retrace.runtime.text import escape
+from retrace.tracking import describe, points, store
+from retrace.tracking.model import ENTRY
+from retrace.tracking.registry import Registered
 from stages import record
-from stages.files.tables import write_table
-from stages.files.text import escape
-from stages.params.gate import Gate
-from stages.params.reader import read
-from stages.process.faults import BAD_DATA, MACHINE_FAULT, Fault
-from stages.process.ran import PATH as RAN
-from stages.scoring.comparisons import mcnemar
-from stages.scoring.gate import HEADLINES
-from stages.tracking import describe, points, store
-from stages.tracking.lock import compare, parse
-from stages.tracking.model import ENTRY
-from stages.tracking.registry import Registered
 from tests.conftest import PARAMS, ROOT
 from tests.served import served
 from tests.state import (
@@ -680,7 +680,7 @@ def test_an_experiment_of_dvc_lands_in_the_projects_store(here, tmp_path, monkey
     assert tags(here, run_id)["retrace.dvc_experiment"] == "lofty-newt"
     assert tags(here, run_id)["mlflow.runName"] == "lofty-newt: my *table*, accuracy 0.7500"
     left = {path.name for path in (tmp_path / "elsewhere").iterdir()}
-    assert left == {"data", "models", "reports", "params.yaml", "dvc.lock", ".retrace", "stages"}
+    assert left == {"data", "models", "reports", "params.yaml", "dvc.lock", ".retrace", "retrace"}
 
 
 # --- stores that cannot be used -------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from retrace.tracking import moved, store
 from stages import record
-from stages.tracking import moved, store
 from tests.conftest import ROOT
 from tests.served import served
 from tests.state import PNG, environment, fetch, make_state, md5, rows, runs, write_lock
@@ -176,7 +176,7 @@ def test_ui_serves_the_pictures_of_a_copy_from_the_copy(original, tmp_path):
 
 OPEN = {
     "record": """
-from stages.tracking.store import connect, faults, locate, locked
+from retrace.tracking.store import connect, faults, locate, locked
 store = locate("retrace")
 for _ in range(2):
     with faults(store), locked(store):

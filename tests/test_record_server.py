@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from retrace.runtime.errors import MACHINE_FAULT, Fault
+from retrace.tracking import store
 from stages import record
-from stages.process.faults import MACHINE_FAULT, Fault
-from stages.tracking import store
 from tests.state import make_state, write_lock, write_scores
 from tests.tracker import HANG_SECONDS, Tracker, assert_same, content
 

@@ -13,8 +13,8 @@ from dvc.cli import main
 from dvc.repo import Repo
 
 from commands.repository import bring_sources, clone, sources
+from retrace.runtime.errors import Fault
 from stages import create
-from stages.process.faults import Fault
 from tests.project import TINY, commit, copy_project, git, repro, run, turn
 
 TABLE = "data/tables/table.csv"

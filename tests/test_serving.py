@@ -16,10 +16,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from retrace.networks.model import decide, load
+from retrace.serving.frame import rows_of
+from retrace.tracking.model import CODE as CODE_FILES
 from stages import record
-from stages.network.model import decide, load
-from stages.serving.frame import rows_of
-from stages.tracking.model import CODE as CODE_FILES
 from tests.project import free_port
 from tests.state import ODD_CLASS, make_state, write_scores
 
@@ -130,7 +130,7 @@ import sys
 import mlflow.pyfunc
 mlflow.pyfunc.load_model("models:/retrace@champion").predict
 for name, module in sys.modules.items():
-    if name.startswith("stages.") and module.__file__:
+    if name.startswith("retrace.") and module.__file__:
         print(module.__file__)
 """
 

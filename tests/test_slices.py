@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stages.datasets.schema import Schema
+from retrace.artifacts.schema import Schema
+from retrace.evaluation.intervals import wilson
+from retrace.evaluation.slices import MOST_VALUES, groups, slices
+from retrace.params.evaluate import Evaluate
+from retrace.params.reader import read
+from retrace.runtime.errors import BAD_PARAMS, Fault
 from stages.evaluate import sliced
-from stages.params.evaluate import Evaluate
-from stages.params.reader import read
-from stages.process.faults import BAD_PARAMS, Fault
-from stages.scoring.intervals import wilson
-from stages.scoring.slices import MOST_VALUES, groups, slices
 from tests.project import turn
 
 SCHEMA = Schema(

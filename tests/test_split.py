@@ -15,11 +15,11 @@ import pytest
 from sklearn.datasets import make_circles
 from sklearn.model_selection import train_test_split
 
+from retrace.artifacts.schema import Schema, read_schema, write_schema
+from retrace.artifacts.tables import read_table, write_pieces, write_table
+from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, Fault
 from stages import split as stage
 from stages.create import create
-from stages.datasets.schema import Schema, read_schema, write_schema
-from stages.files.tables import read_table, write_pieces, write_table
-from stages.process.faults import BAD_DATA, BAD_PARAMS, Fault
 from stages.split import split
 from tests.conftest import PARAMS, ROOT, create_section, split_section
 

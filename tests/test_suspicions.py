@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from retrace.artifacts.schema import Finding, Schema, read_schema
+from retrace.artifacts.tables import read_table
+from retrace.runtime.errors import Fault
 from stages import create as stage
-from stages.datasets.schema import Finding, Schema, read_schema
-from stages.files.tables import read_table
-from stages.process.faults import Fault
 from tests.project import turn
 
 TABLES = Path("data/tables")
@@ -77,7 +77,7 @@ def test_04_codes_that_differ_in_zeros_only_are_kept_apart(codes):
 
 
 def test_04_codes_of_one_length_are_numbers_with_a_word(monkeypatch):
-    monkeypatch.setattr("stages.datasets.reading.BLOCK", 500)
+    monkeypatch.setattr("retrace.data.reading.BLOCK", 500)
     schema = found(frame(zip=resized("98765", *["12345"] * 90, "01234")))
     assert schema.kind("zip") == "numeric"
     assert only(schema).line == (
@@ -135,7 +135,7 @@ def test_05_also_where_it_repeats_often_or_is_a_text():
 
 
 def test_05_measured_whole_numbers_name_nobody(monkeypatch):
-    monkeypatch.setattr("stages.datasets.reading.BLOCK", 600)
+    monkeypatch.setattr("retrace.data.reading.BLOCK", 600)
     random = np.random.default_rng(3)
     table = frame(
         people=random.permutation(100_000)[:ROWS],
@@ -151,8 +151,8 @@ def test_05_measured_whole_numbers_name_nobody(monkeypatch):
 @pytest.mark.parametrize("most", [20, 10_000])
 def test_05_numbers_that_count_the_rows_in_some_order(monkeypatch, most):
     """Also where there are more of them than can be kept, and across blocks."""
-    monkeypatch.setattr("stages.datasets.kinds.MOST_DISTINCT", most)
-    monkeypatch.setattr("stages.datasets.reading.BLOCK", 600)
+    monkeypatch.setattr("retrace.data.kinds.MOST_DISTINCT", most)
+    monkeypatch.setattr("retrace.data.reading.BLOCK", 600)
     random = np.random.default_rng(3)
     mixed, gaps = random.permutation(ROWS) - 50, np.cumsum(random.integers(1, 9, ROWS))
     for values, seen in (
@@ -289,7 +289,7 @@ TIMES = [
 def test_06_numbers_that_are_times_are_named_as_such(monkeypatch, name, what, value, most):
     """Also where there are more of them than can be kept, but for dates, of which there are never so many."""
     if what != "dates":
-        monkeypatch.setattr("stages.datasets.kinds.MOST_DISTINCT", most)
+        monkeypatch.setattr("retrace.data.kinds.MOST_DISTINCT", most)
     findings = found(frame(**{name: [value(row) for row in np.random.default_rng(0).permutation(ROWS)]})).findings
     assert [each.kind for each in findings if each.kind != "large_numbers"] == ["looks_like"]
     assert f"column {name} looks like {what} (" in findings[-1].text
@@ -469,8 +469,8 @@ def test_one_row_is_enough_where_nobody_measures_such_a_number(value):
 
 
 def test_placeholders_are_found_across_blocks(monkeypatch):
-    monkeypatch.setattr("stages.datasets.reading.BLOCK", 600)
-    monkeypatch.setattr("stages.datasets.kinds.MOST_DISTINCT", 50)
+    monkeypatch.setattr("retrace.data.reading.BLOCK", 600)
+    monkeypatch.setattr("retrace.data.kinds.MOST_DISTINCT", 50)
     values = np.random.default_rng(3).normal(50, 5, ROWS).round(3)
     values[[3, 120, 190]] = -99
     assert "-99 (3 rows) stands apart from all others" in only(found(frame(pressure=values))).text

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn import datasets
 
+from retrace.artifacts.schema import read_schema
+from retrace.artifacts.tables import read_table
+from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, Fault
 from stages import create as stage
-from stages.datasets.schema import read_schema
-from stages.files.tables import read_table
-from stages.process.faults import BAD_DATA, BAD_PARAMS, Fault
 from tests.conftest import ROOT
 from tests.project import turn
 
@@ -122,8 +122,8 @@ def test_a_long_table_is_never_in_memory_as_a_whole(monkeypatch):
     """As pieces of few rows it gives the same data set as in one."""
     table = frame(name=np.resize(["a", "b", "c", "a"], ROWS), note=[f"text {index}" for index in range(ROWS)])
     whole, schema = made(table)
-    monkeypatch.setattr("stages.datasets.table.ROWS_TOGETHER", 7)
-    monkeypatch.setattr("stages.datasets.reading.BLOCK", 200)
+    monkeypatch.setattr("retrace.data.table.ROWS_TOGETHER", 7)
+    monkeypatch.setattr("retrace.data.reading.BLOCK", 200)
     again, same = made(table)
     assert same == schema
     assert pq.ParquetFile(stage.DATASET).num_row_groups > 4

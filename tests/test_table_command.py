@@ -18,13 +18,13 @@ import pytest
 import yaml
 from ruamel.yaml import YAML
 
-from stages.params.create import Create
-from stages.params.edit import edited, written
-from stages.params.gate import Gate
-from stages.params.reader import leaves, read, read_verbatim
-from stages.params.train import Train
-from stages.process.faults import BAD_DATA, BAD_PARAMS
-from stages.training.recipe import recipe
+from retrace.params.create import Create
+from retrace.params.edit import edited, written
+from retrace.params.gate import Gate
+from retrace.params.reader import leaves, read, read_verbatim
+from retrace.params.train import Train
+from retrace.runtime.errors import BAD_DATA, BAD_PARAMS
+from retrace.training.recipe import recipe
 from tests.conftest import PARAMS, VALUES
 from tests.project import copy_project, environment, git, repro, run, turn
 

@@ -15,15 +15,15 @@ import torch
 from sklearn.datasets import load_wine
 from torch.nn import functional as F
 
+from retrace.artifacts.schema import Schema, read_schema, write_schema
+from retrace.artifacts.tables import read_table, write_table
+from retrace.data.densities import bayes_predictions
+from retrace.networks.model import Description, load
+from retrace.preprocessing.apply import Number, Preprocessing, encode
+from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
+from retrace.training.device import choose, make_deterministic
+from retrace.training.rows import fit_preprocessing, read_rows
 from stages import create, split, train
-from stages.datasets.densities import bayes_predictions
-from stages.datasets.schema import Schema, read_schema, write_schema
-from stages.files.tables import read_table, write_table
-from stages.network.model import Description, load
-from stages.preprocessing.apply import Number, Preprocessing, encode
-from stages.process.faults import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
-from stages.training.device import choose, make_deterministic
-from stages.training.rows import fit_preprocessing, read_rows
 from tests.conftest import PARAMS, ROOT, train_section
 
 TINY = {"replicas": 3, "hidden": "[4]", "epochs": 3, "batch_size": 32}

@@ -11,17 +11,17 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Generator, nn
 from torch.nn import functional as F
 
-from stages.network.activations import ACTIVATIONS
-from stages.network.initializers import initialize
-from stages.network.network import Network, to_torch_layout
-from stages.process.faults import MACHINE_FAULT, Fault
-from stages.training import trainer
-from stages.training.backpropagation import backward, forward
-from stages.training.losses import LOSSES, class_weights, shares, targets
-from stages.training.optimizers import OPTIMIZERS, grouped
-from stages.training.rows import Rows
-from stages.training.schedules import SCHEDULES, learning_rates
-from stages.training.trainer import DROPOUT, ORDER, Fit, fit, generator, log_mean, roles
+from retrace.networks.activations import ACTIVATIONS
+from retrace.networks.initializers import initialize
+from retrace.networks.network import Network, to_torch_layout
+from retrace.runtime.errors import MACHINE_FAULT, Fault
+from retrace.training import trainer
+from retrace.training.backpropagation import backward, forward
+from retrace.training.losses import LOSSES, class_weights, shares, targets
+from retrace.training.optimizers import OPTIMIZERS, grouped
+from retrace.training.rows import Rows
+from retrace.training.schedules import SCHEDULES, learning_rates
+from retrace.training.trainer import DROPOUT, ORDER, Fit, fit, generator, log_mean, roles
 from tests.conftest import train_section
 
 CPU = torch.device("cpu")

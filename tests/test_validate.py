@@ -11,17 +11,17 @@ import pytest
 from dvc.exceptions import DvcException
 from dvc.utils.serialize import load_yaml, parse_yaml
 
+from retrace.data.generators import DATASETS
+from retrace.networks.activations import ACTIVATIONS
+from retrace.networks.initializers import INITIALIZERS
+from retrace.params import reader
+from retrace.params.create import Create
+from retrace.params.train import Optimizer, Schedule, Train
+from retrace.runtime.errors import BAD_PARAMS, Fault
+from retrace.training.losses import LOSSES
+from retrace.training.optimizers import OPTIMIZERS
+from retrace.training.schedules import SCHEDULES
 from stages import validate
-from stages.datasets.generators import DATASETS
-from stages.network.activations import ACTIVATIONS
-from stages.network.initializers import INITIALIZERS
-from stages.params import reader
-from stages.params.create import Create
-from stages.params.train import Optimizer, Schedule, Train
-from stages.process.faults import BAD_PARAMS, Fault
-from stages.training.losses import LOSSES
-from stages.training.optimizers import OPTIMIZERS
-from stages.training.schedules import SCHEDULES
 from tests.conftest import PARAMS, ROOT
 
 LINES = PARAMS.splitlines()

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from commands.verify import NO_LONGER, NO_ORIGINAL, judge, original, outputs, verify
-from stages.process.faults import Fault
+from retrace.runtime.errors import Fault
 from tests.project import commit, git, run
 
 

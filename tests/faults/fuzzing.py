@@ -22,9 +22,9 @@ import hypothesis
 from ruamel.yaml import YAML
 from threadpoolctl import threadpool_limits
 
-from stages.files.tables import read_table
-from stages.params import reader
-from stages.process.faults import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
+from retrace.artifacts.tables import read_table
+from retrace.params import reader
+from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
 from tests.conftest import ROOT
 
 GRAPH = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]

@@ -16,7 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from commands.cache import verify
-from stages.process.faults import Fault
+from retrace.runtime.errors import Fault
 from tests.project import TINY, commit, copy_project, environment, git, repro, run, turn
 
 STAGES = ("validate", "create", "split", "baseline")

@@ -30,10 +30,10 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from stages.files.tables import SEAL, count_rows, read_first, read_pieces, read_table, write_table
-from stages.network.model import Model, load
-from stages.process.faults import BAD_DATA, Fault
-from stages.tracking.model import CODE, ENTRY
+from retrace.artifacts.tables import SEAL, count_rows, read_first, read_pieces, read_table, write_table
+from retrace.networks.model import Model, load
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.tracking.model import CODE, ENTRY
 from tests.conftest import PARAMS, ROOT
 from tests.faults.zygote import Done, Zygote
 from tests.project import TINY, copy_project, turn
@@ -166,7 +166,7 @@ def readers(folder: Path, changes: dict, zygote: Zygote) -> Iterator[Reader]:
     ]
     own = own or [changes[key] for key in ("create.table.path",) if key in changes]
     for stage, told in graph(folder).items():
-        names = [name for name in paths(told["deps"]) if not name.startswith("stages/")]
+        names = [name for name in paths(told["deps"]) if not name.startswith(("stages/", "retrace/"))]
         files = [each for name in names for each in (own if (folder / name).is_dir() else [name])]
         if stage == "record":
             files.append("dvc.lock")
@@ -176,7 +176,7 @@ def readers(folder: Path, changes: dict, zygote: Zygote) -> Iterator[Reader]:
         if "" not in given:
             module = f"commands.{command}"
             seen = zygote.run(folder, module, *given).read
-            aside = ("stages/", "params.yaml", "dvc.lock", ".retrace/")
+            aside = ("stages/", "retrace/", "params.yaml", "dvc.lock", ".retrace/")
             files = [name for name in dict.fromkeys(seen) if not name.startswith(aside)]
             yield Reader(folder, module, given, sorted({*files, *own} if "INPUT" in arguments else files), [])
     (folder / "said.csv").unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """params.yaml at random: a valid one runs on tiny data or is refused for a reason; of a broken one the key is named.
 
-The values come from the fields that check them (stages/params), so that a new key is tried without a line here, and one
-that holds a text of its own, which nothing can guess, fails until TEXTS has a strategy for it.
+The values come from the fields that check them (retrace/params), so that a new key is tried without a line here, and
+one that holds a text of its own, which nothing can guess, fails until TEXTS has a strategy for it.
 """
 
 import functools
@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from sklearn import datasets
 
-from stages.files.tables import read_json
-from stages.params import reader
-from stages.params.section import Section
-from stages.process.faults import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
+from retrace.artifacts.tables import read_json
+from retrace.params import reader
+from retrace.params.section import Section
+from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
 from stages.validate import SECTIONS
 from tests.conftest import PARAMS, VALUES
 from tests.faults import fuzzing

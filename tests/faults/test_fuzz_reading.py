@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.datasets.reading import open_own
-from stages.datasets.table import Found, convert, look
-from stages.params.create import Create
-from stages.process.faults import BAD_DATA, Fault
+from retrace.data.reading import open_own
+from retrace.data.table import Found, convert, look
+from retrace.params.create import Create
+from retrace.runtime.errors import BAD_DATA, Fault
 from tests.conftest import VALUES
 from tests.faults import fuzzing
 

@@ -29,10 +29,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import predict
-from stages.datasets.schema import read_schema
-from stages.files.atomic import FORMULA
-from stages.process.faults import BAD_DATA, BAD_PARAMS
-from stages.training.recipe import recipe
+from retrace.artifacts.schema import read_schema
+from retrace.runtime.atomic import FORMULA
+from retrace.runtime.errors import BAD_DATA, BAD_PARAMS
+from retrace.training.recipe import recipe
 from tests.conftest import VALUES, changed
 from tests.faults import fuzzing
 from tests.project import TINY

@@ -18,14 +18,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from retrace.artifacts.schema import read_schema
+from retrace.artifacts.tables import count_rows
+from retrace.networks.model import load
+from retrace.params.evaluate import Evaluate
+from retrace.params.reader import read
+from retrace.params.train import Train
+from retrace.runtime.disk import BESIDE, TIMES, cache
 from stages import create, evaluate, split, train
-from stages.datasets.schema import read_schema
-from stages.files.tables import count_rows
-from stages.network.model import load
-from stages.params.evaluate import Evaluate
-from stages.params.reader import read
-from stages.params.train import Train
-from stages.process.disk import BESIDE, TIMES, cache
 from tests.project import TINY, commit, copy_project, environment, git, repro, run, turn, without_notes
 
 HEAVY = ["create", "split", "baseline", "train", "evaluate", "plot"]
@@ -157,8 +157,8 @@ WRITERS = {
 def test_m10_a_disk_that_fills_in_the_middle_leaves_the_old_file_and_nothing_else(project, writer):
     code = (
         "import numpy as np, pyarrow as pa\nfrom pathlib import Path\n"
-        "from stages.files.atomic import write_bytes, write_csv\nfrom stages.files.tables import write_table\n"
-        f"from stages.process.run import run\nrun(lambda: {WRITERS[writer]})"
+        "from retrace.runtime.atomic import write_bytes, write_csv\nfrom retrace.artifacts.tables import write_table\n"
+        f"from retrace.runtime.run import run\nrun(lambda: {WRITERS[writer]})"
     )
     (project / "writer.py").write_text(code)
     script = "mkdir out; mount -t tmpfs -o size=1m none out; echo old > out/file; python writer.py; status=$?;"
@@ -285,7 +285,7 @@ def test_m13_with_less_than_the_libraries_take_no_stage_begins(project, stage):
 
 def test_m13_a_library_that_does_not_fit_is_one_line(project):
     """The floor left out, as on a machine where libraries take more than it says."""
-    start = project / "stages/process/start.py"
+    start = project / "retrace/runtime/preflight.py"
     start.write_text(start.read_text().replace("= 5 << 28, 100 << 20", "= 0, 0"))
     line = one_line(shell(project, "ulimit -v 200000; python -m stages.create"))
     assert re.match(r"create: out of memory (\(.*failed to map segment.*\))?; free some, or raise", line), line
@@ -337,7 +337,7 @@ def test_m15_a_gpu_that_is_full_says_what_to_lower_and_nothing_goes_on_elsewhere
     """The real error of torch, from a step of the real stage; there is no GPU that could be filled here."""
     before = state(project)
     code = (
-        "import runpy, sys, torch, stages.training.trainer as trainer\n"
+        "import runpy, sys, torch, retrace.training.trainer as trainer\n"
         f"def full(*_): raise torch.OutOfMemoryError({OUT!r})\n"
         "trainer.forward = full\nsys.argv = ['stages/train.py']\n"
         "runpy.run_module('stages.train', run_name='__main__')"

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.files.tables import read_first, read_pieces, read_table, write_table
-from stages.process.faults import BAD_DATA, Fault
-from stages.tracking.registry import hits
+from retrace.artifacts.tables import read_first, read_pieces, read_table, write_table
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.tracking.registry import hits
 from tests.conftest import ROOT
 
 TABLE = pa.table(
@@ -106,7 +106,7 @@ def unchecked(code: str) -> list[str]:
 def test_d28_all_of_our_code_reads_and_writes_parquet_with_checksums():
     found = {
         path.relative_to(ROOT).as_posix(): ways
-        for folder in ("stages", "commands")
+        for folder in ("stages", "retrace", "commands")
         for path in (ROOT / folder).rglob("*.py")
         if (ways := unchecked(path.read_text()))
     }

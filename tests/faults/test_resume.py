@@ -12,7 +12,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import types
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -23,13 +22,14 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from retrace.networks.network import Network
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.processes import born, lives, running
+from retrace.runtime.signals import Postponed
+from retrace.training import checkpoint
+from retrace.training.checkpoint import FOLDER, KEPT, LAST, PREVIOUS, Checkpoints, Snapshot, fingerprint
+from retrace.training.trainer import Fit, fit
 from stages import create, split
-from stages.network.network import Network
-from stages.process.alive import born, lives, running
-from stages.process.faults import BAD_DATA, Fault
-from stages.process.interrupts import Postponed
-from stages.training.checkpoint import FOLDER, KEPT, LAST, PREVIOUS, Checkpoints, Snapshot, fingerprint
-from stages.training.trainer import Fit, fit
 from tests.conftest import ROOT, train_section
 from tests.project import TINY, copy_project, environment, repro
 from tests.test_train import OUTPUTS, as_before, write_params  # noqa: F401 - a fixture
@@ -84,8 +84,8 @@ FORKING = """
 import os, signal, sys
 import torch._dynamo  # a schedule does, each time
 from stages import train
-from stages.process.run import run
-from stages.training import checkpoint
+from retrace.runtime.run import run
+from retrace.training import checkpoint
 offer = checkpoint.Checkpoints.offer
 def watched(self, epoch, snapshot, now=False):
     offer(self, epoch, snapshot, now)
@@ -370,7 +370,7 @@ def test_m04_asked_twice_it_ends_at_once_and_the_checkpoint_is_whole(trainer, tm
     split.main()
     # Checkpoints after each epoch.
     code = (
-        "from stages import train; from stages.process.run import run; from stages.training import checkpoint;"
+        "from stages import train; from retrace.runtime.run import run; from retrace.training import checkpoint;"
         " checkpoint.SECONDS = checkpoint.TIMES_ITS_COST = 0; run(train.main)"
     )
     process = subprocess.Popen(
@@ -420,7 +420,7 @@ def test_m29_a_second_training_in_the_same_folder_is_kept_out(trainer, tmp_path)
     )
     assert second.returncode == 4
     assert second.stderr.splitlines()[-1] == trainer.said[1]
-    assert "stages.process.alone" in second.stderr
+    assert "retrace.runtime.single_instance" in second.stderr
     assert "| torch" not in second.stderr
     process.kill()
     process.communicate()
@@ -556,7 +556,8 @@ WRITING = """
 import sys, time
 from datetime import UTC, datetime
 import torch
-from stages.training.checkpoint import Checkpoints, Snapshot
+from retrace.training import checkpoint
+from retrace.training.checkpoint import Checkpoints, Snapshot
 checkpoints = Checkpoints("0" * 32, datetime.now(UTC), time.monotonic())
 print("ready", flush=True)
 epoch = checkpoints.epoch
@@ -606,7 +607,7 @@ def test_a_checkpoint_whose_folder_went_away_meanwhile_does_not_count_as_written
     written = checkpoints(tmp_path, "0" * 32)
     snapshot = Snapshot({"epoch": 1}, {"weights": torch.ones(2)})
     with monkeypatch.context() as patch:
-        patch.setattr("stages.training.checkpoint.write_bytes", gone)
+        patch.setattr("retrace.training.checkpoint.write_bytes", gone)
         written.offer(1, lambda: snapshot, now=True)
     assert (written.epoch, checkpoints(tmp_path, "0" * 32).snapshot) == (0, None)
     written.offer(1, lambda: snapshot, now=True)
@@ -726,9 +727,10 @@ def split_again(folder: Path) -> None:
 def test_m08_m17_the_fingerprint_is_of_all_that_shapes_a_training(tmp_path, monkeypatch):
     data = tmp_path / "data"
     data.write_text("1")
-    code = tmp_path / "code.py"
+    code = tmp_path / "stages/train.py"
+    code.parent.mkdir()
     code.write_text("1")
-    monkeypatch.setitem(sys.modules, "stages.new", types.SimpleNamespace(__file__=str(code)))
+    monkeypatch.setattr(checkpoint, "ROOT", tmp_path)
     cpu = torch.device("cpu")
     found = [fingerprint({"epochs": 1}, {"widths": [1]}, (data,), cpu)]
     assert found == [fingerprint({"epochs": 1}, {"widths": [1]}, (data,), cpu)]

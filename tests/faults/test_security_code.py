@@ -97,7 +97,9 @@ def test_what_is_harmless_is_not_taken_for_one(line):
 
 
 def test_s02_s05_no_code_of_ours_has_a_way_in():
-    files = [path for folder in ("stages", "commands", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    files = [
+        path for folder in ("stages", "retrace", "commands", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+    ]
     assert len(files) > 90
     assert {str(path.relative_to(ROOT)): ways_in(path.read_text()) for path in files if ways_in(path.read_text())} == {}
 
@@ -115,7 +117,7 @@ LOADERS = {
     "evil.pt2": "import torch; torch.export.load('evil.pt2')",
     "evil.model": "import mlflow.pyfunc; mlflow.pyfunc.load_model('evil.model')",
 }
-OURS = "from stages.process.run import run\ndef main():\n    {}\nrun(main)"
+OURS = "from retrace.runtime.run import run\ndef main():\n    {}\nrun(main)"
 # As an environment that wants the worst would have it.
 WILLING = {
     **{"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "true", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"},

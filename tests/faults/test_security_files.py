@@ -23,8 +23,8 @@ from safetensors.numpy import load, save
 
 import stages.create
 import stages.validate
-from stages.process import start
-from stages.process.faults import BAD_DATA, GATE_FAILED, MACHINE_FAULT, Fault
+from retrace.runtime import preflight
+from retrace.runtime.errors import BAD_DATA, GATE_FAILED, MACHINE_FAULT, Fault
 from tests.conftest import PARAMS, ROOT
 from tests.faults.hostile import Canary
 from tests.project import turn
@@ -221,7 +221,7 @@ def test_s21_a_group_of_rows_that_does_not_fit_is_one_line(tables):
     )
     assert (tables / "rows.parquet").stat().st_size < 10**6
     # What its libraries may take, and less than the rows would.
-    libraries = (start.LIBRARIES + start.PER_CORE * (os.cpu_count() or 1)) >> 20
+    libraries = (preflight.LIBRARIES + preflight.PER_CORE * (os.cpu_count() or 1)) >> 20
     done, peak = create(tables, "rows.parquet", libraries + 50)
     assert "a row group of 67,000,000 rows takes at least 1,023 MiB" in refused(done, MACHINE_FAULT)
     assert peak < 400

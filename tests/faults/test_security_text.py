@@ -20,7 +20,7 @@ import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from stages.files.atomic import FORMULA
+from retrace.runtime.atomic import FORMULA
 from tests.browser.browser import NAMES, installed, opened
 from tests.faults.hostile import TARGET, TEXTS, write_table
 from tests.project import TINY, copy_project, environment, git

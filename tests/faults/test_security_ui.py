@@ -15,8 +15,8 @@ import pytest
 
 from commands import ui
 from commands.ui_server import ROUTES
-from stages.params.reader import check
-from stages.process.faults import BAD_PARAMS, MACHINE_FAULT, Fault
+from retrace.params.reader import check
+from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, Fault
 from stages.validate import SECTIONS
 from tests.conftest import PARAMS, ROOT
 from tests.served import Served, served

@@ -25,10 +25,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
 from commands import export, predict
-from stages.datasets.schema import read_schema
-from stages.network.model import load
-from stages.process.faults import Fault
-from stages.serving.frame import rows_of
+from retrace.artifacts.schema import read_schema
+from retrace.networks.model import load
+from retrace.runtime.errors import Fault
+from retrace.serving.frame import rows_of
 from tests.conftest import VALUES, changed
 from tests.faults import fuzzing
 from tests.project import TINY
@@ -197,7 +197,7 @@ def test_every_way_to_the_model_gives_the_same_answers(seed, cases):
     columns, changes = drawn(random)
     with fuzzing.folder() as folder:
         Path("data/tables").mkdir(parents=True)
-        Path("stages").symlink_to(fuzzing.ROOT / "stages")
+        Path("retrace").symlink_to(fuzzing.ROOT / "retrace")
         Path("data/tables/t.csv").write_text(text(columns))
         table = {"create.dataset": "table", "create.table.path": "data/tables/t.csv"}
         settings = {**TINY, **table, **changes}

@@ -30,9 +30,9 @@ from pathlib import Path
 import pytest
 
 from commands import ui
-from stages.process.faults import MACHINE_FAULT, Fault
-from stages.tracking.circumstances import milliseconds
-from stages.tracking.store import locate
+from retrace.runtime.errors import MACHINE_FAULT, Fault
+from retrace.tracking.circumstances import milliseconds
+from retrace.tracking.store import locate
 from tests.conftest import ROOT
 from tests.project import TINY, copy_project, environment, free_port
 from tests.state import FORKS, logged, make_state, rows, runs, start, tags
@@ -124,7 +124,7 @@ def make_store(root: Path, uri: str = "") -> None:
 
 
 STORE = """
-from stages.tracking.store import connect, faults, locate, locked, open_experiment
+from retrace.tracking.store import connect, faults, locate, locked, open_experiment
 store = locate("retrace")
 with faults(store), locked(store):
     open_experiment(connect(store), store)
@@ -482,7 +482,7 @@ def test_m19_a_server_that_is_killed_in_the_middle_and_comes_back_gets_one_whole
 
 # A child records, as the stage does; its exit status says how that ended.
 RECORDS = """
-from stages.process.run import run
+from retrace.runtime.run import run
 def recorded():
     try:
         run(record.main)

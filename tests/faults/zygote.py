@@ -21,7 +21,7 @@ from tests.project import environment
 
 MODULES = (
     *(path for folder in ("stages", "commands") for path in sorted((ROOT / folder).glob("*.py"))),
-    *sorted((ROOT / "stages").glob("*/*.py")),
+    *sorted((ROOT / "retrace").rglob("*.py")),
 )
 # What a function imports when it runs.
 LATE = (

@@ -1,0 +1,223 @@
+"""The leak guard: what would make a result a lie stops the stage, what may is found and told.
+
+What can be counted is asked of every data set and of all rows; what takes a guess, of a person's own table, and of so
+many rows that it takes a second or two.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from retrace.artifacts.schema import Finding, Schema
+from retrace.data.checks.columns import ALONE, FEWEST_JUDGED, alone, as_numbers, constant
+from retrace.data.checks.rows import seen_before, twins
+from retrace.data.checks.splits import ALIKE, ERRORS, apart
+from retrace.data.groups import Hashes, Sides, row_hashes, values
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.text import listed
+
+Rows = NDArray[np.int64]
+
+DATASET = "data/dataset.parquet"  # as the faults name it
+
+# Rows of a side and numbers in all that the guesses are made from: 10,000 rows up to 50 columns, then fewer, since time
+# goes with their product; 500 rows still tell what a column gives away.
+MOST_ROWS, MOST_NUMBERS, FEWEST_ROWS = 10_000, 500_000, 500
+
+
+class Examination(NamedTuple):
+    """findings: of `create`, then those of the sides; found: the latter alone; looked: what was asked, with numbers."""
+
+    findings: list[Finding]
+    found: list[Finding]
+    looked: list[str]
+
+
+def examine(table: pa.Table, schema: Schema, sides: Sides, method: str, column: str | None) -> Examination:
+    """method, column: how the sides were made (split.method, never auto). Raises Fault where nothing can be learned."""
+    target = table.column(schema.target).to_numpy()
+    units = row_hashes(table.select(schema.features))
+    found: list[Finding] = []
+    looked = _columns(table, schema, sides, found)
+    looked += [*_twins(units, target, schema, found), *_seen(units, sides, method, found)]
+    if schema.own:
+        looked += _alone(table, schema, sides, target, found)
+        looked += _apart(table, schema, sides, method, column, units, found)
+    else:
+        looked.append(
+            "Not asked of a data set that was made or comes with scikit-learn: whether one column alone tells the"
+            " class, and whether training and test rows can be told apart."
+        )
+    return Examination([*schema.findings, *found], found, looked)
+
+
+# --- counted --------------------------------------------------------------------------------------------------------
+
+
+def _twins(units: Hashes, target: Rows, schema: Schema, found: list[Finding]) -> list[str]:
+    count = len(target)
+    twin = twins(units, target, len(schema.classes))
+    if twin.hopeless:
+        raise Fault(
+            BAD_DATA,
+            f"{DATASET}: the features ({listed(schema.features)}) tell nothing about {listed([schema.target])}:"
+            " rows that agree in them have the classes as all rows have, so that always naming the largest one"
+            f" ({max(schema.counts):,} of {count:,} rows) cannot be beaten; bring columns that tell more, or correct"
+            " create.table.target",
+        )
+    if twin.differing:
+        found.append(
+            Finding(
+                "twins_of_two_classes",
+                "",
+                f"{twin.differing:,} of {count:,} rows have a twin (the same features) of another class: no classifier"
+                f" can be right on more than {twin.best:,} of the {count:,} rows ({_percent(twin.best / count)})",
+                "create.columns" if schema.own else "create.dataset",
+            )
+        )
+    if not twin.rows:
+        return ["Twins: no two rows have the same features."]
+    return [
+        f"Twins: {twin.rows:,} of {count:,} rows share their features with another one,"
+        + (f" {twin.differing:,} of them with one of another class." if twin.differing else " all of the same class.")
+    ]
+
+
+def _seen(units: Hashes, sides: Sides, method: str, found: list[Finding]) -> list[str]:
+    seen, count = seen_before(units, sides.train, sides.test), len(sides.test)
+    if seen:
+        found.append(
+            Finding(
+                "twins_across_sides",
+                "",
+                f"{seen:,} of {count:,} test rows ({_percent(seen / count)}) have a twin among the training rows, which"
+                f" split.method: {method} does not keep together",
+                "split.method",
+            )
+        )
+    return [f"Test rows that have a twin among the training rows: {seen:,} of {count:,}."]
+
+
+def _columns(table: pa.Table, schema: Schema, sides: Sides, found: list[Finding]) -> list[str]:
+    known = {(finding.kind, finding.column) for finding in schema.findings}
+    still = []
+    for name in schema.features:
+        column = table.column(name)
+        if constant(column, sides.train):
+            still.append(name)
+            everywhere = constant(column, np.arange(len(column)))
+            if ("constant", name) in known:
+                continue
+            if everywhere:
+                text, kind = f"column {name} is the same in every row", "constant"
+                param = "create.columns.ignored" if schema.own else "create.dataset"
+            else:
+                text = f"column {name} is the same in all {len(sides.train):,} training rows, but not in the others"
+                kind, param = "constant_in_training", "split.method"
+            found.append(Finding(kind, name, text, param))
+    if len(still) == len(schema.features):
+        raise Fault(
+            BAD_DATA,
+            f"{DATASET}: no feature varies in the {len(sides.train):,} training rows ({listed(still)}), so that"
+            " nothing can be learned; change split.method, or bring columns that vary",
+        )
+    looked = [f"Columns that are the same in all training rows: {len(still):,} of {len(schema.features):,}."]
+    if schema.own:
+        names = sum(each.kind == "identifier" and each.column in schema.features for each in schema.findings)
+        looked.append(f"Features that count or name the rows, or whom they are about: {names:,}.")
+    return looked
+
+
+# --- guessed from some rows -----------------------------------------------------------------------------------------
+
+
+def _alone(table: pa.Table, schema: Schema, sides: Sides, target: Rows, found: list[Finding]) -> list[str]:
+    if len(schema.features) == 1:
+        return ["One column alone tells the class: not asked, since there is one only."]
+    most = _rows(schema)
+    random = np.random.default_rng(0)
+    train, others = _some(sides.train, most, random), _some(np.concatenate(sides[1:]), most, random)
+    judged = len(train) + len(others)
+    if judged < FEWEST_JUDGED:
+        return [f"One column alone tells the class: not asked, {judged} rows are too few (less than {FEWEST_JUDGED})."]
+    rows = np.concatenate([train, others])
+    labels, known = target[rows], np.arange(judged) < len(train)
+    scores = {}
+    for name in schema.features:
+        numbers = as_numbers(table.column(name).take(rows))
+        scores[name] = alone(numbers, labels, known, schema.kind(name) != "categorical")
+        if scores[name] >= ALONE:
+            found.append(
+                Finding(
+                    "tells_the_class",
+                    name,
+                    f"column {name} alone tells {schema.target}: balanced accuracy {scores[name]:.4f} on {judged:,}"
+                    " rows, each judged by the other side; is it known before the class is?",
+                    "create.columns.ignored",
+                )
+            )
+    best = max(scores, key=lambda name: scores[name])
+    return [
+        f"The column that alone tells most about the class: {best}, balanced accuracy {scores[best]:.4f} on {judged:,}"
+        f" rows (a warning from {ALONE} on)."
+    ]
+
+
+def _apart(
+    table: pa.Table,
+    schema: Schema,
+    sides: Sides,
+    method: str,
+    column: str | None,
+    twin: Hashes,
+    found: list[Finding],
+) -> list[str]:
+    # The column that divides the rows divides them by intent.
+    features = [name for name in schema.features if name != column]
+    if not features:
+        return ["Training and test rows can be told apart: not asked, since the only column is what divides them."]
+    random = np.random.default_rng(0)
+    train, test = (_some(side, _rows(schema), random) for side in (sides.train, sides.test))
+    rows = np.concatenate([train, test])
+    # Which rows were put on a side together. By time each row is on its own.
+    if method == "time":
+        units = np.arange(len(rows), dtype=np.uint64)
+    elif method == "group":
+        units = values(table.column(str(column)))[rows].astype(np.uint64)
+    else:
+        units = twin[rows]
+    numbers = np.column_stack([as_numbers(table.column(name).take(rows)) for name in features])
+    result = apart(numbers, np.arange(len(rows)) >= len(train), units)
+    if result is None:
+        return ["Training and test rows can be told apart: not asked, they are too few, or too many are twins."]
+    moved = features[result.column]
+    told = f"AUC {result.auc:.3f} ± {result.error:.3f}"
+    if result.surely:
+        found.append(
+            Finding(
+                "sides_differ",
+                moved,
+                f"training and test rows can be told apart: {told} (0.5 where they are alike); column {moved} moved"
+                f" most (its cumulative shares differ by up to {result.distance:.2f})",
+                "split.method",
+            )
+        )
+    less = f", {column} left out, which divides them" if len(features) < len(schema.features) else ""
+    return [
+        f"Training and test rows told apart by gradient boosting on {len(rows):,} rows{less}: {told}, 0.5 where"
+        f" they are alike (a warning where it is over {ALIKE} by more than {ERRORS:g} standard errors)."
+    ]
+
+
+def _rows(schema: Schema) -> int:
+    return min(MOST_ROWS, max(MOST_NUMBERS // len(schema.features), FEWEST_ROWS))
+
+
+def _some(rows: Rows, most: int, random: np.random.Generator) -> Rows:
+    return rows if len(rows) <= most else np.sort(random.choice(rows, most, replace=False))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g} %"

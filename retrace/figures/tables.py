@@ -1,0 +1,71 @@
+"""What the figures are drawn from: the tables of the stages before, as they stand in their files."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from retrace.artifacts.schema import Schema
+from retrace.evaluation.comparisons import what_ships
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """schema, training, metrics and plane: the contents of JSON files; the others: tables, named like their files.
+
+    stages/train.py and stages/evaluate.py say what each holds.
+    """
+
+    schema: Schema
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    plane: dict[str, Any]
+    projection: pa.Table
+    history: pa.Table
+    steps: pa.Table
+    predictions: pa.Table
+    boundary: pa.Table
+    roc: pa.Table
+    precision_recall: pa.Table
+    calibration: pa.Table
+    replicas: pa.Table
+    importance: pa.Table
+
+    @property
+    def shipped(self) -> int | None:
+        """The replica that ships, counted from 0; None where the mean of all does."""
+        shipped: int | None = self.training["shipped"]
+        return shipped
+
+    @property
+    def ships(self) -> str:
+        """What ships, in words."""
+        return what_ships(self.shipped, self.count)
+
+    @property
+    def count(self) -> int:
+        """How many replicas there are."""
+        return len(self.training["replicas"])
+
+
+def numbers(table: pa.Table, name: str) -> Floats:
+    """A column as float64 [rows]. Not by `to_numpy`, which imports pandas."""
+    return np.from_dlpack(table.column(name).cast(pa.float64()).combine_chunks()).astype(np.float64, copy=False)
+
+
+def indices(table: pa.Table, name: str) -> NDArray[np.int64]:
+    """A column of class indices, int64 [rows]."""
+    return np.from_dlpack(table.column(name).cast(pa.int64()).combine_chunks()).astype(np.int64, copy=False)
+
+
+def by_replica(history: pa.Table, name: str, count: int) -> tuple[Floats, Floats]:
+    """A column of the history as (epochs [epochs], values [replicas, epochs]); NaN after a replica stopped early."""
+    epoch = numbers(history, "epoch").astype(np.int64)
+    replica = numbers(history, "replica").astype(np.int64)
+    values = np.full((count, epoch.max()), np.nan)
+    values[replica, epoch - 1] = numbers(history, name)
+    return np.arange(1.0, epoch.max() + 1), values

@@ -1,0 +1,57 @@
+"""Activations of the hidden layers, registered by name, each with its derivative.
+
+To add one: a line in ACTIVATIONS, its name in `retrace/params/train.py` and in params.yaml; a test finds what is
+missing. The derivative may be left to autograd, `Activation(F.mish)`: right, but slower than one that is written out.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Activation(NamedTuple):
+    """forward: z -> a. backward: (gradient of a, z, a) -> gradient of z. All element-wise, any one shape."""
+
+    forward: Callable[[Tensor], Tensor]
+    backward: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+
+    def gradient(self, gradient: Tensor, z: Tensor, a: Tensor) -> Tensor:
+        if self.backward is not None:
+            return self.backward(gradient, z, a)
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            return torch.autograd.grad(self.forward(z), z, gradient)[0]
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "sigmoid": Activation(torch.sigmoid, lambda gradient, z, a: gradient * (a * (1 - a))),
+    "tanh": Activation(torch.tanh, lambda gradient, z, a: gradient * (1 - a * a)),
+    "relu": Activation(torch.relu, lambda gradient, z, a: torch.ops.aten.threshold_backward(gradient, a, 0)),
+    "leaky_relu": Activation(F.leaky_relu),
+    "elu": Activation(F.elu),
+    "gelu": Activation(F.gelu),
+    "silu": Activation(F.silu, lambda gradient, z, a: torch.ops.aten.silu_backward(gradient, z)),
+    "identity": Activation(lambda z: z, lambda gradient, z, a: gradient),
+}
+
+
+def dead(outputs: Tensor) -> Tensor:
+    """Share of ReLU units [replicas] that are 0 on every row of outputs [replicas, rows, units]: they learn no more."""
+    return (outputs <= 0).all(1).float().mean(1)
+
+
+def saturated(outputs: Tensor, derivative: Callable[[Tensor], Tensor], steepest: float) -> Tensor:
+    """Share of outputs [replicas, rows, units], by replica, whose derivative is under 1 % of the steepest one."""
+    return (derivative(outputs) < 0.01 * steepest).float().mean((1, 2))
+
+
+# What an epoch's history says about the units of a hidden layer: column name and share [replicas] in 0 to 1. The
+# derivatives are written in terms of the activation's output.
+UNIT_HEALTH: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
+    "relu": ("dead", dead),
+    "sigmoid": ("saturated", lambda outputs: saturated(outputs, lambda s: s * (1 - s), 0.25)),
+    "tanh": ("saturated", lambda outputs: saturated(outputs, lambda t: 1 - t**2, 1.0)),
+}

@@ -1,0 +1,220 @@
+"""The model as it is stored and used: raw rows in, class probabilities out.
+
+On disk it is plain data: models/model.json (names, widths, preprocessing, SHA-256 of all that and of the weights) and
+the weights as safetensors, laid out as torch.nn.Linear has them, so that any safetensors reader can use them. Nothing
+is pickled.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from retrace.artifacts.tables import read_bytes, read_json
+from retrace.networks.network import Lookup, Network, class_probabilities, from_torch_layout, to_torch_layout
+from retrace.preprocessing.apply import Preprocessing, Unusable, encode
+from retrace.runtime.atomic import write_bytes, write_json
+from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
+from retrace.runtime.integrity import restore
+
+# Rows are encoded, and go through the network, in pieces, so that memory stays bounded however many there are; through
+# the network in smaller ones, whose sums stay in the processor's cache: twice as fast. Replicas have more sums.
+ENCODED_AT_ONCE, ROWS_AT_ONCE, ROWS_OF_REPLICAS_AT_ONCE = 65_536, 8_192, 2_048
+
+
+@dataclass(frozen=True)
+class Description:
+    """All of a model but its weights. kinds: of the features that are not numeric (see retrace/artifacts/schema.py).
+
+    label_smoothing: of its training, which the probabilities are without (see network.class_probabilities).
+    """
+
+    features: list[str]
+    kinds: dict[str, str]
+    target: str
+    classes: list[str]
+    hidden: list[int]
+    activation: str
+    embedding_width: int
+    preprocessing: Preprocessing
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        texts = [self.target, *self.features, *self.classes, *self.kinds, *self.kinds.values()]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("names must be texts")
+        if not 0 <= self.label_smoothing < 1:
+            raise TypeError("label_smoothing must be at least 0 and below 1")
+
+    @property
+    def widths(self) -> list[int]:
+        encoded = self.preprocessing
+        numbers = encoded.width - len(encoded.categories)
+        bins = sum(max(0, len(edges) - 1) for edges in encoded.edges)
+        vectors = self.embedding_width * len(encoded.embedded)
+        inputs = numbers + len(encoded.residuals) + bins + sum(encoded.one_hot) + vectors
+        return [inputs, *self.hidden, 1 if len(self.classes) == 2 else len(self.classes)]
+
+    @property
+    def weights(self) -> int:
+        """How many numbers a replica learns."""
+        layers = sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.widths))
+        return layers + self.embedding_width * sum(self.preprocessing.embedded)
+
+    def network(self, replicas: int, scaled: bool = False) -> Network:
+        """Not yet initialized; scaled: with a factor for each input, to be learned."""
+        encoded = self.preprocessing
+        embedded = [(codes, self.embedding_width) for codes in encoded.embedded]
+        return Network(
+            replicas,
+            self.widths,
+            self.activation,
+            encoded.one_hot,
+            embedded,
+            encoded.edges,
+            encoded.residuals,
+            encoded.indicators,
+            scaled,
+        )
+
+    def content(self) -> dict[str, Any]:
+        """For JSON."""
+        content = {**asdict(self), "preprocessing": self.preprocessing.content()}
+        if not self.label_smoothing:  # as files have been before there was any
+            del content["label_smoothing"]
+        return content
+
+    def kind(self, feature: str) -> str:
+        return self.kinds.get(feature, "numeric")
+
+
+class Model:
+    """A description and one or more replicas of its network, on one device: the mean of their probabilities counts."""
+
+    def __init__(self, description: Description, state: dict[str, Tensor]):
+        """state: weights as in the files, [replicas, out, in] and [replicas, out]."""
+        self.description = description
+        replicas = next(iter(state.values())).shape[0]
+        self.network = description.network(replicas)
+        self.network.load_state_dict(from_torch_layout(state))
+        self.network.requires_grad_(False)
+        # Without bins there is little to look up; embedded categories have vectors of each replica's own.
+        bins, embeddings = len(self.network.bins), len(self.network.embeddings)
+        self.lookup = Lookup(self.network) if bins and not embeddings else None
+
+    def probabilities(self, rows: pa.Table) -> NDArray[np.float64]:
+        """Raw rows, a column a feature in any order -> [rows, classes]. Raises Unusable for a bad value."""
+        pieces = []
+        for start in range(0, max(rows.num_rows, 1), ENCODED_AT_ONCE):  # of no rows none, but in the right shape
+            try:
+                x = encode(self.description.preprocessing, rows.slice(start, ENCODED_AT_ONCE))
+            except Unusable as error:
+                raise Unusable(error.column, start + error.row, error.value, error.rule) from None
+            pieces.append(self.of_inputs(x))
+        return np.concatenate(pieces)
+
+    def of_inputs(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """As `probabilities`, from what the network sees [rows, columns]."""
+        return np.concatenate([self._each(x).mean(0).numpy() for x in self._pieces(inputs)])
+
+    def of_replicas(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """As `of_inputs`, of each replica by itself [replicas, rows, classes]."""
+        return np.concatenate([self._each(x).numpy() for x in self._pieces(inputs)], 1)
+
+    def expanded(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network sees [rows, columns] as points of a space without codes (see Network.expand)."""
+        return np.concatenate([self.network.expand(x).numpy() for x in self._pieces(inputs)])
+
+    def of_expanded(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """As `of_inputs`, from what `expanded` gives."""
+        return np.concatenate(
+            [self._probabilities(self.network.classify(x)).mean(0).numpy() for x in self._pieces(inputs)]
+        )
+
+    def _each(self, inputs: Tensor) -> Tensor:
+        if self.lookup is None:
+            return self._probabilities(self.network(inputs.expand(self.network.replicas, -1, -1)))
+        return self._probabilities(self.lookup(inputs))
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return class_probabilities(logits, self.description.label_smoothing)
+
+    def _pieces(self, inputs: NDArray[np.float32]) -> Iterator[Tensor]:
+        size = ROWS_AT_ONCE if self.network.replicas == 1 else ROWS_OF_REPLICAS_AT_ONCE
+        for start in range(0, max(len(inputs), 1), size):
+            yield torch.from_numpy(inputs[start : start + size])
+
+
+def decide(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
+    """probabilities [rows, classes] -> class indices [rows]; of two classes the second one from `threshold` on."""
+    if probabilities.shape[1] == 2:
+        return (probabilities[:, 1] >= threshold).astype(np.int64)
+    likeliest: NDArray[np.int64] = probabilities.argmax(1)
+    return likeliest
+
+
+def save(folder: Path, description: Description, replicas: dict[str, Tensor], shipped: int | None) -> None:
+    """Write model.json, model.safetensors (the shipped replica) and replicas.safetensors (all), weights as in Network.
+
+    shipped: None where all of them ship; then both files hold the same.
+    Raises Fault, before anything is written, when a weight is not finite.
+    """
+    stacked = to_torch_layout(replicas)
+    if not all(torch.isfinite(tensor).all() for tensor in stacked.values()):
+        raise Fault(
+            MACHINE_FAULT,
+            "train: a weight is not finite; lower train.optimizer.learning_rate, or set train.gradient_clip or"
+            " train.scaling: standard",
+        )
+    one = stacked if shipped is None else {name: tensor[shipped].contiguous() for name, tensor in stacked.items()}
+    content = description.content()
+    digests = {"model.json": _digest(content)}
+    for name, tensors in (("model", one), ("replicas", stacked)):
+        weights = save_tensors(tensors)
+        digests[f"{name}.safetensors"] = hashlib.sha256(weights).hexdigest()
+        write_bytes(folder / f"{name}.safetensors", weights)
+    write_json(folder / "model.json", {**content, "sha256": digests})
+
+
+def load(folder: Path, name: str = "model") -> Model:
+    """The shipped model, or with name="replicas" all of them; checked against its SHA-256 before it is parsed."""
+    described, path = folder / "model.json", folder / f"{name}.safetensors"
+    content, weights = read_json(described), read_bytes(path)
+    digests = content.pop("sha256", None) if isinstance(content, dict) else None
+    if not isinstance(digests, dict) or digests.get(described.name) != _digest(content):
+        raise Fault(BAD_DATA, f"{described} is not what this code writes (SHA-256); {restore(described)}")
+    if digests.get(path.name) != hashlib.sha256(weights).hexdigest():
+        raise Fault(BAD_DATA, f"{path} is not the file that {described} describes (SHA-256); {restore(path)}")
+    try:
+        state = load_tensors(weights)
+    except SafetensorError as error:
+        raise Fault(BAD_DATA, f"{path} holds no weights as safetensors ({error}); {restore(path)}") from None
+    try:
+        # One replica is laid out as torch has it, without a first axis.
+        if state["layers.0.weight"].dim() == 2:
+            state = {key: tensor.unsqueeze(0) for key, tensor in state.items()}
+        content["preprocessing"] = Preprocessing.of(content["preprocessing"])
+        model = Model(Description(**content), state)
+    except Exception as error:  # of whatever another program may have written
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise Fault(BAD_DATA, f"{described} is not what this code writes ({reason}); {restore(described)}") from None
+    if not all(torch.isfinite(tensor).all() for tensor in state.values()):
+        raise Fault(BAD_DATA, f"{path} holds a weight that is not finite; {restore(path)}")
+    return model
+
+
+def _digest(content: Any) -> str:
+    """Of what a file says, however it is laid out."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,107 @@
+"""What goes wrong before the first line of a stage or command: when its libraries are loaded.
+
+`run` imports this, and whoever loads large libraries imports `run` before them.
+"""
+
+import fcntl
+import math
+import os
+import resource
+import sys
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from retrace.runtime.errors import MACHINE_FAULT, memory_reason, out_of_memory
+
+# Address space that torch and the like take before they do anything, and each core's threads of BLAS in two copies.
+# With less, some were seen to end with a line of their own and status 1, and some to try again for ever.
+LIBRARIES, PER_CORE = 5 << 28, 100 << 20
+# And what must be left when they are there: stacks of threads, for want of which Arrow aborts the process.
+BESIDE, STACK = 256 << 20, 16 << 20
+RAISE = "free some, or raise the limit"
+OURS = ("stages", "commands", "retrace")
+
+
+def _name() -> str:
+    """Of the stage or command that starts, "" in any other program."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    package, _, module = (spec.name if spec else "").rpartition(".")
+    return module if package in ("stages", "commands") else ""
+
+
+def _say(name: str, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """In place of a traceback, which is left to what is an error of the program."""
+    reason, status = memory_reason(error), MACHINE_FAULT
+    if reason is not None:
+        line = str(out_of_memory(name, reason, RAISE)).removeprefix(f"{name}: ")
+    elif isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in OURS:
+        line = f"{error}; the environment is not complete, or not active: run make setup, then use make or .venv/bin"
+    elif isinstance(error, OSError):
+        line = f"{error.filename or 'a library'}: {error.strerror or error}"
+    elif isinstance(error, KeyboardInterrupt):
+        line, status = "interrupted", 130
+    else:
+        sys.__excepthook__(kind, error, trace)
+        return
+    print(f"{name}: {line}", file=sys.stderr, flush=True)
+    # A hook has no other way to set the status, and nothing was begun that would have to be ended.
+    os._exit(status)
+
+
+def _open_streams() -> None:
+    """Where a standard stream was closed, the next file gets its number, and with it whatever a library prints; a
+    child of such a process finds that file there. Python has None, with which libraries do not reckon.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
+        try:
+            usable = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE in (mode, os.O_RDWR)
+        except OSError:
+            usable = False
+        if not usable:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:
+            setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
+def check() -> None:
+    """To be called before libraries are loaded; does nothing where it is no stage or command that starts."""
+    _open_streams()
+    name = _name()
+    if not name:
+        return
+    sys.excepthook = partial(_say, name)
+    limit, needed = address_space(), LIBRARIES + PER_CORE * cores()
+    if limit < needed:
+        reason = f"ulimit -v allows {limit / 2**30:.1f} GiB, its libraries alone may take {needed / 2**30:.1f}"
+        print(out_of_memory(name, reason, RAISE), file=sys.stderr)
+        sys.exit(MACHINE_FAULT)
+
+
+def check_again(name: str) -> None:
+    """To be called when they are loaded."""
+    limit = address_space()
+    if limit == math.inf:
+        return
+    try:
+        taken = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
+    except OSError:
+        return
+    needed = BESIDE + STACK * cores()
+    if limit - taken < needed:
+        reason = (
+            f"ulimit -v leaves {(limit - taken) / 2**20:.0f} MiB beside its libraries, and {needed >> 20} are needed"
+        )
+        raise out_of_memory(name, reason, RAISE)
+
+
+def address_space() -> float:
+    """Bytes of it that `ulimit -v` allows."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return math.inf if limit == resource.RLIM_INFINITY else limit
+
+
+def cores() -> int:
+    return os.cpu_count() or 1

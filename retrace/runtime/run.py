@@ -1,0 +1,123 @@
+"""How every stage and command runs: faults as one line each, an exit status that tells what happened."""
+
+import errno
+import gc
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from retrace.runtime import preflight
+from retrace.runtime.errors import MACHINE_FAULT, Fault, memory_reason, out_of_memory
+from retrace.runtime.processes import born, lives, orphaned, starter
+from retrace.runtime.stage_log import note_stage
+from retrace.runtime.text import shown
+
+preflight.check()
+
+LOOK_SECONDS = 0.5
+# Nothing here is pickled, and no loader of MLflow or torch is called. If one ever is, it must not unpickle, whatever
+# arguments and environment say (torch.export unpickles some constants even so). Child processes inherit them.
+REFUSE_PICKLES = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
+STDOUT = "standard output"
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. Not an Exception, so that no handler below takes it for a fault."""
+
+
+def run(main: Callable[[], None], less: str = "free some, or use fewer rows") -> None:
+    """Call `main` and end the process: 0, a fault's own status, 4 (machine), 130 (Ctrl-C) or 143 (SIGTERM).
+
+    An interrupted stage must never exit 0: DVC would take its outputs for finished ones. less: the fix where memory is
+    short.
+    """
+    os.environ.update(REFUSE_PICKLES)
+    # Both at once are an error to torch.
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+
+    def terminate(signum: int, frame: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    # A terminal that is closed; nohup asks to ignore that.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, terminate)
+    if "DVC_STAGE" in os.environ:
+        threading.Thread(target=_watch_starter, daemon=True).start()
+    name = getattr(main, "__module__", "")
+    if name == "__main__":
+        name = Path(sys.argv[0]).stem
+    status = 0
+    try:
+        preflight.check_again(name)
+        main()
+        _flush()
+        note_stage()
+    except Fault as fault:
+        print(fault, file=sys.stderr)
+        status = fault.status
+    except BrokenPipeError:  # of `| head`, as the kernel ends a program then
+        status = 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; nothing half-written was left behind", file=sys.stderr)
+        status = 130
+    except Terminated:
+        print(f"{name}: terminated; nothing half-written was left behind", file=sys.stderr)
+        status = 143
+    except Exception as error:
+        line = _machine_fault(name, error, less)
+        # A bug, with its traceback: a file that was damaged is a Fault when it is read.
+        if line is None:
+            raise
+        print(line, file=sys.stderr)
+        status = MACHINE_FAULT
+    with suppress(OSError, ValueError):
+        _flush()
+    # Walking every object of torch or mlflow at exit costs up to a second and frees nothing that matters.
+    gc.freeze()
+    sys.exit(status)
+
+
+def _machine_fault(name: str, error: Exception, less: str) -> str | None:
+    """What the machine lacks, in one line; None for an error of the program."""
+    reason = memory_reason(error)
+    if reason is not None:
+        return str(out_of_memory(name, reason, less))
+    if not isinstance(error, OSError):
+        return None
+    # The files that people write are checked where they are read; what is left is the machine's own.
+    line = f"{name}: {error.filename or 'standard output or a file'}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename not in (None, STDOUT):
+        free = shutil.disk_usage(Path(error.filename).parent).free
+        line += f"; {free:,} bytes are free there; make room, and run it again"
+    return shown(line)
+
+
+def _flush() -> None:
+    """Here, since a failure at the very end, by Python itself, comes with a status and lines of its own."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # What did not get out would be tried again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Nobody listens any more, and the work is done.
+        if not isinstance(error, BrokenPipeError):
+            raise OSError(error.errno, error.strerror, STDOUT) from None
+
+
+def _watch_starter() -> None:
+    """End this process, as SIGTERM does, when DVC is gone: it would train on, and the next `dvc repro` beside it."""
+    process = starter()
+    since = born(process)
+    if not orphaned():
+        while lives(process, since):
+            time.sleep(LOOK_SECONDS)
+    with suppress(OSError):  # whoever read this may be gone, too
+        os.write(2, b"dvc, which started this stage, is gone; the stage ends\n")
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,188 @@
+"""A run in words: its name, and the Markdown that stands on its page.
+
+Names of classes, data sets and experiments come from people and tables: they are escaped, and cut where they are long.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from retrace.artifacts.dvc_lock import Changes
+from retrace.evaluation.comparisons import METRICS, in_words, leads, training_of_shipped, what_ships
+from retrace.runtime.text import escape, one_line
+from retrace.tracking.registry import Registered
+
+# MLflow keeps 8,000 characters of a tag, the description among them.
+LONGEST = 8000
+# Lines of a list of changes, and of its shorter forms where the whole would be too long.
+MOST_LINES = (30, 10, 3)
+# So many changed parameters are told in a sentence, more of them in a table.
+SENTENCE = 3
+
+
+@dataclass(frozen=True)
+class Previous:
+    """The run recorded before this one, and what changed since; None where that is not known."""
+
+    run_id: str
+    name: str
+    experiment_id: str
+    changes: Changes | None
+
+
+def run_name(
+    dataset: str, metrics: Mapping[str, Any], params: Mapping[str, Any], changes: Changes | None, dvc_experiment: str
+) -> str:
+    """What is special about the run, then its accuracy: `learning_rate=0.01, accuracy 0.9803`."""
+    parts = []
+    if changes and changes.params:
+        short = short_names([*params, *changes.params])
+        parts = [f"{short[key]}={'none' if new is None else new}" for key, (_, new) in changes.params.items()]
+    elif changes and changes.code:
+        names = [path.rsplit("/", 1)[-1] for path in changes.code]
+        parts = [f"{names[0]} changed" if len(names) == 1 else f"{len(names)} code files changed"]
+    shown = ", ".join(one_line(part, 40) for part in parts[:3]) or one_line(dataset, 40)
+    more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+    prefix = f"{one_line(dvc_experiment, 60)}: " if dvc_experiment else ""
+    return f"{prefix}{shown}{more}, accuracy {_number(metrics['accuracy']['value'])}"
+
+
+def live_name(params: Mapping[str, str], committed: Mapping[str, str]) -> str:
+    """Of a training that is under way: `training: learning_rate=0.01`, what differs from the committed state."""
+    short = short_names([*committed, *params])
+    changed = [key for key, value in params.items() if committed and committed.get(key) != value]
+    shown = ", ".join(one_line(f"{short[key]}={params[key]}", 40) for key in changed[:3])
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+    return f"training: {shown}{more}" if changed else "training"
+
+
+def short_names(keys: list[str]) -> dict[str, str]:
+    """Dotted name -> its shortest ending that no other name as short shares: learning_rate, but split.seed."""
+    short = {}
+    for key in keys:
+        parts = key.split(".")
+        for start in range(len(parts) - 1, -1, -1):
+            ending = ".".join(parts[start:])
+            sharing = {other for other in keys if other == ending or other.endswith(f".{ending}")} - {key}
+            if all(other.count(".") > key.count(".") for other in sharing):
+                break
+        short[key] = ending
+    return short
+
+
+def description(
+    run_id: str,
+    dataset: str,
+    metrics: Mapping[str, Any],
+    training: Mapping[str, Any],
+    previous: Previous | None,
+    registered: Registered,
+    facts: list[str],
+    pictures: list[str],
+) -> str:
+    """The run page. facts: lines about the circumstances, already Markdown; pictures: names of figures that it shows.
+
+    MLflow folds all but the first lines away: what matters stands first.
+    """
+    accuracy = metrics["accuracy"]
+    share = f"{100 * metrics['confidence']:g} %"
+    result = (
+        f"**Test accuracy {_number(accuracy['value'])}** ({share} interval {_interval(accuracy, 'low', 'high')}):"
+        f" {metrics['correct']:,} of {metrics['rows']:,} test rows of {escape(dataset)} right."
+    )
+    better = " ".join(f"**{escape(lead.text)}.**" for lead in leads(metrics.get("baseline") or {}))
+    seen = " ".join(
+        f"![{name.replace('_', ' ')}](get-artifact?path=figures%2F{name}.png&run_uuid={run_id})" for name in pictures
+    )
+    shipped = training["shipped"]
+    chosen = training_of_shipped(training)
+    ships = what_ships(shipped, len(training["replicas"]))
+    best = (
+        f"{ships[0].upper()}{ships[1:]} ships: best epoch {chosen['best_epoch']} of {chosen['epochs']},"
+        f" validation loss {_number(chosen['best_validation_loss'])}."
+    )
+    if accuracy.get("jackknife") is not None:
+        best += (
+            f" The luck of their seeds: a standard error of {_number(accuracy['jackknife'])} in accuracy (jackknife)."
+        )
+    version = (
+        f"[Version {registered.version}](#/models/{quote(registered.name)}/versions/{registered.version}) of the"
+        f" registered model. {escape(registered.reason)}"
+    )
+    comparison, details = _comparison(metrics, share), "\n".join(f"- {line}" for line in [best, *facts])
+    for most in MOST_LINES:
+        changed = "\n".join(_changed(previous, most))
+        parts = (result, better, changed, version, seen, "\n".join(comparison), details)
+        text = "\n\n".join(part for part in parts if part)
+        if len(text) <= LONGEST:
+            break
+    return text[:LONGEST]
+
+
+def _comparison(metrics: Mapping[str, Any], share: str) -> list[str]:
+    lines = _header("on the same test rows", "accuracy", "this network minus it", "log loss", "this network minus it")
+    replicas = (metrics.get("training") or {}).get("replicas")
+    if replicas and replicas > 1 and metrics["accuracy"].get("mean") is not None:
+        cells = []
+        for own in (metrics["accuracy"], metrics["log_loss"]):
+            cells += [f"{_number(own['mean'])}, standard deviation {_number(own['deviation'])}"]
+            cells += [_number(own["value"] - own["mean"])]
+        lines.append(_row(f"one of its {replicas} replicas, on average", *cells))
+    others = {"Bayes limit (no classifier does better on average)": metrics.get("bayes")}
+    others |= {escape(in_words(name)): scores for name, scores in (metrics.get("baseline") or {}).items()}
+    for name, scores in others.items():
+        if scores:
+            cells = []
+            for metric, gap, _ in METRICS:
+                interval = _interval(scores, f"{gap}_low", f"{gap}_high")
+                cells += [_number(scores.get(metric)), f"{_number(scores.get(gap))} ({share} interval {interval})"]
+            lines.append(_row(name, *cells))
+    return lines
+
+
+def _changed(previous: Previous | None, most: int) -> list[str]:
+    if previous is None:
+        return ["The first run of this experiment."]
+    link = f"[{escape(previous.name)}](#/experiments/{previous.experiment_id}/runs/{previous.run_id})"
+    if previous.changes is None:
+        return [f"What changed since {link} is not known: its dvc.lock cannot be read."]
+    if not previous.changes.params and not previous.changes.code:
+        return [f"Same parameters and same code as {link}; the data or the machine differs."]
+    changed, code = list(previous.changes.params.items()), previous.changes.code
+    parts = []
+    if len(changed) <= SENTENCE:
+        parts += [f"{escape(key)} {_cell(old)} → **{_cell(new)}**" for key, (old, new) in changed]
+    else:
+        parts.append(f"{len(changed)} parameters, below")
+    if code:
+        more = f" and {len(code) - most} more" if len(code) > most else ""
+        parts.append(f"code: {', '.join(escape(path) for path in code[:most])}{more}")
+    lines = [f"Changed since {link}: {'; '.join(parts)}."]
+    if len(changed) > SENTENCE:
+        lines += ["", *_header("parameter", "before", "now")]
+        lines += [_row(escape(key), _cell(old), _cell(new)) for key, (old, new) in changed[:most]]
+        if len(changed) > most:
+            lines.append(_row(f"and {len(changed) - most} more", "", ""))
+    return lines
+
+
+def _header(*titles: str) -> list[str]:
+    return [_row(*titles), "|:---" * len(titles) + "|"]
+
+
+def _row(*cells: str) -> str:
+    """A line of a table, with the space between columns that MLflow's page does not give."""
+    return "".join(f"| {cell}&emsp; " for cell in cells) + "|"
+
+
+def _cell(value: str | None) -> str:
+    return "not there" if value is None else escape(value)
+
+
+def _interval(scores: Mapping[str, Any], low: str, high: str) -> str:
+    return f"{_number(scores.get(low))} to {_number(scores.get(high))}"
+
+
+def _number(value: Any) -> str:
+    return "unknown" if value is None else f"{value:.4f}"
