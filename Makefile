@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help setup table run test faults gate export ui follow record verify bench bench-quality lint audit readme
+.PHONY: help setup table run test faults gate export ui follow record backfill verify check-cache graph bench bench-quality lint audit readme
 
 # Stages are run as `python -m ...`: this is the python they get, also when the environment is not activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -12,26 +12,29 @@ help:  ## this list
 
 setup: .venv/installed  ## the environment in .venv, with the versions locked in requirements.txt
 
+# uv is several times as fast as pip, and where there is no GPU it takes a PyTorch without CUDA. Where it does not get
+# through (it reads none of pip's settings but where to find more wheels), pip does the same.
+UV = UV_FIND_LINKS="$$PIP_FIND_LINKS" .venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --requirement requirements.txt
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
+
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; point PYTHON to one: make PYTHON=python3.12"; exit 1; }
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	@echo "installing requirements.txt into .venv (a few minutes, once)"
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@echo "installing requirements.txt into .venv (a minute or two, once)"
+	@$(PIP) $$(grep '^uv==' requirements.txt) 2>/dev/null && { $(UV) --torch-backend auto 2>/dev/null || $(UV); } || $(PIP) --requirement requirements.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# As the shell has them: make itself would expand a $ in them, and a quote would end the command's own.
-table: override export FILE := $(value FILE)
-table: override export TARGET := $(value TARGET)
 table: setup  ## a table of your own: FILE=... TARGET=...; say what is in it, and write it and a recipe for its size into params.yaml; YES=1 does not ask
-	@python -m commands.table $(if $(YES),--yes) $(if $(RECIPE),--recipe) -- "$$FILE" "$$TARGET"
+	@retrace table $(if $(YES),--yes) $(if $(RECIPE),--recipe) -- "$$FILE" "$$TARGET"
 
 # `validate` goes first because DVC reads params.yaml itself, and stops at some faults with less to say.
 run: setup  ## create the data, train, evaluate, plot and record: whatever changed since the last time
 	@python -m stages.validate
 	@said=$$(LC_ALL=C git rev-parse --git-dir 2>&1) || grep -qs no_scm .dvc/config.local || { case "$$said" in *"not a git repository"*) echo "DVC needs a git repository, and this folder is none; run: git init (or, to do without: python -m dvc config --local core.no_scm true)";; *) echo "$$said";; esac; exit 1; }
-	@python -m commands.rehash
+	@retrace rehash
 	@python -m dvc repro
-	@python -m commands.summary
+	@retrace summary
 
 test: setup  ## run the tests, a file at a time on each core
 	@python -m pytest --numprocesses auto --dist loadfile --quiet
@@ -40,23 +43,31 @@ faults: setup  ## the long campaigns of tests/faults, hours of them; ONLY=resume
 	@python -m pytest tests/faults --campaign $(if $(ONLY),-k "$(ONLY)")
 
 export: setup  ## the trained model as models/model.onnx, raw rows in
-	@python -m commands.export
+	@retrace export
 
 gate: setup  ## fail (5) unless the test result is surely good enough (section gate)
-	@python -m commands.gate
+	@retrace gate
 
-ui: override export ADDRESS := $(value ADDRESS)
 ui: setup  ## open the recorded runs: MLflow on 127.0.0.1; ADDRESS=... OPEN_TO_NETWORK=1 lets others in
-	@python -m commands.ui $(if $(OPEN_TO_NETWORK),--open-to-network) $(if $(value ADDRESS),--address "$$ADDRESS")
+	@retrace ui $(if $(OPEN_TO_NETWORK),--open-to-network) $(if $(ADDRESS),--address "$$ADDRESS")
 
 follow: setup  ## show a training that is under way in MLflow, as it goes on
-	@python -m stages.record --follow
+	@retrace follow
 
-record: setup  ## record the present state again, for instance into a new store; with ALL=1 every state in git's history
-	@python -m $(if $(ALL),commands.history,dvc repro --force --single-item record)
+record: setup  ## record the present state again, for instance into a new store
+	@python -m dvc repro --force --single-item record
 
-verify: setup  ## rerun everything in a fresh clone and compare with dvc.lock; CACHE=1 only hashes what is here and in the cache
-	@python -m commands.$(if $(CACHE),cache,verify)
+backfill: setup  ## record every state that git's history and DVC's cache or remote still have
+	@retrace backfill
+
+verify: setup  ## rerun everything in a fresh clone and compare with dvc.lock
+	@retrace verify
+
+check-cache: setup  ## hash what is here and in DVC's cache, name what is damaged, and say what repairs it
+	@retrace check-cache
+
+graph: setup  ## write into dvc.yaml which code each stage imports
+	@retrace graph
 
 bench: setup  ## measure the speed, and write benchmarks/results.md
 	@python -m benchmarks.run
@@ -83,4 +94,4 @@ audit:  ## known holes in the locked packages, asked of the package index's advi
 	@.venv/audit/bin/python -m pip_audit --strict --no-deps --disable-pip --progress-spinner off --requirement requirements.txt
 
 readme: setup  ## write the README's tables anew from the files they speak of
-	@python -m commands.readme
+	@retrace readme

@@ -37,7 +37,9 @@ def stage(root: Path, folder: Path, module: str, *arguments: str) -> Result:
     """A stage or command in a process of its own."""
     code = (
         f"import sys; sys.path.insert(0, {str(root)!r}); sys.argv = {[module, *arguments]!r}\n"
-        f"import resource, importlib, time; main = importlib.import_module({module!r}).main\n"
+        f"import resource, importlib, time; module = importlib.import_module({module!r})\n"
+        "command = getattr(module, 'command', None)\n"
+        "main = module.main if command is None else lambda: command.main(sys.argv[1:], standalone_mode=False)\n"
         "started, before = time.perf_counter(), time.process_time(); main()\n"
         "inside, inside_cpu = time.perf_counter() - started, time.process_time() - before\n"
         "used = resource.getrusage(resource.RUSAGE_SELF)\n"

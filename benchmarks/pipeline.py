@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measure import interleaved
-from commands.repository import bring_sources, clone
+from retrace.cli.repository import bring_sources, clone
 
 ROUNDS = 3
 STAGES = ("validate", "create", "split", "baseline", "train", "evaluate", "plot", "record")

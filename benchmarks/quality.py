@@ -1,6 +1,6 @@
 """`make bench-quality`: how good is what `make table` gives, against the best tools for tables, on the same rows?
 
-For each table and each seed of the split: a project of its own with the shipped params.yaml and what `commands.table`
+For each table and each seed of the split: a project of its own with the shipped params.yaml and what `retrace table`
 writes into it, the pipeline's own stages, and the peers (benchmarks/peers.py) on the rows that `split` wrote. All in
 processes of their own, one thread each, on the CPU. What was measured is kept (see quality_results.py), so that only
 what has changed is measured again, and a run that was cut off is resumed. The report is benchmarks/quality.md.
@@ -74,7 +74,7 @@ class Project(NamedTuple):
 def code_digest(root: Path) -> str:
     digest = md5()
     code = [path for folder in ("retrace", "stages") for path in sorted((root / folder).rglob("*.py"))]
-    for path in (*code, root / "commands" / "table.py", root / "params.yaml"):
+    for path in (*code, root / "params.yaml"):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
@@ -89,7 +89,7 @@ def project(root: Path, task: Task, code: str) -> Project:
     folder.mkdir(parents=True)
     shutil.copy(root / "params.yaml", folder)
     file = task.source.write(folder, task.table)
-    stage(root, folder, "commands.table", "--yes", file.name, task.source.target)
+    stage(root, folder, "retrace.cli.table", "--yes", file.name, task.source.target)
     file.unlink()
     yaml = YAML()
     params = yaml.load(folder / "params.yaml")

@@ -65,7 +65,9 @@ def main(root: Path, folder: Path) -> Results:
         bare = forward(here / "data" / "tables" / "table.parquet")
     seconds = interleaved(
         {
-            "predict": lambda: stage(root, here, "commands.predict", "data/tables/table.parquet", "out.parquet").inside,
+            "predict": lambda: (
+                stage(root, here, "retrace.cli.predict", "data/tables/table.parquet", "out.parquet").inside
+            ),
             "bare": bare,
         },
         ROUNDS,

@@ -9,7 +9,7 @@ Writes  the tracking store
 Stages never talk to the tracker: their files are the truth, and the run is their mirror. The same state finds its run
 again, a run that was cut off is completed, and a store that was deleted is filled anew.
 
-`python -m stages.record --follow` mirrors a training that is under way into the run that this stage later completes.
+`retrace follow` mirrors a training that is under way into the run that this stage later completes.
 """
 
 # First, so that a library that cannot be loaded is one line, too.
@@ -19,7 +19,6 @@ import csv
 import gc
 import io
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +46,7 @@ from retrace.tracking import describe
 from retrace.tracking.artifacts import PICTURES
 from retrace.tracking.circumstances import Git, Times, dvc_experiment, machine, packages, read_git, read_times
 from retrace.tracking.describe import Previous
-from retrace.tracking.follow import dismiss, follow, settle
+from retrace.tracking.follow import dismiss, settle
 from retrace.tracking.model import CODE, ENTRY, Served
 from retrace.tracking.points import MOST_POINTS, epoch_points, headline_points, safe_key, safe_keys, step_points
 from retrace.tracking.registry import Candidate, Registered, hits
@@ -312,9 +311,6 @@ def _column_type(kind: pa.DataType) -> str:
 
 
 def main() -> None:
-    if "--follow" in sys.argv[1:]:
-        follow(locate(read(Record).experiment))
-        return
     # A fifth of this process would go into collecting garbage that is not there.
     gc.disable()
     section = read(Record)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from commands.ui_server import cookie
+from retrace.cli.ui_server import cookie
 
 LINE = re.compile(
     r"ui: (?P<link>(?P<base>http://127\.0\.0\.1:(?P<port>\d+))/\?token=(?P<token>[\w-]{43})"
@@ -36,7 +36,7 @@ class Served(NamedTuple):
 @contextlib.contextmanager
 def served(root: Path, environment: dict[str, str]) -> Iterator[Served]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "commands.ui"],
+        [sys.executable, "-m", "retrace", "ui"],
         cwd=root,
         env=environment,
         text=True,

@@ -32,8 +32,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commands import export, gate, predict, table
 from retrace.artifacts.schema import read_schema
+from retrace.cli.main import invoke
 from retrace.networks.model import load
 from retrace.runtime import disk, memory
 from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, Fault
@@ -506,8 +506,7 @@ def test_advice_of_predict(own, monkeypatch):
         stage.main()
 
     def ask(*arguments: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["predict", *arguments])
-        predict.main()
+        invoke(["predict", *arguments])
 
     assert line_of(lambda: ask("none.csv", "said.csv")).endswith("not found; name a CSV or Parquet file")
     assert line_of(lambda: ask("--keep", str(TABLE), "said.csv")).endswith("leave out --keep")
@@ -734,12 +733,13 @@ def test_what_does_not_fit_is_made_to_fit(copied, monkeypatch, case):
 
 
 @contextlib.contextmanager
-def as_process(stage: Any, *arguments: str) -> Iterator[None]:
+def as_process(name: str, *arguments: str) -> Iterator[None]:
     """What a process changes for itself alone."""
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # runpy's, that it was imported before
-        patch.setattr(sys, "argv", [stage.__file__, *arguments])
+        patch.setattr(sys, "argv", [name, *arguments])
+        patch.setattr("retrace.runtime.preflight.started", lambda: name)
         patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         patch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
         patch.setattr("gc.freeze", lambda: None)
@@ -749,10 +749,11 @@ def as_process(stage: Any, *arguments: str) -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def ended(stage: Any, *arguments: str) -> int:
+def ended(module: str, *arguments: str) -> int:
     """Its exit status, run as `python -m` runs it."""
-    with as_process(stage, *arguments), pytest.raises(SystemExit) as caught:
-        runpy.run_module(stage.__name__, run_name="__main__")
+    name = arguments[0] if module == "retrace" else module.split(".")[1]
+    with as_process(name, *arguments), pytest.raises(SystemExit) as caught:
+        runpy.run_module(module, run_name="__main__")
     return caught.value.code
 
 
@@ -806,16 +807,16 @@ def test_what_fills_the_memory_in_the_middle_is_made_smaller(copied, monkeypatch
     params = Path("params.yaml").read_bytes()
     with pytest.MonkeyPatch.context() as patch:
         there = limited(patch, name, size, math.inf)
-        assert ended(stage) == 0
+        assert ended(stage.__name__) == 0
     for way in ways:
         with pytest.MonkeyPatch.context() as patch:
             limited(patch, name, size, max(there) - 1)
-            assert ended(stage) == MACHINE_FAULT
+            assert ended(stage.__name__) == MACHINE_FAULT
             assert capsys.readouterr().err.endswith(f"{stage.__name__.split('.')[1]}: out of memory; {advice}\n")
         remade(copied, stage, way)
         with pytest.MonkeyPatch.context() as patch:
             limited(patch, name, size, max(there) - 1)
-            assert ended(stage) == 0
+            assert ended(stage.__name__) == 0
         Path("params.yaml").write_bytes(params)
         remade(copied, stage, WIDE)
 
@@ -874,14 +875,14 @@ def test_the_empty_text_becomes_a_missing_value_for_onnx(own):
         for stage in (create, split, train):
             stage.main()
         if "" in missing:
-            export.main()
+            invoke(["export"])
         else:
-            assert line_of(export.main).endswith("add '' to create.reading.missing and run: dvc repro")
+            assert line_of(lambda: invoke(["export"])).endswith("add '' to create.reading.missing and run: dvc repro")
 
 
 def test_new_rows_are_brought_as_the_model_knows_them(own, monkeypatch):
     """A time with its zone, a value in each row, and codes as texts: by `predict`, and by the served model."""
-    monkeypatch.setattr(sys, "argv", ["predict", "new.parquet", "said.csv"])
+    new = ["predict", "new.parquet", "said.csv"]
     days = pd.date_range("2026-01-01", periods=ROWS, tz="UTC")
     known = frame(when=days, code=mixed("007", "010", "7"))
     put(pa.Table.from_pandas(known, preserve_index=False))
@@ -894,9 +895,9 @@ def test_new_rows_are_brought_as_the_model_knows_them(own, monkeypatch):
         for values, right in ((bad, False), (known[column], True)):
             known.assign(**{column: values}).to_parquet("new.parquet", index=False)
             if right:
-                predict.main()
+                invoke(new)
             else:
-                assert line_of(predict.main).endswith(rule)
+                assert line_of(lambda: invoke(new)).endswith(rule)
     from mlflow.exceptions import MlflowException
 
     from retrace.serving.pyfunc import Classifier
@@ -935,7 +936,7 @@ def test_what_the_gate_asks_for_opens_it(own):
                 stage.main()
         for stage in (train, evaluate):
             stage.main()
-        gate.main()
+        invoke(["gate"])
 
     tell_more = "; train longer (train.epochs), or bring columns that tell more"
     assert line_of(lambda: judged(long, both.drop(columns="b"))).endswith(tell_more)
@@ -943,9 +944,9 @@ def test_what_the_gate_asks_for_opens_it(own):
     assert line_of(lambda: judged(short)).endswith(tell_more)
     judged({**long, "train.optimizer.learning_rate": 0.3})
     turn(own, {"gate.min_accuracy": 0.97})
-    assert line_of(gate.main).endswith("; improve the model or lower the bar in params.yaml")
+    assert line_of(lambda: invoke(["gate"])).endswith("; improve the model or lower the bar in params.yaml")
     turn(own, {"gate.min_accuracy": 0.8})
-    gate.main()
+    invoke(["gate"])
 
 
 def test_rare_classes_that_count_as_much_open_the_gate(own):
@@ -956,11 +957,11 @@ def test_rare_classes_that_count_as_much_open_the_gate(own):
     turn(own, {**BARS, **weak, "split.test_size": 0.4, "gate.min_macro_f1": 0.75})
     for stage in (create, split, baseline, train, evaluate):
         stage.main()
-    assert line_of(gate.main).endswith("; train.class_weights: balanced helps them")
+    assert line_of(lambda: invoke(["gate"])).endswith("; train.class_weights: balanced helps them")
     turn(own, {"train.class_weights": "balanced"})
     for stage in (train, evaluate):
         stage.main()
-    gate.main()
+    invoke(["gate"])
 
 
 def test_a_training_that_still_improves_gets_more_epochs(circles, monkeypatch, capsys):
@@ -1015,7 +1016,7 @@ def test_a_piece_that_is_too_much_for_predict_has_fewer_rows(copied, monkeypatch
         rows.to_csv("new.csv", index=False)
         with pytest.MonkeyPatch.context() as patch:
             limited(patch, name, size, len(WIDE) - 1)
-            assert ended(predict, "new.csv", "said.csv") == status
+            assert ended("retrace", "predict", "new.csv", "said.csv") == status
     assert capsys.readouterr().err == "predict: out of memory; free some, or use fewer rows\n"
 
 
@@ -1027,8 +1028,7 @@ def test_advice_of_make_table(project, tmp_path_factory, monkeypatch):
     outside = tmp_path_factory.mktemp("outside")
 
     def ask(*arguments: object) -> None:
-        monkeypatch.setattr(sys, "argv", ["table", *map(str, arguments)])
-        table.main()
+        invoke(["table", *map(str, arguments)])
 
     def alone() -> None:
         monkeypatch.setattr("sys.stdin", io.StringIO())
@@ -1198,7 +1198,7 @@ def texts(path: Path) -> Iterator[str]:
 
 
 def advice() -> list[str]:
-    files = [path for folder in ("stages", "retrace", "commands") for path in sorted((ROOT / folder).rglob("*.py"))]
+    files = [path for folder in ("stages", "retrace") for path in sorted((ROOT / folder).rglob("*.py"))]
     return [f"{path.name}: {text}" for path in files for text in texts(path) if ADVICE.search(text)]
 
 

@@ -2,15 +2,14 @@
 
 import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from commands import gate, predict
 from retrace.artifacts.tables import read_table
+from retrace.cli.main import invoke
 from retrace.networks.model import load
 from retrace.runtime.errors import BAD_DATA, GATE_FAILED, Fault
 from stages import create, split, train
@@ -115,8 +114,7 @@ def test_d08_missing_numbers_are_the_median_of_the_training_rows_and_say_so(tabl
     said = []
     for given in (gap, gap.fillna({"z": middle})):
         given.to_csv("new.csv", index=False)
-        monkeypatch.setattr(sys, "argv", ["predict", "new.csv", "out.csv"])
-        predict.main()
+        invoke(["predict", "new.csv", "out.csv"])
         said.append(Path("out.csv").read_bytes())
     assert said[0] == said[1]
 
@@ -126,8 +124,7 @@ def test_d33_a_label_that_training_never_saw_is_named(table, monkeypatch):
     split.main()
     train.main()
     frame(["cat"] * 20 + ["yak"]).to_csv("new.csv", index=False)
-    monkeypatch.setattr(sys, "argv", ["predict", "new.csv", "out.csv"])
-    status, line = refused(predict.main)
+    status, line = refused(lambda: invoke(["predict", "new.csv", "out.csv"]))
     assert status == BAD_DATA
     assert line.startswith("new.csv: row 21: the label 'yak' is none of the model's (cat, dog)")
 
@@ -139,6 +136,6 @@ def test_d34_a_majority_of_96_percent_does_not_pass_the_gate(table):
         importlib.import_module(f"stages.{stage}").main()
     metrics = json.loads(Path("reports/metrics.json").read_text())
     assert metrics["accuracy"]["low"] > 0.95  # above the bar
-    status, line = refused(gate.main)
+    status, line = refused(lambda: invoke(["gate"]))
     assert status == GATE_FAILED
     assert "it must beat the majority class 0.9600 by gate.margin 0.01 surely" in line

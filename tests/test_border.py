@@ -5,7 +5,6 @@ import importlib
 import json
 import re
 import shutil
-import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,8 +19,8 @@ import torch
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
-from commands import export, predict
 from retrace.artifacts.tables import read_json, read_table, write_table
+from retrace.cli.main import invoke
 from retrace.networks.model import load, save
 from retrace.runtime.errors import BAD_DATA, Fault
 from retrace.tracking.model import Served, write_model
@@ -43,7 +42,7 @@ def project(root: Path, frame: pd.DataFrame, name: str = "table.csv", **changes)
     turn(root, {**TINY, **table, **settings})
     for stage in ("create", "split", "train"):
         importlib.import_module(f"stages.{stage}").main()
-    export.main()
+    invoke(["export"])
 
 
 def recorded(folder: Path) -> "mlflow.pyfunc.PyFuncModel":
@@ -63,8 +62,7 @@ def served(model: "mlflow.pyfunc.PyFuncModel", body: str, kind: str = "applicati
 
 
 def commanded(monkeypatch, path: str) -> pd.DataFrame:
-    monkeypatch.setattr(sys, "argv", ["predict", path, "out.parquet"])
-    predict.main()
+    invoke(["predict", path, "out.parquet"])
     return pd.read_parquet("out.parquet")
 
 
@@ -117,7 +115,7 @@ def test_10_what_the_network_cannot_judge_is_refused_by_row(numbers, monkeypatch
     ):
         with pytest.raises(MlflowException, match=r"column 'x[12]', row 2: "):
             ask(frame)
-    export.main()
+    invoke(["export"])
     session = onnxruntime.InferenceSession("models/model.onnx", providers=["CPUExecutionProvider"])
     label, probabilities = session.run(None, {name: frame[[name]].to_numpy(np.float64) for name in frame})
     assert (label[1], np.isnan(probabilities[1]).all()) == ("", True)

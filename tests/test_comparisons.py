@@ -2,8 +2,8 @@
 
 import pytest
 
-from commands.readme import results
-from commands.summary import summary
+from retrace.cli.readme import results
+from retrace.cli.summary import summary
 from retrace.evaluation.comparisons import leads, what_ships
 from retrace.evaluation.gate import HEADLINES
 

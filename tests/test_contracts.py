@@ -20,7 +20,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from commands.graph import with_code
+from retrace.cli.graph import with_code
 from retrace.params import reader
 from retrace.params.create import Create
 from retrace.runtime.imports import closure
@@ -73,9 +73,7 @@ def restored(finished) -> Iterator[Path]:
 
 
 def test_the_code_in_the_deps_is_what_the_stages_import():
-    assert with_code((ROOT / "dvc.yaml").read_text()) == (ROOT / "dvc.yaml").read_text(), (
-        "run: python -m commands.graph"
-    )
+    assert with_code((ROOT / "dvc.yaml").read_text()) == (ROOT / "dvc.yaml").read_text(), "run: retrace graph"
 
 
 def test_a_served_model_names_the_libraries_that_its_code_imports():
@@ -451,10 +449,10 @@ def test_turning_the_gate_changes_its_verdict(finished, workbench):
     (workbench / "reports/metrics.json").write_text(json.dumps(metrics))
     open_gate = {"gate.min_accuracy": 0.01, "gate.min_macro_f1": 0.01, "gate.margin": 0.0, "gate.beat_baselines": False}
     turn(workbench, open_gate)
-    assert run(workbench, "-m", "commands.gate").returncode == 0
+    assert run(workbench, "-m", "retrace", "gate").returncode == 0
     for key, value in open_gate.items():
         turn(workbench, {**open_gate, key: True if value is False else 1.0})
-        shut = run(workbench, "-m", "commands.gate")
+        shut = run(workbench, "-m", "retrace", "gate")
         assert (shut.returncode, key in shut.stderr) == (5, True)
 
 
@@ -516,7 +514,7 @@ def test_another_clone_gives_the_same_bytes_and_verify_names_a_file_that_does_no
     subprocess.run(
         ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "done"], cwd=folder, check=True
     )
-    done = run(folder, "-m", "commands.verify")
+    done = run(folder, "-m", "retrace", "verify")
     assert done.returncode == 1, done.stdout + done.stderr
     count = sum(len(outs(stage)) for stage in graph(folder).values())
     assert done.stdout.count(" identical\n") == count - 1

@@ -1,6 +1,5 @@
 """The model as ONNX, run by onnxruntime: the same as `predict` and as MLflow's pyfunc, and as each part of it."""
 
-import sys
 from dataclasses import replace
 
 import mlflow
@@ -12,7 +11,8 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from commands import export, predict
+from retrace.cli import export
+from retrace.cli.main import invoke
 from retrace.data.values import PARTS
 from retrace.networks.activations import ACTIVATIONS
 from retrace.networks.initializers import initialize
@@ -200,14 +200,13 @@ def test_predict_and_mlflow_and_onnx_say_the_same(ship, tmp_path, monkeypatch, c
     content = export.EXPORTED.read_bytes()
     assert load(export.MODELS).network.replicas == (3 if ship == "mean" else 1)
     assert "export: models/model.onnx" in capsys.readouterr().out
-    export.main()
+    invoke(["export"])
     assert export.EXPORTED.read_bytes() == content
 
     raw = people(1000, seed=5, strange=True)
     shuffled = raw[["when", "member", "id", "town", "age"]]
     shuffled.to_csv("rows.csv", index=False)
-    monkeypatch.setattr(sys, "argv", ["predict", "rows.csv", "out.csv"])
-    predict.main()
+    invoke(["predict", "rows.csv", "out.csv"])
     by_command = pd.read_csv("out.csv", keep_default_na=False)
 
     frame = shuffled.replace({"town": {"": None}, "member": {"": None}})

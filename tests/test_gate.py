@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -176,12 +177,10 @@ def test_what_is_no_report_closes_it(content):
 
 def test_the_command_says_one_line_and_exits_5(tmp_path):
     (tmp_path / "params.yaml").write_text(PARAMS)
-    code = (
-        f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); runpy.run_module('commands.gate', run_name='__main__')"
-    )
+    command, elsewhere = [sys.executable, "-m", "retrace", "gate"], {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def run() -> tuple[int, str, str]:
-        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=tmp_path, env=elsewhere, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout, done.stderr
 
     status, _, error = run()

@@ -1,4 +1,4 @@
-"""`make record ALL=1` in a real project: what git and DVC still have is recorded, and nothing else is touched."""
+"""`retrace backfill` in a real project: what git and DVC still have is recorded, and nothing else is touched."""
 
 import contextlib
 import hashlib
@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 from ruamel.yaml import YAML
 
-from commands import history as command
-from commands.history import record
 from retrace.artifacts.dvc_lock import parse
+from retrace.cli import backfill as command
+from retrace.cli.backfill import record
 from retrace.runtime.errors import MACHINE_FAULT, Fault
 from retrace.tracking.store import locate
 from stages import record as stage
@@ -120,7 +120,7 @@ def workspace(folder: Path) -> dict[str, tuple[int, str]]:
 
 def history(folder: Path) -> list[str]:
     """The lines of the command, without the revisions that they start with."""
-    done = run(folder, "-m", "commands.history")
+    done = run(folder, "-m", "retrace", "backfill")
     assert done.returncode == 0, done.stdout + done.stderr
     return [re.sub(r"^[0-9a-f]{8} ", "", line) for line in done.stdout.splitlines()]
 
@@ -133,7 +133,7 @@ def test_every_state_is_recorded_once_and_in_order(past):
     assert re.fullmatch(r"tiny: skipped: data/\S+ is neither in the commit nor in DVC's cache or remote", unknown)
     assert foreign == ("of another kind: skipped: today's `record` cannot read it: models/training.json not found")
     states = ["first", "second", "experiment fine-print"]
-    assert lines == [*(f"{state}: recorded" for state in states), "history: 3 recorded, 0 already there, 2 skipped"]
+    assert lines == [*(f"{state}: recorded" for state in states), "backfill: 3 recorded, 0 already there, 2 skipped"]
     found = runs(folder)
     assert [tags["mlflow.source.git.commit"] for tags in found] == past.revisions
     assert [tags["retrace.fingerprint"] for tags in found] == [parse(lock).fingerprint for lock in past.locks]
@@ -151,7 +151,7 @@ def test_every_state_is_recorded_once_and_in_order(past):
     lines = history(folder)[2:]
     assert lines == [
         *(f"{state}: already there" for state in states),
-        "history: 0 recorded, 3 already there, 2 skipped",
+        "backfill: 0 recorded, 3 already there, 2 skipped",
     ]
     assert runs(folder) == found
     assert (workspace(folder), git(folder, "status", "--porcelain")) == (before, status)
@@ -176,8 +176,8 @@ def test_what_the_cache_has_lost_comes_from_the_remote_or_is_skipped(past, tmp_p
     assert history(folder)[2:] == [
         "first: skipped: reports/figures/data.png is neither in the commit nor in DVC's cache or remote",
         "second: recorded",
-        "history: 1 recorded, 0 already there, 3 skipped",
-        "history: the present state is not committed, so not among them; to record it: make record",
+        "backfill: 1 recorded, 0 already there, 3 skipped",
+        "backfill: the present state is not committed, so not among them; to record it: make record",
     ]
     assert [tags["mlflow.source.git.commit"] for tags in runs(folder)] == past.revisions[1:2]
     assert workspace(folder) == before
@@ -192,7 +192,7 @@ def test_a_store_that_dies_in_the_middle_is_no_fault_of_the_state(past, monkeypa
 
 def test_a_store_that_cannot_be_used_ends_it_with_one_line(past):
     (past.folder / "mlflow.db").write_bytes(b"no database" * 100)
-    done = run(past.folder, "-m", "commands.history")
+    done = run(past.folder, "-m", "retrace", "backfill")
     assert done.returncode == 4
     assert len(done.stderr.splitlines()) == 1
     assert "file is not a database" in done.stderr

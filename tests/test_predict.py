@@ -1,7 +1,6 @@
 """`predict` on real files with a model of every kind of column, and the same model through MLflow's pyfunc."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commands import predict
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
+from retrace.cli.main import invoke
 from retrace.networks.model import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
@@ -64,8 +63,7 @@ def here(trained, monkeypatch):
 
 
 def call(monkeypatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["predict", *arguments])
-    predict.main()
+    invoke(["predict", *arguments])
 
 
 def expected(frame: pd.DataFrame) -> np.ndarray:

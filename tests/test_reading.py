@@ -8,16 +8,15 @@ import bz2
 import datetime
 import gzip
 import lzma
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commands import predict
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
+from retrace.cli.main import invoke
 from retrace.data import reading
 from retrace.runtime.errors import BAD_DATA, Fault
 from stages import create as stage
@@ -587,8 +586,7 @@ def test_a_folder_with_nothing_but_what_is_no_data():
 
 def predicted(new: str, monkeypatch) -> bytes:
     Path("new.csv").write_text(new)
-    monkeypatch.setattr(sys, "argv", ["predict", "new.csv", "out.csv"])
-    predict.main()
+    invoke(["predict", "new.csv", "out.csv"])
     return Path("out.csv").read_bytes()
 
 
@@ -639,9 +637,8 @@ def test_predict_refuses_types_of_which_nothing_can_be_made(column, values, monk
     trained(lines(";", amount=[1, 2], day=["2026-01-01", "2026-02-02"], town=["a", "b", "c", "a"], n=[1, 2, 3]))
     table = {"amount": [1], "day": ["2026-01-01"], "town": ["a"], "n": [1], column: values}
     pq.write_table(pa.table(table), "new.parquet")
-    monkeypatch.setattr(sys, "argv", ["predict", "new.parquet", "out.csv"])
     with pytest.raises(Fault, match=rf"new\.parquet: column {column} holds .*; store one value in each row, as "):
-        predict.main()
+        invoke(["predict", "new.parquet", "out.csv"])
 
 
 def test_predict_with_a_model_of_no_texts_reads_what_programs_write(monkeypatch):

@@ -5,7 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from commands.readme import BENCH, GRAPH, METRICS, QUALITY, filled, main
+from retrace.cli.main import invoke
+from retrace.cli.readme import BENCH, GRAPH, METRICS, QUALITY, filled
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -30,7 +31,7 @@ def test_make_readme_mends_a_marked_part_that_was_written_by_hand(tmp_path, monk
     right = filled(README)
     start = right.index("make readme -->") + len("make readme -->\n")
     Path("README.md").write_text(f"{right[:start]}by hand\n{right[start:]}")
-    main()
+    invoke(["readme"])
     assert Path("README.md").read_text() == right
 
 
@@ -41,5 +42,5 @@ def test_its_links_and_figures_are_there():
 
 def test_its_make_targets_are_there():
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"(?m)(?:^    |`)make (\w+)", README):
+    for target in re.findall(r"(?m)(?:^    |`)make ([\w-]+)", README):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn import datasets
 
-from commands.table import table as make_table
+from retrace.cli.table import table as make_table
 from retrace.params.create import Create
 from retrace.params.reader import read
 from tests.project import turn

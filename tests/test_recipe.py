@@ -64,5 +64,5 @@ def test_many_classes_get_a_wider_network_that_is_held_back_less(classes, hidden
 
 
 def test_it_costs_no_start_of_torch():
-    code = "import sys, commands.table; sys.exit('torch' in sys.modules)"
+    code = "import sys, retrace.cli.table; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Stage `record` against real MLflow and a real SQLite store, and the browser's view of it (commands/ui.py).
+"""Stage `record` against real MLflow and a real SQLite store, and the browser's view of it (retrace/cli/ui.py).
 
 One store serves most tests, each with an experiment of its own.
 """
@@ -25,9 +25,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 from scipy.stats import binomtest
 
-from commands import ui
 from retrace.artifacts.dvc_lock import compare, parse
 from retrace.artifacts.tables import write_table
+from retrace.cli import ui
 from retrace.evaluation.comparisons import mcnemar
 from retrace.evaluation.gate import HEADLINES
 from retrace.params.gate import Gate
@@ -78,7 +78,6 @@ def own_settings(monkeypatch):
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setattr("sys.argv", ["record"])  # and not the arguments of pytest
     yield
     gc.enable()
 

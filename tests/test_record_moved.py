@@ -184,7 +184,7 @@ for _ in range(2):
 """,
     "ui": """
 from pathlib import Path
-from commands.ui_server import Place, mlflow
+from retrace.cli.ui_server import Place, mlflow
 mlflow(Place("", [], 0, 0, "sqlite:///mlflow.db", Path("mlartifacts").absolute().as_uri()))
 """,
 }

@@ -12,7 +12,7 @@ import pytest
 from dvc.cli import main
 from dvc.repo import Repo
 
-from commands.repository import bring_sources, clone, sources
+from retrace.cli.repository import bring_sources, clone, sources
 from retrace.runtime.errors import Fault
 from stages import create
 from tests.project import TINY, commit, copy_project, git, repro, run, turn
@@ -218,14 +218,14 @@ def test_verify_and_history_in_a_bigger_repository(project, tmp_path):
     commit(tmp_path / "big")
     (tmp_path / "big/other.txt").write_text("changed\n")
     (place / "LICENSE").write_text("changed\n")
-    done = run(place, "-m", "commands.verify")
+    done = run(place, "-m", "retrace", "verify")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("verify: 42 of 42 outputs reproduce\n")
     assert "uncommitted changes are not: LICENSE\n" in done.stderr
     (place / "mlflow.db").unlink()
-    done = run(place, "-m", "commands.history")
+    done = run(place, "-m", "retrace", "backfill")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith(" tiny: recorded\nhistory: 1 recorded, 0 already there, 1 skipped\n")
+    assert done.stdout.endswith(" tiny: recorded\nbackfill: 1 recorded, 0 already there, 1 skipped\n")
 
 
 @pytest.mark.parametrize("kind", ["worktree", "submodule"])

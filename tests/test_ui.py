@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from commands import ui
+from retrace.cli import ui
 
 PLAIN = "http://127.0.0.1:5000/?token=secret#/experiments/1/runs?workflowType=machine_learning"
 

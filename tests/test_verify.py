@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commands.verify import NO_LONGER, NO_ORIGINAL, judge, original, outputs, verify
+from retrace.cli.verify import NO_LONGER, NO_ORIGINAL, judge, original, outputs, verify
 from retrace.runtime.errors import Fault
 from tests.project import commit, git, run
 

@@ -20,14 +20,16 @@ LIBRARIES, PER_CORE = 5 << 28, 100 << 20
 # And what must be left when they are there: stacks of threads, for want of which Arrow aborts the process.
 BESIDE, STACK = 256 << 20, 16 << 20
 RAISE = "free some, or raise the limit"
-OURS = ("stages", "commands", "retrace")
+OURS = ("stages", "retrace")
 
 
-def _name() -> str:
-    """Of the stage or command that starts, "" in any other program."""
+def started() -> str:
+    """Name of the stage or command that starts, "" in any other program."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     package, _, module = (spec.name if spec else "").rpartition(".")
-    return module if package in ("stages", "commands") else ""
+    if (package, module) == ("retrace", "__main__") or (not spec and Path(sys.argv[0]).name == "retrace"):
+        return sys.argv[1] if sys.argv[1:] and not sys.argv[1].startswith("-") else "retrace"
+    return module if package == "stages" else ""
 
 
 def _say(name: str, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -69,7 +71,7 @@ def _open_streams() -> None:
 def check() -> None:
     """To be called before libraries are loaded; does nothing where it is no stage or command that starts."""
     _open_streams()
-    name = _name()
+    name = started()
     if not name:
         return
     sys.excepthook = partial(_say, name)

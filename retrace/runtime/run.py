@@ -50,7 +50,7 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
         signal.signal(signal.SIGHUP, terminate)
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_watch_starter, daemon=True).start()
-    name = getattr(main, "__module__", "")
+    name = preflight.started() or getattr(main, "__module__", "")
     if name == "__main__":
         name = Path(sys.argv[0]).stem
     status = 0

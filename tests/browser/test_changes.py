@@ -158,7 +158,7 @@ def test_a_run_is_deleted(page, own):
 
 
 def test_it_is_no_tracking_server_and_a_page_creates_no_run(page, own):
-    """The reasons stand in commands/ui_server.py; the page says so where its button is pressed."""
+    """The reasons stand in retrace/cli/ui_server.py; the page says so where its button is pressed."""
     page.goto(own.link)
     for last in ("runs/create", "experiments/create", "experiments/delete"):
         for api in ("api", "ajax-api"):

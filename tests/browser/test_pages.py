@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from commands import ui
+from retrace.cli import ui
 
 DIFFERING = {
     "train.activation": ["tanh", "relu", "relu", "relu"],

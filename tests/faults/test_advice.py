@@ -65,7 +65,7 @@ def shell(command: str) -> str:
 
 def refused(module: str) -> str:
     """The one line of a stage or command that is run by hand and stops."""
-    done = run(Path(), "-m", module)
+    done = run(Path(), "-m", *module.split())
     assert done.returncode in (3, 5), done.stdout + done.stderr
     (line,) = [line for line in done.stderr.splitlines() if ": warning: " not in line]
     return line
@@ -120,7 +120,7 @@ def test_what_is_damaged_with_the_same_size_and_time_comes_back_by_what_the_line
     for name, reader in (
         ("data/train.parquet", "stages.train"),
         ("data/schema.json", "stages.split"),
-        ("reports/metrics.json", "commands.gate"),
+        ("reports/metrics.json", "retrace gate"),
     ):
         flip(Path(name))
         line = refused(reader)
@@ -175,7 +175,7 @@ def test_a_table_edited_in_place_closes_the_gate_and_what_it_says_opens_it(proje
     before = contents()
     edit()
     assert "up to date" in shell("dvc repro"), "or else DVC would have seen it"
-    line = refused("commands.gate")
+    line = refused("retrace gate")
     assert line == (
         "gate: failed: reports/metrics.json: data/tables was changed since this was made of it; run: dvc repro"
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from commands.cache import verify
+from retrace.cli.check_cache import verify
 from retrace.runtime.errors import Fault
 from tests.project import TINY, commit, copy_project, environment, git, repro, run, turn
 
@@ -451,13 +451,13 @@ def test_m30_the_cache_is_where_dvc_has_it(project, tmp_path):
 
 
 def test_m30_the_command_says_how_much_it_hashed_and_exits_with_3(project):
-    done = run(project, "-m", "commands.cache")
+    done = run(project, "-m", "retrace", "check-cache")
     files, objects = len(named_files()), sum(path.is_relative_to(OBJECTS) for path in cached_files())
     runs = len(cached_files()) - objects
-    said = f"verify: hashed {files} files here, {objects} objects and {runs} runs in the cache"
+    said = f"check-cache: hashed {files} files here, {objects} objects and {runs} runs in the cache"
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{said}: no faults\n", "")
     damage(TRAIN, "emptied", random.Random(12))
-    done = run(project, "-m", "commands.cache")
+    done = run(project, "-m", "retrace", "check-cache")
     assert (done.returncode, done.stdout, done.stderr) == (3, f"{said}: 1 faults\n", "\n".join(faults()) + "\n")
 
 

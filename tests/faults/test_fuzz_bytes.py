@@ -174,11 +174,11 @@ def readers(folder: Path, changes: dict, zygote: Zygote) -> Iterator[Reader]:
     for command, arguments in COMMANDS.items():
         given = tuple(each.replace("INPUT", changes.get("create.table.path", "")) for each in arguments)
         if "" not in given:
-            module = f"commands.{command}"
-            seen = zygote.run(folder, module, *given).read
+            given = (command, *given)
+            seen = zygote.run(folder, "retrace", *given).read
             aside = ("stages/", "retrace/", "params.yaml", "dvc.lock", ".retrace/")
             files = [name for name in dict.fromkeys(seen) if not name.startswith(aside)]
-            yield Reader(folder, module, given, sorted({*files, *own} if "INPUT" in arguments else files), [])
+            yield Reader(folder, "retrace", given, sorted({*files, *own} if "INPUT" in arguments else files), [])
     (folder / "said.csv").unlink(missing_ok=True)
     (folder / "models/model.onnx").unlink(missing_ok=True)
 

@@ -13,13 +13,11 @@ import json
 import math
 import random
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pyarrow as pa
 import pyarrow.csv as pc
@@ -28,8 +26,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands import predict
 from retrace.artifacts.schema import read_schema
+from retrace.cli.main import invoke
 from retrace.runtime.atomic import FORMULA
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS
 from retrace.training.recipe import recipe
@@ -543,8 +541,7 @@ def test_a_table_is_refused_by_name_or_goes_through(cases):
             schema = read_schema()
             output = PREDICTIONS[chance.choice(["csv", "parquet"])]
             keep = ["--keep"] if chance.random() < 0.3 else []
-            with mock.patch.object(sys, "argv", ["predict", str(path), str(output), *keep]):
-                end = fuzzing.call("predict", predict.main)
+            end = fuzzing.call("predict", lambda: invoke(["predict", str(path), str(output), *keep]))
             ends[f"predict: {reason(end)}"] += 1
             if not end.status and not keep:
                 check_output(output, sum(schema.counts), schema.classes)
@@ -653,10 +650,8 @@ def test_no_column_is_lost_to_the_predictions():
     """With --keep the prediction took the place of a column that was called label, the actual one, say."""
     assert not through({"label": every("u", "v", "w")}).status
     given = ["predict", "data/tables/made.parquet", "out.csv"]
-    with mock.patch.object(sys, "argv", [*given, "--keep"]):
-        assert "column label would be lost" in refused(fuzzing.call("predict", predict.main))
-    with mock.patch.object(sys, "argv", given):
-        assert not fuzzing.call("predict", predict.main).status
+    assert "column label would be lost" in refused(fuzzing.call("predict", lambda: invoke([*given, "--keep"])))
+    assert not fuzzing.call("predict", lambda: invoke(given)).status
 
 
 @pytest.mark.parametrize("at", [12, 40])

@@ -468,8 +468,8 @@ def test_m34_a_folder_of_another_owner_gets_gits_own_words_and_what_they_say_wor
     assert "detected dubious ownership" in done.stdout
     assert "git init" not in done.stdout
     fix = next(line.strip() for line in done.stdout.splitlines() if "safe.directory" in line)
-    for command in ("commands.verify", "commands.history"):
-        line = one_line(shell(project, f"python -m {command}", **mine))
+    for command in ("verify", "backfill"):
+        line = one_line(shell(project, f"retrace {command}", **mine))
         assert line.startswith("git rev-parse failed in ")
         assert line.endswith(fix)
     # A record without its commit is better than none; but not without a word.
@@ -479,7 +479,7 @@ def test_m34_a_folder_of_another_owner_gets_gits_own_words_and_what_they_say_wor
     assert shell(project, fix, **mine).returncode == 0
     assert shell(project, "python -m stages.record", **mine).stderr == ""
     # One fix is enough, also for what clones the repository.
-    done = shell(project, "python -m commands.history", **mine)
+    done = shell(project, "retrace backfill", **mine)
     assert done.returncode == 0, done.stderr
     done = shell(project, "make run", **mine)
     assert done.returncode == 0, done.stderr

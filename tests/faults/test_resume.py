@@ -834,7 +834,7 @@ def test_m27_the_mirror_of_a_training_that_was_killed_is_completed_when_it_went_
     database = folder / "mlflow.db"
     database.unlink()
     shutil.rmtree(folder / "mlartifacts")
-    follow = [sys.executable, "-m", "stages.record", "--follow"]
+    follow = [sys.executable, "-m", "retrace", "follow"]
     first = subprocess.Popen(follow, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     dvc = start_dvc(folder)
     wait_for(lambda: database.exists() and points(database), dvc)

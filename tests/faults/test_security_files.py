@@ -78,13 +78,13 @@ def zipped() -> bytes:
     return content.getvalue()
 
 
-PREDICT = ("commands.predict", "rows.csv", "out.csv")
+PREDICT = ("retrace", "predict", "rows.csv", "out.csv")
 # What is made up, and who reads it; the first ones are the sample.
 FORGED = [
     (lambda: forge(WEIGHTS, TOUCHED), PREDICT, BAD_DATA),
     (lambda: number(center=CODE), PREDICT, BAD_DATA),
     (lambda: forge(REPLICAS, TOUCHED), ("stages.evaluate",), BAD_DATA),
-    (lambda: forge(WEIGHTS, zipped()), ("commands.export",), BAD_DATA),
+    (lambda: forge(WEIGHTS, zipped()), ("retrace", "export"), BAD_DATA),
     (lambda: forge(WEIGHTS, b""), PREDICT, BAD_DATA),
     (lambda: MODEL.write_bytes(TOUCHED), PREDICT, BAD_DATA),
     (lambda: MODEL.write_text(f"[{json.dumps(CODE)}]"), PREDICT, BAD_DATA),
@@ -99,7 +99,7 @@ FORGED = [
     (lambda: change(hidden=CODE), PREDICT, BAD_DATA),
     (lambda: Path("data/test.parquet").write_bytes(TOUCHED), ("stages.evaluate",), BAD_DATA),
     (lambda: Path("data/schema.json").write_bytes(TOUCHED), ("stages.evaluate",), BAD_DATA),
-    (lambda: Path("reports/metrics.json").write_bytes(TOUCHED), ("commands.gate",), GATE_FAILED),
+    (lambda: Path("reports/metrics.json").write_bytes(TOUCHED), ("retrace", "gate"), GATE_FAILED),
     (lambda: MODEL.write_bytes(TOUCHED), ("stages.record",), BAD_DATA),
     (lambda: Path("models/training.json").write_bytes(TOUCHED), ("stages.record",), BAD_DATA),
     (lambda: Path("reports/metrics.json").write_bytes(TOUCHED), ("stages.record",), BAD_DATA),

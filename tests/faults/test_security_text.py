@@ -57,16 +57,16 @@ def done(tmp_path_factory) -> Done:
     git(root, "remote", "add", "origin", f"https://me:{SECRET}@example.com/x.git")
     commands = [
         ("dvc", "repro"),
-        ("commands.summary",),
-        ("commands.gate",),
-        ("commands.predict", "data/tables/table.csv", "predicted.csv", "--keep"),
-        ("commands.predict", "data/tables/table.csv", "predicted.parquet"),
+        ("retrace", "summary"),
+        ("retrace", "gate"),
+        ("retrace", "predict", "data/tables/table.csv", "predicted.csv", "--keep"),
+        ("retrace", "predict", "data/tables/table.csv", "predicted.parquet"),
         ("dvc", "plots", "show"),
     ]
     printed = ""
     for command in commands:
         ran = execute(root, *command)
-        assert ran.returncode == (5 if "gate" in command[0] else 0), ran.stdout + ran.stderr
+        assert ran.returncode == (5 if "gate" in command else 0), ran.stdout + ran.stderr
         printed += ran.stdout + ran.stderr
     return Done(root, printed)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from commands import ui
-from commands.ui_server import ROUTES
+from retrace.cli import ui
+from retrace.cli.ui_server import ROUTES
 from retrace.params.reader import check
 from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, Fault
 from stages.validate import SECTIONS
@@ -83,7 +83,7 @@ NEVER = re.compile(
 
 def test_where_every_port_is_taken_one_server_less_is_enough(door):
     """On another address of this machine, so that nobody else misses a port."""
-    command = [sys.executable, "-m", "commands.ui", "--address", "127.0.0.2"]
+    command = [sys.executable, "-m", "retrace", "ui", "--address", "127.0.0.2"]
     with contextlib.ExitStack() as stack:
         taken = []
         for port in range(ui.FIRST_PORT, ui.FIRST_PORT + ui.PORTS):

@@ -11,11 +11,9 @@ import io
 import json
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -24,8 +22,9 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
-from commands import export, predict
 from retrace.artifacts.schema import read_schema
+from retrace.cli import export
+from retrace.cli.main import invoke
 from retrace.networks.model import load
 from retrace.runtime.errors import Fault
 from retrace.serving.frame import rows_of
@@ -143,8 +142,8 @@ def answer(ask: Callable[[], pd.DataFrame], refusal: type[Exception]) -> pd.Data
 
 
 def commanded(path: str) -> pd.DataFrame:
-    with mock.patch.object(sys, "argv", ["predict", path, "out.parquet"]), contextlib.redirect_stdout(io.StringIO()):
-        predict.main()
+    with contextlib.redirect_stdout(io.StringIO()):
+        invoke(["predict", path, "out.parquet"])
     return pd.read_parquet("out.parquet")
 
 
@@ -204,7 +203,7 @@ def test_every_way_to_the_model_gives_the_same_answers(seed, cases):
         Path("params.yaml").write_text(json.dumps(changed(VALUES, settings)))
         for stage in ("create", "split", "train"):
             importlib.import_module(f"stages.{stage}").main()
-        export.main()
+        invoke(["export"])
         assert folder.exists()
         schema = read_schema()
         for rows in (columns, asked(random, columns), asked(random, columns)):

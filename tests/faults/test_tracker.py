@@ -29,7 +29,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import ui
+from retrace.cli import ui
 from retrace.runtime.errors import MACHINE_FAULT, Fault
 from retrace.tracking.circumstances import milliseconds
 from retrace.tracking.store import locate
@@ -424,7 +424,7 @@ def test_the_right_address_and_the_right_name_are_let_in(ready, tracker, proxy, 
 
 def test_the_ui_of_a_server_is_where_the_line_says(ready, tracker):
     done = subprocess.run(
-        [sys.executable, "-m", "commands.ui"],
+        [sys.executable, "-m", "retrace", "ui"],
         cwd=ready,
         env={**environment(), "MLFLOW_TRACKING_URI": tracker.uri},
         capture_output=True,

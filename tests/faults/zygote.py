@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 from tests.project import environment
 
 MODULES = (
-    *(path for folder in ("stages", "commands") for path in sorted((ROOT / folder).glob("*.py"))),
+    *sorted((ROOT / "stages").glob("*.py")),
     *sorted((ROOT / "retrace").rglob("*.py")),
 )
 # What a function imports when it runs.
@@ -71,6 +71,8 @@ class Zygote:
 
 def serve() -> None:
     for path in MODULES:
+        if path.name == "__init__.py":
+            continue
         importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     for name in LATE:
         importlib.import_module(name)
@@ -102,7 +104,7 @@ def run(folder: str, module: str, arguments: list[str], written: list[Path]) -> 
 
     sys.addaudithook(watch)
     sys.argv = [module, *arguments]
-    sys.modules.pop(module)  # of which runpy makes its own
+    sys.modules.pop("retrace.__main__" if module == "retrace" else module)  # of which runpy makes its own
     status: int | str | None = 1
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

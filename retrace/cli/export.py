@@ -7,19 +7,22 @@ itself says (retrace/serving/onnx_graph.py); its metadata names the classes and 
 import json
 from pathlib import Path
 
+import click
+
 from retrace.artifacts.tables import read_json
 from retrace.networks.model import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
 from retrace.runtime.atomic import write_bytes
-from retrace.runtime.run import run
 from retrace.serving.onnx_graph import build
 
 MODELS = Path("models")
 EXPORTED = Path("models/model.onnx")
 
 
-def main() -> None:
+@click.command(epilog="Example: retrace export")
+def command() -> None:
+    """The trained model as one ONNX file, models/model.onnx: raw rows in, label and probabilities out."""
     threshold, model = read(Evaluate).threshold, load(MODELS)
     description = model.description
     made = build(model, threshold)
@@ -36,7 +39,3 @@ def main() -> None:
     write_bytes(EXPORTED, content)
     outputs = ", ".join(output.name for output in made.graph.output)
     print(f"export: {EXPORTED}, {len(content):,} bytes; {len(made.graph.input)} inputs of raw rows; {outputs} out")
-
-
-if __name__ == "__main__":
-    run(main)

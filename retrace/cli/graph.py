@@ -6,9 +6,10 @@ What a person writes there stays as it is; only the code files at the end of eac
 import re
 from pathlib import Path
 
+import click
+
 from retrace.runtime.atomic import write_text
 from retrace.runtime.imports import ROOT, closure
-from retrace.runtime.run import run
 from retrace.tracking.model import ENTRY
 
 GRAPH = Path("dvc.yaml")
@@ -34,10 +35,8 @@ def with_code(text: str, root: Path = ROOT) -> str:
     return head + _STAGE.sub(stage, stages) + rest
 
 
-def main() -> None:
+@click.command(epilog="Example: retrace graph && dvc repro")
+def command() -> None:
+    """Write into dvc.yaml which code each stage imports, at any depth; what a person wrote there stays."""
     write_text(GRAPH, with_code(GRAPH.read_text("utf-8")))
     print(f"graph: {GRAPH} names the code that each stage imports")
-
-
-if __name__ == "__main__":
-    run(main)

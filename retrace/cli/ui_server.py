@@ -5,7 +5,7 @@ whoever asks, its gateway and webhooks speak to any address. So nothing of a req
 the token (once in the link, then in a cookie, as Jupyter does), from a page of this very server, and for a route that
 is named here: a route that a later MLflow adds is not there.
 
-`commands.ui` starts it, and hands over what it needs on standard input: all accounts can read a process's arguments.
+`retrace.cli.ui` starts it, and hands over what it needs on standard input: all accounts can read a process's arguments.
 """
 
 import hmac

@@ -3,13 +3,12 @@
 Starts MLflow lean: as it comes it runs fourteen processes in 2.6 GB. Prints one line with the link that lands on the
 runs, in a view with the columns that tell them apart; Ctrl-C ends the server and all its processes.
 
-MLflow asks nobody for a password. So the server stands behind a door (`commands.ui_server`): it answers only who has
+MLflow asks nobody for a password. So the server stands behind a door (`retrace.cli.ui_server`): it answers only who has
 the token in that link, which is another one at each start. It listens on this machine's own address, answers only to
 the names that this address has, and takes none of its settings from the environment; `--address` lets other machines
 reach it, with that link, and asks to be told so by `--open-to-network`.
 """
 
-import argparse
 import contextlib
 import errno
 import ipaddress
@@ -26,13 +25,14 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import click
 import psutil
 
-from commands.ui_server import Place, cookie
+from retrace.cli.ui_server import Place, cookie
 from retrace.params.reader import read
 from retrace.params.record import Record
 from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, Fault
-from retrace.runtime.run import REFUSE_PICKLES, run
+from retrace.runtime.run import REFUSE_PICKLES
 from retrace.tracking.artifacts import PICTURES
 from retrace.tracking.store import Store, exists, locate, match, mend
 
@@ -64,18 +64,14 @@ VIEW_SECONDS = 10
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser("commands.ui", description="Open the recorded runs in a browser.")
-    parser.add_argument(
-        "--address", default=HOST, help="IPv4 address of this machine that others may ask; 0.0.0.0: all"
-    )
-    parser.add_argument(
-        "--open-to-network",
-        action="store_true",
-        help="yes, whoever gets hold of the link may change and delete all runs",
-    )
-    given = parser.parse_args()
-    check(given.address, given.open_to_network)
+@click.command(epilog="Example: retrace ui")
+@click.option("--address", default=HOST, help="IPv4 address of this machine that others may ask; 0.0.0.0: all.")
+@click.option(
+    "--open-to-network", is_flag=True, help="Yes, whoever gets hold of the link may change and delete all runs."
+)
+def command(address: str, open_to_network: bool) -> None:
+    """The recorded runs in a browser, for who started it only. Prints the link; Ctrl-C ends it."""
+    check(address, open_to_network)
     store = locate(read(Record).experiment)
     if store.uri.startswith(("http://", "https://")):
         print(f"ui: the runs are on the server {store.shown}; open that in a browser")
@@ -85,13 +81,13 @@ def main() -> None:
     log = store.root / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_urlsafe(32)
-    with listen(given.address) as listening, open(log, "wb") as file:
+    with listen(address) as listening, open(log, "wb") as file:
         port = listening.getsockname()[1]
         artifacts = store.artifacts.as_uri() if store.artifacts else None
-        place = Place(token, names(given.address), port, listening.fileno(), store.uri, artifacts)
+        place = Place(token, names(address), port, listening.fileno(), store.uri, artifacts)
         # A session of its own, so that the server's children can be ended with it.
         server = subprocess.Popen(
-            [sys.executable, "-m", "commands.ui_server"],
+            [sys.executable, "-m", "retrace.cli.ui_server"],
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -104,12 +100,12 @@ def main() -> None:
             with contextlib.suppress(BrokenPipeError), server.stdin:
                 server.stdin.write(json.dumps(place._asdict()).encode())
             listening.close()  # here, so that a server that ended leaves nobody waiting
-            base = f"http://{HOST if given.address == EVERY_HOST else given.address}:{port}"
+            base = f"http://{HOST if address == EVERY_HOST else address}:{port}"
             owner = {"Cookie": f"{cookie(port)}={token}"}
             wait(server, base, owner, store, log)
             shared = experiment is not None and share_view(base, owner, experiment)
             print(f"ui: {link(base, token, experiment, shared)} (Ctrl-C ends it)", flush=True)
-            if given.open_to_network:
+            if open_to_network:
                 print(f"ui: {OPENED}", file=sys.stderr, flush=True)
             server.wait()
         except KeyboardInterrupt:
@@ -281,7 +277,3 @@ def end(server: "subprocess.Popen[bytes]") -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(STOP_SECONDS)
     server.wait()
-
-
-if __name__ == "__main__":
-    run(main)

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import click
+
 from retrace.artifacts.tables import read_json
 from retrace.evaluation.comparisons import in_words, leads, what_ships
-from retrace.runtime.run import run
 
 METRICS = Path("reports/metrics.json")
 
@@ -55,9 +56,7 @@ def _with_interval(baseline: dict[str, Any], key: str) -> str:
     return f"{baseline[key]:+.4f} ({baseline[f'{key}_low']:+.4f} to {baseline[f'{key}_high']:+.4f})"
 
 
-def main() -> None:
+@click.command(epilog="Example: retrace summary")
+def command() -> None:
+    """The result in a few lines, from reports/metrics.json."""
     print("\n".join(summary(read_json(METRICS))))
-
-
-if __name__ == "__main__":
-    run(main)

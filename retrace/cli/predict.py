@@ -1,4 +1,4 @@
-"""`python -m commands.predict INPUT OUTPUT`: what the trained model says of each row of a table.
+"""`retrace predict INPUT OUTPUT`: what the trained model says of each row of a table.
 
 INPUT is a CSV file (.csv, .tsv, .txt, also .gz), a Parquet file or a folder of Parquet parts; OUTPUT ends with .csv or
 .parquet and gets the label and the probability of each class, and with --keep the columns of INPUT before them. Rows go
@@ -7,12 +7,12 @@ right. In a CSV file a text that a spreadsheet would take for a formula gets a `
 Parquet has each text as it is.
 """
 
-import argparse
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,7 +31,6 @@ from retrace.params.reader import read
 from retrace.preprocessing.apply import AS_TEXTS, Preprocessing, Unusable, sure
 from retrace.runtime.atomic import FORMULA, write
 from retrace.runtime.errors import BAD_DATA, Fault
-from retrace.runtime.run import run
 from retrace.runtime.text import listed, shown
 
 MODELS = Path("models")
@@ -151,21 +150,23 @@ def harmless(table: pa.Table, path: Path) -> pa.Table:
     return pa.table(columns, [marked(name) for name in table.column_names])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser("commands.predict", description="Predict each row of a table with models/.")
-    parser.add_argument("input", type=Path, help="a CSV or Parquet file, or a folder of Parquet parts")
-    parser.add_argument("output", type=Path, help="a .csv or .parquet file")
-    parser.add_argument("--keep", action="store_true", help="write the columns of the input, too")
-    given = parser.parse_args()
-    if not given.input.exists():
-        raise Fault(BAD_DATA, f"{given.input} not found; name a CSV or Parquet file")
-    if given.output.suffix not in (".csv", ".parquet"):
-        raise Fault(BAD_DATA, f"{given.output} must end with .csv or .parquet, which says how it is written")
+@click.command(epilog="Example: retrace predict new.csv predictions.csv --keep")
+@click.argument("input", type=click.Path(path_type=Path), metavar="INPUT")
+@click.argument("output", type=click.Path(path_type=Path), metavar="OUTPUT")
+@click.option("--keep", is_flag=True, help="Write the columns of INPUT, too.")
+def command(input: Path, output: Path, keep: bool) -> None:  # noqa: A002
+    """Label and probability of each class for each row of INPUT, into OUTPUT.
+
+    INPUT is a CSV or Parquet file, or a folder of Parquet parts; OUTPUT ends with .csv or .parquet."""
+    if not input.exists():
+        raise Fault(BAD_DATA, f"{input} not found; name a CSV or Parquet file")
+    if output.suffix not in (".csv", ".parquet"):
+        raise Fault(BAD_DATA, f"{output} must end with .csv or .parquet, which says how it is written")
     model, reading = load(MODELS), read(Create).reading
-    source = open_table(given.input, reading, model.description.features[0])
+    source = open_table(input, reading, model.description.features[0])
     texts = frozenset([model.description.target, *model.description.kinds])
     source = replace(source, learned=_learned(model), apart=texts)
-    pieces = predict(model, source, reading, read(Evaluate).threshold, given.keep)
+    pieces = predict(model, source, reading, read(Evaluate).threshold, keep)
     rows, right = 0, 0
     known = model.description.target in source.names
 
@@ -173,10 +174,10 @@ def main() -> None:
         nonlocal rows, right
         writer = None
         for table, hits in pieces:
-            if given.output.suffix == ".csv":
-                table = harmless(table, given.input)
+            if output.suffix == ".csv":
+                table = harmless(table, input)
             if writer is None:
-                if given.output.suffix == ".parquet":
+                if output.suffix == ".parquet":
                     writer = pq.ParquetWriter(file, table.schema, write_page_checksum=True)
                 else:
                     writer = pa_csv.CSVWriter(file, table.schema)
@@ -184,13 +185,9 @@ def main() -> None:
             rows += table.num_rows
             right += hits
         if writer is None:
-            raise Fault(BAD_DATA, f"{given.input} has no rows")
+            raise Fault(BAD_DATA, f"{input} has no rows")
         writer.close()
 
-    write(given.output, fill)
+    write(output, fill)
     judged = f"; {right:,} of them right ({right / rows:.4f})" if known else ""
-    print(shown(f"predict: {rows:,} rows of {given.input} to {given.output}{judged}"))
-
-
-if __name__ == "__main__":
-    run(main)
+    print(shown(f"predict: {rows:,} rows of {input} to {output}{judged}"))

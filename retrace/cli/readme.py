@@ -11,11 +11,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 from ruamel.yaml import YAML
 
 from retrace.evaluation.comparisons import in_words, what_ships
 from retrace.runtime.atomic import write_text
-from retrace.runtime.run import run
 
 README = Path("README.md")
 METRICS = Path("reports/metrics.json")
@@ -128,10 +128,8 @@ def _table(header: list[str], rows: list[list[str]], align: str = "---") -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
 
 
-def main() -> None:
+@click.command(epilog="Example: retrace readme")
+def command() -> None:
+    """Write the README's tables anew from the files they speak of."""
     write_text(README, filled(README.read_text()))
     print(f"readme: the tables of {README} are those of {METRICS}, {GRAPH}, {BENCH} and {QUALITY}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -6,7 +6,6 @@ pipeline, git and DVC see it. A table that is new to params.yaml brings a recipe
 named there already, somebody may have tuned them, and they stay.
 """
 
-import argparse
 import difflib
 import filecmp
 import os
@@ -17,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 from pydantic import ValidationError
 
 from retrace.data.dialect import DELIMITERS
@@ -32,7 +32,6 @@ from retrace.params.split import Split
 from retrace.params.train import Train
 from retrace.runtime.atomic import write, write_bytes
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, Fault
-from retrace.runtime.run import run
 from retrace.runtime.text import shown
 from retrace.training.recipe import recipe
 
@@ -238,20 +237,18 @@ def table(section: Create, file: Path, target: str, yes: bool = False, anew: boo
     print(f"table: written; next: make run, or: dvc repro; the way back: git checkout {PATH}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser("commands.table", description="Look through a table and name it in params.yaml.")
-    parser.add_argument("file", help="a CSV or Parquet file, or a folder of Parquet parts")
-    parser.add_argument("target", help="the column to predict")
-    parser.add_argument("--yes", action="store_true", help="do not ask before writing")
-    parser.add_argument("--recipe", action="store_true", help="set train and gate also where the table is not new")
-    given = parser.parse_args()
-    if not given.file or not given.target:
+@click.command(epilog="Example: retrace table ~/penguins.csv species")
+@click.argument("file")
+@click.argument("target")
+@click.option("--yes", is_flag=True, help="Do not ask before writing.")
+@click.option("--recipe", "anew", is_flag=True, help="Set train and gate also where the table is not new.")
+def command(file: str, target: str, yes: bool, anew: bool) -> None:
+    """Say what is in FILE, and write it and a recipe for its size into params.yaml, when told to.
+
+    FILE is a CSV or Parquet file, or a folder of Parquet parts; TARGET is the column to predict."""
+    if not file or not target:
         raise Fault(BAD_PARAMS, "table: FILE and TARGET are needed: make table FILE=penguins.csv TARGET=species")
     # Not every shell knows that what follows FILE= is a path.
-    file = Path(given.file).expanduser() if given.file.startswith("~/") else Path(given.file)
+    place = Path(file).expanduser() if file.startswith("~/") else Path(file)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # letters that the terminal lacks
-    table(read(Create), file, given.target, given.yes, given.recipe)
-
-
-if __name__ == "__main__":
-    run(main)
+    table(read(Create), place, target, yes, anew)

@@ -7,12 +7,12 @@ stay: a table in which a program wrote another number and put the time back is "
 which a bit flipped. Here it forgets all that and reads everything once more, about two seconds for each GB.
 """
 
+import click
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 
-from commands.repository import words
+from retrace.cli.repository import words
 from retrace.runtime.errors import BAD_DATA, Fault
-from retrace.runtime.run import run
 
 
 def edited_tables() -> list[str]:
@@ -29,13 +29,11 @@ def edited_tables() -> list[str]:
         raise Fault(BAD_DATA, f"gate: {words(error)}") from None
 
 
-def main() -> None:
+@click.command(epilog="Example: retrace rehash && dvc repro")
+def command() -> None:
+    """Let DVC look into every file anew, also into those whose size and time are as they were."""
     try:
         with Repo() as repo:
             repo.state.hashes.clear()
     except DvcException:
         return  # DVC, which is asked next, says it in its own words
-
-
-if __name__ == "__main__":
-    run(main)

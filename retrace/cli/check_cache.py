@@ -1,4 +1,4 @@
-"""`make verify CACHE=1`: does every file hold what it should? Exit status 0, or 3 with a line for each that does not.
+"""`retrace check-cache`: does every file hold what it should? Exit status 0, or 3 with a line for each that does not.
 
 DVC never looks into a protected object of its cache, nor into a file of the workspace whose size and time are as they
 were: what was flipped, cut or emptied there it restores without a word, and calls up to date. So everything is hashed
@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
@@ -27,7 +28,6 @@ from ruamel.yaml.error import YAMLError
 
 from retrace.runtime.digest import md5, md5_of
 from retrace.runtime.errors import BAD_DATA, Fault
-from retrace.runtime.run import run
 
 LOCK = Path("dvc.lock")
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
@@ -302,7 +302,7 @@ def _unreadable(error: DvcException) -> Fault:
     quoted = re.search(r"'(?:\./)?([^']+)'", reason)
     path = Path(quoted[1]) if quoted else None
     if path is None or not path.is_file():
-        return Fault(BAD_DATA, f"verify: {reason}")
+        return Fault(BAD_DATA, f"check-cache: {reason}")
     text = path.read_text("utf-8", "replace")
     if not text:
         reason = f"{path} is empty"
@@ -342,13 +342,13 @@ def _quote(path: Path) -> str:
     return shlex.quote(_show(path))
 
 
-def main() -> None:
+@click.command(epilog="Example: retrace check-cache")
+def command() -> None:
+    """Hash what is here and every object of DVC's cache; exit status 0, or 3 with a line for each that is damaged.
+
+    Each line ends with the command that repairs the file. Nothing is changed."""
     verdict = verify()
     hashed = f"{verdict.files:,} files here, {verdict.objects:,} objects and {verdict.runs:,} runs in the cache"
-    print(f"verify: hashed {hashed}: {len(verdict.faults) or 'no'} faults")
+    print(f"check-cache: hashed {hashed}: {len(verdict.faults) or 'no'} faults")
     if verdict.faults:
         raise Fault(BAD_DATA, *verdict.faults)
-
-
-if __name__ == "__main__":
-    run(main)

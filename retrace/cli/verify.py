@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,10 +28,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from safetensors.numpy import load as load_tensors
 
-from commands.repository import bring_sources, clone, git, words
+from retrace.cli.repository import bring_sources, clone, git, words
 from retrace.runtime.digest import md5
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
-from retrace.runtime.run import run
 from retrace.runtime.text import shown
 
 # Sum of absolute differences over sum of absolute values, all numbers of a file taken together. Rows and splits come
@@ -191,7 +191,9 @@ def _repro(project: Path) -> None:
         raise Fault(MACHINE_FAULT, f"verify: dvc repro failed with status {status} in a fresh clone of the last commit")
 
 
-def main() -> None:
+@click.command(epilog="Example: retrace verify")
+def command() -> None:
+    """Rerun the last commit in a fresh clone and compare each output with dvc.lock; exit status 1 when one differs."""
     root = Path.cwd()
     named = git(root, "diff", "--name-only", "--no-renames", "--relative", "-z", "HEAD", may_fail=True)
     changes = named.split("\0")[:-1]
@@ -206,7 +208,3 @@ def main() -> None:
     print(f"\nverify: {len(verdicts) - len(bad)} of {len(verdicts)} outputs reproduce")
     if bad:
         raise Fault(1, f"verify: failed: {', '.join(verdict.path for verdict in bad)}")
-
-
-if __name__ == "__main__":
-    run(main)

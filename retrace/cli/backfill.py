@@ -1,4 +1,4 @@
-"""`make record ALL=1`: one run for each state of the pipeline that git remembers, oldest first.
+"""`retrace backfill`: one run for each state of the pipeline that git remembers, oldest first.
 
 A state is a dvc.lock of HEAD, of any branch or tag, of the commits before them, or of a DVC experiment. Each is put
 together in a temporary clone, from its commit and from DVC's cache or remote, and recorded from there by today's
@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from commands.repository import clone, git, words
 from retrace.artifacts.dvc_lock import PATH as LOCK
 from retrace.artifacts.dvc_lock import parse, read_lock
+from retrace.cli.repository import clone, git, words
 from retrace.params.reader import read
 from retrace.params.record import Record
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
-from retrace.runtime.run import run
 from retrace.tracking.replay import COMPLETE, FINGERPRINT
 from retrace.tracking.store import Store, connect, exists, faults, locate, locked, probe
 
@@ -171,14 +171,12 @@ def _cut(text: str, length: int) -> str:
     return line if len(line) <= length else f"{line[: length - 3]}..."
 
 
-def main() -> None:
+@click.command(epilog="Example: MLFLOW_TRACKING_URI=http://127.0.0.1:5000 retrace backfill")
+def command() -> None:
+    """Record every state that git's history and DVC's cache or remote still have into a store, oldest first."""
     counts, fingerprints = history(Path.cwd())
-    print(f"history: {', '.join(f'{counts[each]} {each}' for each in (RECORDED, THERE, SKIPPED))}")
+    print(f"backfill: {', '.join(f'{counts[each]} {each}' for each in (RECORDED, THERE, SKIPPED))}")
     present = read_lock().fingerprint if LOCK.exists() else None
     # (Recorded already, it is among no commits either.)
     if present and present not in fingerprints and not is_recorded(locate(read(Record).experiment), present):
-        print("history: the present state is not committed, so not among them; to record it: make record")
-
-
-if __name__ == "__main__":
-    run(main)
+        print("backfill: the present state is not committed, so not among them; to record it: make record")

@@ -7,6 +7,8 @@ changed after the result was made.
 
 import json
 
+import click
+
 from retrace.artifacts.dvc_lock import PATH as LOCK
 from retrace.artifacts.dvc_lock import read_lock
 from retrace.evaluation.gate import METRICS, failure, gate
@@ -14,10 +16,13 @@ from retrace.params.gate import Gate
 from retrace.params.reader import read
 from retrace.runtime.digest import md5
 from retrace.runtime.integrity import restore
-from retrace.runtime.run import run
 
 
-def main() -> None:
+@click.command(epilog="Example: retrace gate")
+def command() -> None:
+    """Is the result surely good enough? One line; exit status 0, or 5 when it is not.
+
+    The rule is the section `gate` of params.yaml."""
     section = read(Gate)
     try:
         content = METRICS.read_bytes()
@@ -34,12 +39,8 @@ def main() -> None:
             raise failure(f"is not the file that {LOCK} describes; {restore(METRICS)}")
         if lock.params.get("create.dataset") == "table":
             # DVC takes a second to import.
-            from commands.rehash import edited_tables
+            from retrace.cli.rehash import edited_tables
 
             if edited := edited_tables():
                 raise failure(f"{edited[0]} was changed since this was made of it; run: dvc repro")
     print(gate(metrics, section))
-
-
-if __name__ == "__main__":
-    run(main)
