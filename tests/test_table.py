@@ -307,6 +307,15 @@ def test_d13_numbers_as_texts_in_parquet_are_categories_unless_the_params_say_ot
     assert read_table(stage.DATASET).column("size").to_pylist()[:2] == [1.5, 2.5]
 
 
+def test_times_in_parquet_that_the_params_call_numbers_are_refused_by_row():
+    days = pa.array([datetime.datetime(2026, 1, 1 + row % 28) for row in range(60)], pa.timestamp("s"))
+    table = pa.table({"day": days, "other": np.random.default_rng(0).normal(size=60)})
+    pq.write_table(table.append_column("class", pa.array(["a", "b", "b"] * 20)), TABLES / "table.parquet")
+    turn(Path(), {"create.table.path": "data/tables/table.parquet", "create.columns.numeric": ["day"]})
+    with pytest.raises(Fault, match="column day, row 1: '2026-01-01 00:00:00.000' is not a number"):
+        stage.main()
+
+
 def test_d14_d15_large_whole_numbers(capsys):
     refused(frame(size=[2**63 + index * 2**20 for index in range(ROWS)]), "column size holds whole numbers up to 9223")
     made(frame(size=[2**24 + 7 * (index % 30) for index in range(ROWS)]))

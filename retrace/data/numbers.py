@@ -202,7 +202,8 @@ class Forms:
         if name not in self._known and not _digits(texts):
             if not self._whole:
                 self._look(None)
-            if name not in self._known:
+            # (A Parquet column that holds no texts, times say, was not looked at.)
+            if name not in self._known and name in (self._seen or {}):
                 raise self._ambiguous(name)
         form = self._known.get(name, PLAIN)
         learned = self._learned.get(name, form)
