@@ -47,11 +47,14 @@ from retrace.tracking.artifacts import PICTURES
 from retrace.tracking.circumstances import Git, Times, dvc_experiment, machine, packages, read_git, read_times
 from retrace.tracking.describe import Previous
 from retrace.tracking.follow import dismiss, settle
+from retrace.tracking.location import Store, locate
 from retrace.tracking.model import CODE, ENTRY, Served
 from retrace.tracking.points import MOST_POINTS, epoch_points, headline_points, safe_key, safe_keys, step_points
 from retrace.tracking.registry import Candidate, Registered, hits
 from retrace.tracking.replay import EXPERIMENTS, FINGERPRINT, DataSet, Entry, Outcome, replay
-from retrace.tracking.store import Store, connect, faults, locate, locked, open_experiment, probe
+from retrace.tracking.store import connect, open_experiment, probe
+from retrace.tracking.store_errors import faults
+from retrace.tracking.store_lock import locked
 
 TRAIN = Path("data/train.parquet")
 VALIDATION = Path("data/validation.parquet")

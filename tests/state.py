@@ -45,8 +45,8 @@ PNG = bytes.fromhex(
 FORKS = """
 import os, signal, sys
 from stages import record
-from retrace.tracking import replay, store
-store.load()
+from retrace.tracking import location, mlflow_patches, replay, store, store_lock
+mlflow_patches.load()
 import mlflow.store.tracking.sqlalchemy_store
 from mlflow.tracking import MlflowClient
 def child(act):

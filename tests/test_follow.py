@@ -31,8 +31,11 @@ from retrace.runtime.processes import born, lives
 from retrace.runtime.single_instance import alone
 from retrace.tracking import follow, points
 from retrace.tracking.circumstances import CLOCK, last_finished
+from retrace.tracking.location import Store, exists, locate
 from retrace.tracking.replay import FINGERPRINT, TRAINING
-from retrace.tracking.store import Store, connect, exists, faults, locate, locked, open_experiment
+from retrace.tracking.store import connect, open_experiment
+from retrace.tracking.store_errors import faults
+from retrace.tracking.store_lock import locked
 from stages import record, train
 from tests.project import TINY, copy_project, environment, turn
 

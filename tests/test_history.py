@@ -15,7 +15,7 @@ from retrace.artifacts.dvc_lock import parse
 from retrace.cli import backfill as command
 from retrace.cli.backfill import record
 from retrace.runtime.errors import MACHINE_FAULT, Fault
-from retrace.tracking.store import locate
+from retrace.tracking.location import locate
 from stages import record as stage
 from tests.conftest import ROOT
 from tests.project import TINY, copy_project, git, run, turn

@@ -35,7 +35,7 @@ from retrace.params.reader import read
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
 from retrace.runtime.stage_log import PATH as RAN
 from retrace.runtime.text import escape
-from retrace.tracking import describe, points, store
+from retrace.tracking import describe, location, points, store
 from retrace.tracking.model import ENTRY
 from retrace.tracking.registry import Registered
 from stages import record
@@ -870,15 +870,15 @@ def test_a_sqlite_file_is_named_from_the_projects_root_and_by_one_name(tmp_path,
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "link"))
     for uri in ("sqlite:///../link/my%2520store.db?timeout=5", f"sqlite:///{tmp_path}/link/./my%2520store.db"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        assert store.locate("any").database == tmp_path / "real/my%20store.db"
+        assert location.locate("any").database == tmp_path / "real/my%20store.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///../real")
     with pytest.raises(Fault, match="is a folder, not a SQLite file"):
-        store.probe(store.locate("any"))
+        store.probe(location.locate("any"))
 
 
 def test_an_experiment_in_the_trash_is_one_line(here, monkeypatch, request):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "  ")
-    assert store.locate("from params.yaml").experiment == "from params.yaml"
+    assert location.locate("from params.yaml").experiment == "from params.yaml"
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
     record.main()
     with contextlib.closing(sqlite3.connect(here / "mlflow.db")) as connection, connection:

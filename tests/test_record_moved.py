@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from retrace.tracking import moved, store
+from retrace.tracking import location, moved, store
 from stages import record
 from tests.conftest import ROOT
 from tests.served import served
@@ -45,7 +45,7 @@ def original(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         go(patch, root)
         record.main()
-        client = store.connect(store.locate("retrace"))
+        client = store.connect(location.locate("retrace"))
         (version,) = client.search_model_versions("name = 'retrace'")
         model = client.get_logged_model(version.source.removeprefix("models:/"))
         client.create_model_version("retrace", f"{model.artifact_location}/MLmodel", version.run_id)
@@ -102,7 +102,7 @@ def test_a_project_that_was_copied_or_moved_opens_its_artifacts_and_writes_new_o
     uris = [uri for uri in named(root) if uri != ELSEWHERE]
     assert len(uris) == counted - 1 + 3  # run, model and version
     assert all(uri.startswith(f"{(root / 'mlartifacts').as_uri()}/") for uri in uris)
-    client = store.connect(store.locate("retrace"))
+    client = store.connect(location.locate("retrace"))
     old, new = (Path(client.download_artifacts(run_id, "figures/loss.png")) for run_id in runs(root, "retrace"))
     assert (old.read_bytes(), new.read_bytes()) == (PNG + HERE, PNG)
     for version in client.search_model_versions("name = 'retrace'"):
@@ -176,7 +176,10 @@ def test_ui_serves_the_pictures_of_a_copy_from_the_copy(original, tmp_path):
 
 OPEN = {
     "record": """
-from retrace.tracking.store import connect, faults, locate, locked
+from retrace.tracking.location import locate
+from retrace.tracking.store import connect
+from retrace.tracking.store_errors import faults
+from retrace.tracking.store_lock import locked
 store = locate("retrace")
 for _ in range(2):
     with faults(store), locked(store):

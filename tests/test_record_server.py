@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from retrace.runtime.errors import MACHINE_FAULT, Fault
-from retrace.tracking import store
+from retrace.tracking import location, mlflow_patches, store
 from stages import record
 from tests.state import make_state, write_lock, write_scores
 from tests.tracker import HANG_SECONDS, Tracker, assert_same, content
@@ -21,10 +21,10 @@ from tests.tracker import HANG_SECONDS, Tracker, assert_same, content
 def tracker(tmp_path_factory):
     tracker = Tracker(tmp_path_factory.mktemp("server"))
     # Ten times faster than the server makes it.
-    store.load()
+    mlflow_patches.load()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tracker.folder}/server.db")
-        store.connect(store.locate("any"))
+        store.connect(location.locate("any"))
     tracker.start()
     yield tracker
     tracker.kill()

@@ -26,8 +26,11 @@ from retrace.cli.repository import clone, git, words
 from retrace.params.reader import read
 from retrace.params.record import Record
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
+from retrace.tracking.location import Store, exists, locate
 from retrace.tracking.replay import COMPLETE, FINGERPRINT
-from retrace.tracking.store import Store, connect, exists, faults, locate, locked, probe
+from retrace.tracking.store import connect, probe
+from retrace.tracking.store_errors import faults
+from retrace.tracking.store_lock import locked
 
 GRAPH = Path("dvc.yaml")
 FIGURES = Path("reports/figures")

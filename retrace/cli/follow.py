@@ -5,7 +5,7 @@ import click
 from retrace.params.reader import read
 from retrace.params.record import Record
 from retrace.tracking.follow import follow
-from retrace.tracking.store import locate
+from retrace.tracking.location import locate
 
 
 @click.command(epilog="Example: retrace follow, in a second terminal beside dvc repro")

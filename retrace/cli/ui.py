@@ -34,7 +34,10 @@ from retrace.params.record import Record
 from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, Fault
 from retrace.runtime.run import REFUSE_PICKLES
 from retrace.tracking.artifacts import PICTURES
-from retrace.tracking.store import Store, exists, locate, match, mend
+from retrace.tracking.location import Store, exists, locate
+from retrace.tracking.mlflow_patches import match
+from retrace.tracking.store import mend
+from retrace.tracking.store_errors import store_error
 
 HOST, EVERY_HOST = "127.0.0.1", "0.0.0.0"
 # Of MLflow and of what it runs on: they would open the server, or send it to another store.
@@ -149,7 +152,7 @@ def find_experiment(store: Store) -> str | None:
                 (store.experiment,),
             ).fetchone()
     except sqlite3.Error as error:
-        raise store.broken(error) from None
+        raise store_error(error, store) from None
     if row is None:
         raise Fault(MACHINE_FAULT, nothing)
     return str(row[0])

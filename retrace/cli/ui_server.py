@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from retrace.tracking.store import escape_percents
+from retrace.tracking.mlflow_patches import escape_percents
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -23,6 +23,7 @@ from retrace.runtime.single_instance import alone
 from retrace.runtime.text import escape
 from retrace.tracking import describe
 from retrace.tracking.circumstances import committed_lock, last_finished, milliseconds
+from retrace.tracking.location import Store
 from retrace.tracking.points import live_points, safe_key
 from retrace.tracking.replay import (
     FINGERPRINT,
@@ -34,7 +35,9 @@ from retrace.tracking.replay import (
     find_live,
     logged_points,
 )
-from retrace.tracking.store import Store, connect, faults, locked, open_experiment, probe
+from retrace.tracking.store import connect, open_experiment, probe
+from retrace.tracking.store_errors import faults
+from retrace.tracking.store_lock import locked
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -32,7 +32,7 @@ import pytest
 from retrace.cli import ui
 from retrace.runtime.errors import MACHINE_FAULT, Fault
 from retrace.tracking.circumstances import milliseconds
-from retrace.tracking.store import locate
+from retrace.tracking.location import locate
 from tests.conftest import ROOT
 from tests.project import TINY, copy_project, environment, free_port
 from tests.state import FORKS, logged, make_state, rows, runs, start, tags
@@ -124,7 +124,10 @@ def make_store(root: Path, uri: str = "") -> None:
 
 
 STORE = """
-from retrace.tracking.store import connect, faults, locate, locked, open_experiment
+from retrace.tracking.location import locate
+from retrace.tracking.store import connect, open_experiment
+from retrace.tracking.store_errors import faults
+from retrace.tracking.store_lock import locked
 store = locate("retrace")
 with faults(store), locked(store):
     open_experiment(connect(store), store)
@@ -817,7 +820,8 @@ def test_a_store_with_damage_anywhere_is_one_line_or_recorded_into(state, tmp_pa
 def test_a_recording_that_stands_still_is_not_waited_for(state):
     """Stopped by a terminal's Ctrl-Z, it keeps its turn for ever."""
     make_store(state)
-    stopped = begin(state, FORKS + "with store.locked(store.locate('any')): print('has it', flush=True); input()")
+    holds = "with store_lock.locked(location.locate('any')): print('has it', flush=True); input()"
+    stopped = begin(state, FORKS + holds)
     assert stopped.stdout.readline() == "has it\n"
     since = time.monotonic()
     waiting = begin(state)

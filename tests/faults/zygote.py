@@ -71,8 +71,6 @@ class Zygote:
 
 def serve() -> None:
     for path in MODULES:
-        if path.name == "__init__.py":
-            continue
         importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     for name in LATE:
         importlib.import_module(name)
