@@ -39,7 +39,8 @@ from retrace.evaluation.plane import Plane, grid, plane, space
 from retrace.evaluation.slices import Slice, slices
 from retrace.networks.model import Model, decide, load
 from retrace.params.evaluate import Evaluate
-from retrace.params.reader import fault, read, suggest
+from retrace.params.messages import suggest
+from retrace.params.reader import fault, read
 from retrace.preprocessing.apply import Unusable, encode, sure
 from retrace.runtime.atomic import write_csv, write_json, write_text
 from retrace.runtime.disk import prepare

@@ -34,7 +34,7 @@ from retrace.artifacts.tables import count_rows, read_bytes, read_first, read_ta
 from retrace.evaluation.comparisons import leads, what_ships
 from retrace.evaluation.gate import gate
 from retrace.params.gate import Gate
-from retrace.params.reader import PATH as PARAMS
+from retrace.params.messages import PATH as PARAMS
 from retrace.params.reader import read
 from retrace.params.record import Record
 from retrace.runtime.atomic import write_text

@@ -285,7 +285,7 @@ def test_12_times_with_a_type_are_refused_by_the_same_rule(tmp_path, monkeypatch
 
 def test_12_a_mixture_is_refused_also_where_blocks_hide_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("retrace.data.reading.BLOCK", 2000)
+    monkeypatch.setattr("retrace.data.source.BLOCK", 2000)
     when = [day if row < 100 else f"{day}Z" for row, day in enumerate(DAYS)]
     with pytest.raises(Fault, match=r"column when, row 101: '.*Z' is not a date .* without a zone"):
         project(tmp_path, plain(when=when))

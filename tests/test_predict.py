@@ -104,7 +104,7 @@ def test_it_keeps_columns_and_counts_what_is_right(here, tmp_path, monkeypatch, 
 def test_in_small_pieces_it_says_the_same(here, tmp_path, monkeypatch):
     people(500, seed=7).to_csv(tmp_path / "rows.csv", index=False)
     call(monkeypatch, str(tmp_path / "rows.csv"), str(tmp_path / "whole.csv"))
-    monkeypatch.setattr("retrace.data.reading.BLOCK", 1000)
+    monkeypatch.setattr("retrace.data.source.BLOCK", 1000)
     call(monkeypatch, str(tmp_path / "rows.csv"), str(tmp_path / "pieces.csv"))
     whole, pieces = (pd.read_csv(tmp_path / name, keep_default_na=False) for name in ("whole.csv", "pieces.csv"))
     assert whole["label"].equals(pieces["label"])

@@ -17,7 +17,7 @@ import pytest
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
 from retrace.cli.main import invoke
-from retrace.data import reading
+from retrace.data import source
 from retrace.runtime.errors import BAD_DATA, Fault
 from stages import create as stage
 from stages import split, train
@@ -418,7 +418,7 @@ def test_text_behind_a_closing_quote_is_named(cell):
 def test_a_quote_in_the_first_lines_and_one_behind_many_blocks(monkeypatch):
     refused(LONG.replace("size", '"size', 1), "is never closed")
     long = LONG + LONG.split("\n", 1)[1] * 500
-    monkeypatch.setattr("retrace.data.reading.BLOCK", 1 << 12)
+    monkeypatch.setattr("retrace.data.source.BLOCK", 1 << 12)
     refused(long.rstrip("\n").rpartition(";")[0] + ';"x\n', "a quote opened in line 12,025 is never closed")
     assert len(made(long)["n"]) == 501 * ROWS
 
@@ -440,8 +440,8 @@ def test_a_line_that_is_no_row_is_named(line):
 
 
 def test_rows_are_counted_apart_from_the_reader(monkeypatch):
-    read = reading.Source._arrow_blocks
-    monkeypatch.setattr(reading.Source, "_arrow_blocks", lambda *given: (each.slice(1) for each in read(*given)))
+    read = source.Source._arrow_blocks
+    monkeypatch.setattr(source.Source, "_arrow_blocks", lambda *given: (each.slice(1) for each in read(*given)))
     refused(LONG, "23 rows were read, but its lines make 24")
 
 

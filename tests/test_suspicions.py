@@ -77,7 +77,7 @@ def test_04_codes_that_differ_in_zeros_only_are_kept_apart(codes):
 
 
 def test_04_codes_of_one_length_are_numbers_with_a_word(monkeypatch):
-    monkeypatch.setattr("retrace.data.reading.BLOCK", 500)
+    monkeypatch.setattr("retrace.data.source.BLOCK", 500)
     schema = found(frame(zip=resized("98765", *["12345"] * 90, "01234")))
     assert schema.kind("zip") == "numeric"
     assert only(schema).line == (
@@ -135,7 +135,7 @@ def test_05_also_where_it_repeats_often_or_is_a_text():
 
 
 def test_05_measured_whole_numbers_name_nobody(monkeypatch):
-    monkeypatch.setattr("retrace.data.reading.BLOCK", 600)
+    monkeypatch.setattr("retrace.data.source.BLOCK", 600)
     random = np.random.default_rng(3)
     table = frame(
         people=random.permutation(100_000)[:ROWS],
@@ -152,7 +152,7 @@ def test_05_measured_whole_numbers_name_nobody(monkeypatch):
 def test_05_numbers_that_count_the_rows_in_some_order(monkeypatch, most):
     """Also where there are more of them than can be kept, and across blocks."""
     monkeypatch.setattr("retrace.data.kinds.MOST_DISTINCT", most)
-    monkeypatch.setattr("retrace.data.reading.BLOCK", 600)
+    monkeypatch.setattr("retrace.data.source.BLOCK", 600)
     random = np.random.default_rng(3)
     mixed, gaps = random.permutation(ROWS) - 50, np.cumsum(random.integers(1, 9, ROWS))
     for values, seen in (
@@ -469,7 +469,7 @@ def test_one_row_is_enough_where_nobody_measures_such_a_number(value):
 
 
 def test_placeholders_are_found_across_blocks(monkeypatch):
-    monkeypatch.setattr("retrace.data.reading.BLOCK", 600)
+    monkeypatch.setattr("retrace.data.source.BLOCK", 600)
     monkeypatch.setattr("retrace.data.kinds.MOST_DISTINCT", 50)
     values = np.random.default_rng(3).normal(50, 5, ROWS).round(3)
     values[[3, 120, 190]] = -99

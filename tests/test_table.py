@@ -123,7 +123,7 @@ def test_a_long_table_is_never_in_memory_as_a_whole(monkeypatch):
     table = frame(name=np.resize(["a", "b", "c", "a"], ROWS), note=[f"text {index}" for index in range(ROWS)])
     whole, schema = made(table)
     monkeypatch.setattr("retrace.data.table.ROWS_TOGETHER", 7)
-    monkeypatch.setattr("retrace.data.reading.BLOCK", 200)
+    monkeypatch.setattr("retrace.data.source.BLOCK", 200)
     again, same = made(table)
     assert same == schema
     assert pq.ParquetFile(stage.DATASET).num_row_groups > 4

@@ -16,6 +16,7 @@ from retrace.networks.activations import ACTIVATIONS
 from retrace.networks.initializers import INITIALIZERS
 from retrace.params import reader
 from retrace.params.create import Create
+from retrace.params.document import parse
 from retrace.params.train import Optimizer, Schedule, Train
 from retrace.runtime.errors import BAD_PARAMS, Fault
 from retrace.training.losses import LOSSES
@@ -482,7 +483,7 @@ def test_what_this_reader_accepts_dvc_reads_as_the_same_value(project, text):
     content = f"record:\n  a: {text}\n  b: [{text}, 1]\n"
     Path("params.yaml").write_text(content)
     try:
-        document = reader._parse(Path("params.yaml"))
+        document = parse(Path("params.yaml"))
     except Fault:
         return  # refused: nothing to disagree about
     if document.faults:
@@ -497,7 +498,7 @@ def test_what_this_reader_accepts_dvc_reads_as_the_same_value(project, text):
 def test_plain_numbers_are_accepted_at_all(project):
     # The test above would pass on a reader that refuses everything.
     Path("params.yaml").write_text("a: [1e-3, 1e05, .5, 010.5, +5, true, null, 3d, no, '010', '']\n")
-    document = reader._parse(Path("params.yaml"))
+    document = parse(Path("params.yaml"))
     assert not document.faults
     assert document.values == {"a": [0.001, 1e5, 0.5, 10.5, 5, True, None, "3d", "no", "010", ""]}
 

@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 
 from retrace.artifacts.schema import PATH as SCHEMA
 from retrace.artifacts.schema import read_schema
+from retrace.data.conversion import converted, label_texts
 from retrace.data.numbers import PLAIN, Form
-from retrace.data.reading import Source, open_table
-from retrace.data.table import converted, label_texts
+from retrace.data.reading import open_table
+from retrace.data.source import Source
 from retrace.networks.model import Description, Model, decide, load
 from retrace.params.create import Create, Reading
 from retrace.params.evaluate import Evaluate

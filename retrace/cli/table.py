@@ -21,13 +21,16 @@ from pydantic import ValidationError
 
 from retrace.data.dialect import DELIMITERS
 from retrace.data.kinds import CARRIED, FEATURES
-from retrace.data.reading import Source, folder_parts, open_own, open_source
+from retrace.data.parquet_parts import folder_parts
+from retrace.data.reading import open_own, open_source
+from retrace.data.source import Source
 from retrace.data.table import Found, convert, look
 from retrace.data.values import sources
 from retrace.params.create import Columns, Create, TableSource
 from retrace.params.edit import Key, edited, written
 from retrace.params.gate import Gate
-from retrace.params.reader import PATH, read, read_verbatim, suggest
+from retrace.params.messages import PATH, suggest
+from retrace.params.reader import read, read_verbatim
 from retrace.params.split import Split
 from retrace.params.train import Train
 from retrace.runtime.atomic import write, write_bytes

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from retrace.params.reader import PATH
+from retrace.params.messages import PATH
 from retrace.runtime.errors import BAD_PARAMS, Fault
 
 # What every reader of YAML takes for a text, but for these words.
@@ -21,7 +21,7 @@ Key = tuple[str, ...]
 def edited(text: str, values: dict[Key, Any]) -> str:
     """The text of params.yaml with other values at some keys; all else stays, byte for byte."""
     old = YAML().compose(text)
-    places = {key: _place(text, old, key) for key in values}
+    places = {key: place_of(text, old, key) for key in values}
     new = text
     for key, (start, end, indent) in sorted(places.items(), key=lambda item: item[1], reverse=True):
         new = _replaced(new, start, end, indent + written(values[key]))
@@ -62,7 +62,7 @@ def _escaped(letter: str) -> str:
     return letter if letter.isprintable() and letter not in '"\\' else f"\\U{ord(letter):08X}"
 
 
-def _place(text: str, node: Node, key: Key) -> tuple[int, int, str]:
+def place_of(text: str, node: Node, key: Key) -> tuple[int, int, str]:
     """Where the value of a key begins and ends, and what goes before another one."""
     for part in key:
         name, node = next(pair for pair in node.value if pair[0].value == part)

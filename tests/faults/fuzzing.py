@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 from threadpoolctl import threadpool_limits
 
 from retrace.artifacts.tables import read_table
-from retrace.params import reader
+from retrace.params import messages, reader
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
 from tests.conftest import ROOT
 
@@ -160,14 +160,14 @@ def check_predictions() -> None:
 @contextlib.contextmanager
 def _parsed_once() -> Iterator[None]:
     """Parsing params.yaml takes as long as a small stage, and every stage of a case does it: the same bytes once."""
-    parse = reader._parse
+    parse = reader.parse
 
     @functools.lru_cache(maxsize=1)
     def remembered(content: bytes) -> Any:
-        return parse(reader.PATH)
+        return parse(messages.PATH)
 
-    reader._parse = lambda path: remembered(path.read_bytes())
+    reader.parse = lambda path: remembered(path.read_bytes())
     try:
         yield
     finally:
-        reader._parse = parse
+        reader.parse = parse
