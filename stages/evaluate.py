@@ -41,7 +41,8 @@ from retrace.networks.model import Model, decide, load
 from retrace.params.evaluate import Evaluate
 from retrace.params.messages import suggest
 from retrace.params.reader import fault, read
-from retrace.preprocessing.apply import Unusable, encode, sure
+from retrace.preprocessing.apply import encode, sure
+from retrace.preprocessing.description import Unusable
 from retrace.runtime.atomic import write_csv, write_json, write_text
 from retrace.runtime.disk import prepare
 from retrace.runtime.errors import BAD_DATA, Fault

@@ -45,7 +45,7 @@ from retrace.artifacts.tables import count_rows, write_table
 from retrace.networks.model import Description, save
 from retrace.params.reader import fault, read_verbatim
 from retrace.params.train import Train
-from retrace.preprocessing.apply import Preprocessing
+from retrace.preprocessing.description import Preprocessing
 from retrace.runtime.atomic import write_csv, write_json
 from retrace.runtime.disk import prepare
 from retrace.runtime.memory import need, within

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from safetensors.numpy import save
 
 from retrace.evaluation.gate import HEADLINES
-from retrace.preprocessing.apply import Number
+from retrace.preprocessing.description import Number
 from retrace.tracking.model import CODE, ENTRY
 from tests.conftest import PARAMS, ROOT, VALUES
 

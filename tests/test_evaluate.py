@@ -21,7 +21,8 @@ from retrace.evaluation.metrics import Verdict, calibration, class_scores, log_l
 from retrace.evaluation.plane import grid, plane
 from retrace.networks.model import Description, load
 from retrace.params.evaluate import Evaluate
-from retrace.preprocessing.apply import Number, Preprocessing, encode
+from retrace.preprocessing.apply import encode
+from retrace.preprocessing.description import Number, Preprocessing
 from retrace.runtime.atomic import write_json
 from retrace.runtime.errors import Fault
 from stages.evaluate import METRICS, Other, decide, evaluate, jackknife, rounded

@@ -18,7 +18,7 @@ from retrace.networks.activations import ACTIVATIONS
 from retrace.networks.initializers import initialize
 from retrace.networks.model import Description, Model, decide, load
 from retrace.networks.network import to_torch_layout
-from retrace.preprocessing.apply import Category, Number, Preprocessing
+from retrace.preprocessing.description import Category, Number, Preprocessing
 from retrace.runtime.errors import BAD_DATA, Fault
 from retrace.serving import onnx_graph
 from retrace.serving.pyfunc import Classifier

@@ -12,7 +12,8 @@ from retrace.evaluation import importance as module
 from retrace.evaluation.importance import importance, mean_loss, rows_in_reach
 from retrace.networks.model import Description, Model, decide
 from retrace.params.evaluate import Evaluate
-from retrace.preprocessing.apply import Category, Number, Preprocessing, encode
+from retrace.preprocessing.apply import encode
+from retrace.preprocessing.description import Category, Number, Preprocessing
 from tests.conftest import VALUES, changed
 
 

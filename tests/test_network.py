@@ -31,7 +31,7 @@ from retrace.networks.network import (
     to_torch_layout,
     unsmoothed,
 )
-from retrace.preprocessing.apply import Number, Preprocessing, Residual
+from retrace.preprocessing.description import Number, Preprocessing, Residual
 from retrace.preprocessing.fit import _binned
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
 

@@ -151,7 +151,7 @@ def test_05_measured_whole_numbers_name_nobody(monkeypatch):
 @pytest.mark.parametrize("most", [20, 10_000])
 def test_05_numbers_that_count_the_rows_in_some_order(monkeypatch, most):
     """Also where there are more of them than can be kept, and across blocks."""
-    monkeypatch.setattr("retrace.data.kinds.MOST_DISTINCT", most)
+    monkeypatch.setattr("retrace.data.profile.MOST_DISTINCT", most)
     monkeypatch.setattr("retrace.data.source.BLOCK", 600)
     random = np.random.default_rng(3)
     mixed, gaps = random.permutation(ROWS) - 50, np.cumsum(random.integers(1, 9, ROWS))
@@ -289,7 +289,7 @@ TIMES = [
 def test_06_numbers_that_are_times_are_named_as_such(monkeypatch, name, what, value, most):
     """Also where there are more of them than can be kept, but for dates, of which there are never so many."""
     if what != "dates":
-        monkeypatch.setattr("retrace.data.kinds.MOST_DISTINCT", most)
+        monkeypatch.setattr("retrace.data.profile.MOST_DISTINCT", most)
     findings = found(frame(**{name: [value(row) for row in np.random.default_rng(0).permutation(ROWS)]})).findings
     assert [each.kind for each in findings if each.kind != "large_numbers"] == ["looks_like"]
     assert f"column {name} looks like {what} (" in findings[-1].text
@@ -470,7 +470,7 @@ def test_one_row_is_enough_where_nobody_measures_such_a_number(value):
 
 def test_placeholders_are_found_across_blocks(monkeypatch):
     monkeypatch.setattr("retrace.data.source.BLOCK", 600)
-    monkeypatch.setattr("retrace.data.kinds.MOST_DISTINCT", 50)
+    monkeypatch.setattr("retrace.data.profile.MOST_DISTINCT", 50)
     values = np.random.default_rng(3).normal(50, 5, ROWS).round(3)
     values[[3, 120, 190]] = -99
     assert "-99 (3 rows) stands apart from all others" in only(found(frame(pressure=values))).text

@@ -29,7 +29,8 @@ from retrace.networks.model import Description, Model, decide, load
 from retrace.params.create import Create, Reading
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
-from retrace.preprocessing.apply import AS_TEXTS, Preprocessing, Unusable, sure
+from retrace.preprocessing.apply import AS_TEXTS, sure
+from retrace.preprocessing.description import Preprocessing, Unusable
 from retrace.runtime.atomic import FORMULA, write
 from retrace.runtime.errors import BAD_DATA, Fault
 from retrace.runtime.text import listed, shown

@@ -42,8 +42,6 @@ NOT_COMPARED = re.compile(r"[0-9a-f]{64}|cpu|cuda:\d+|auto: .*")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # Of the machine, not of the state: they would lead the clone to somebody else's tracking store or project.
 FOREIGN = ("MLFLOW_", "DVC_")
-
-
 # (DVC keeps the entry of a stage that is gone. And a rerun brings no original: it makes what this machine makes.)
 NO_LONGER = "is MADE no longer: dvc.lock is older than dvc.yaml; commit it after: rm -f dvc.lock && dvc repro"
 NO_ORIGINAL = (

@@ -11,10 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from retrace.data.kinds import (
-    CARRIED,
-    to_truths,
-)
+from retrace.data.kinds import CARRIED, to_truths
 from retrace.data.numbers import to_numbers
 from retrace.data.source import Source, holds_texts
 from retrace.data.values import TIMES, ZONED, to_times
@@ -22,11 +19,7 @@ from retrace.runtime.errors import BAD_DATA, Fault
 
 # Whole numbers from here on are not all different as float64, and as float32 from the second one on.
 FLOAT64_WHOLE, FLOAT32_WHOLE = 2.0**53, 2.0**24
-
-
 LARGEST = float(np.finfo(np.float32).max)
-
-
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 
 

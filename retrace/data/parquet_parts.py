@@ -17,14 +17,8 @@ from retrace.runtime.memory import need
 
 # Of any list in the footer of a Parquet file: more columns than that would take gigabytes before they could be counted.
 LONGEST_LIST = 10 * MOST_COLUMNS
-
-
 ROWS_AT_ONCE = 65_536
-
-
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
-
-
 # In the folders of programs that keep a log of which parts, and which rows of them, are the table.
 _LOGS = {"_delta_log": "Delta Lake", ".hoodie": "Hudi", "metadata/*.metadata.json": "Iceberg"}
 

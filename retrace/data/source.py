@@ -18,7 +18,8 @@ import pyarrow.csv as pa_csv
 
 from retrace.artifacts.schema import Finding
 from retrace.data.dialect import Count
-from retrace.data.numbers import Form, Forms
+from retrace.data.forms import Forms
+from retrace.data.numbers import Form
 from retrace.data.parquet_parts import ROWS_AT_ONCE, first_unlike, folder_keys, parquet_blocks
 from retrace.data.text_files import open_bytes
 from retrace.data.unreadable import ragged, unreadable

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 
 from retrace.artifacts.schema import Finding
-from retrace.data.kinds import FEATURES, FEWEST_ROWS, Profile, kind_of, names_rows
+from retrace.data.kinds import FEATURES, FEWEST_ROWS, kind_of, names_rows
 from retrace.data.numbers import PLAIN, is_number
+from retrace.data.profile import Profile
 from retrace.data.values import FALSE, TRUE
 
 _AMOUNT = r"[-+(]?\s*\d[\d\s.,'\u2019]*\)?"

@@ -23,14 +23,9 @@ from retrace.data.conversion import (
     kind_of_type,
     label_texts,
 )
-from retrace.data.kinds import (
-    CARRIED,
-    FEATURES,
-    FEWEST_ROWS,
-    Profile,
-    kind_of,
-)
+from retrace.data.kinds import CARRIED, FEATURES, FEWEST_ROWS, kind_of
 from retrace.data.numbers import PLAIN
+from retrace.data.profile import Profile
 from retrace.data.source import Source
 from retrace.data.values import label, sources
 from retrace.params.create import Create
@@ -39,8 +34,6 @@ from retrace.params.reader import fault
 from retrace.runtime.errors import BAD_DATA, Fault
 
 MOST_CLASSES = 1000
-
-
 ROWS_TOGETHER = 262_144  # of a row group
 
 

@@ -23,7 +23,6 @@ csv.field_size_limit(SAMPLE)
 # What files that are called as text hold besides: how they begin, what that is, and what to do.
 _STORE = "store the table as CSV or Parquet"
 
-
 OTHER_FORMATS = (
     (rb"version https://git-lfs", "a pointer of Git LFS in place of the file", "run: git lfs pull"),
     (rb"\s*<(?i:(!doctype )?html)", "a web page", "download the file itself"),
@@ -42,12 +41,9 @@ OTHER_FORMATS = (
     ),
 )
 
-
 # The first byte of a letter in UTF-8 and those that follow it, as letters of cp1252; of the first ones those that no
 # text ends with before a quotation mark.
 _TORN = re.compile("[\u00c2\u00c3\u00d0\u00e0-\u00f4][\u00a1-\u00bf\u0152-\u0192\u02c6\u02dc\u2013-\u2122]{1,3}")
-
-
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from retrace.artifacts.tables import read_bytes, read_json
 from retrace.networks.network import Lookup, Network, class_probabilities, from_torch_layout, to_torch_layout
-from retrace.preprocessing.apply import Preprocessing, Unusable, encode
+from retrace.preprocessing.apply import encode
+from retrace.preprocessing.description import Preprocessing, Unusable
 from retrace.runtime.atomic import write_bytes, write_json
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
 from retrace.runtime.integrity import restore

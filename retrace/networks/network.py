@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retrace.networks.activations import ACTIVATIONS
-from retrace.preprocessing.apply import Residual
+from retrace.preprocessing.description import Residual
 
 
 class Linear(nn.Module):

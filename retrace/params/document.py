@@ -15,43 +15,23 @@ from retrace.params.messages import PATH, RESTORE, Key, dotted_key, place_of, sh
 from retrace.runtime.errors import BAD_PARAMS, Fault
 
 DEEPEST = 8
-
-
 # The YAML parser thinks for minutes about ten million bytes of comments.
 MOST_BYTES = 1_000_000
-
-
 _KINDS = {"map", "seq", "str", "int", "float", "bool", "null", "timestamp"}
-
-
 _PLAIN_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-
-
 _ODD_INTEGER = re.compile(r"[-+]?(0x[0-9a-fA-F_]+|0[ob][0-7_]+|[0-9][0-9_]*((:[0-5]?[0-9])*|(:[0-5]?[0-9])+\.[0-9_]*))")
-
-
 _TRUTHS = {"true": True, "false": False}
-
-
 # Of the name of a key; and what access keys look like, wherever they stand, and an address with a password in it.
 _SECRET_NAME = re.compile(r"(?i)passw(or)?d|passphrase|secret|token|credential|(api|access|private|auth)[_-]?key")
-
 
 _SECRET = re.compile(
     rb"(AKIA|ASIA)[0-9A-Z]{16}|gh[opsur]_\w{30}|github_pat_\w{30}|glpat-[\w-]{20}|xox[abeoprs]-[\w-]{10}|AIza[\w-]{35}"
     rb"|\bsk-[\w-]{20}|\bhf_\w{30}|-----BEGIN [A-Z ]*PRIVATE KEY|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.|://[^/\s:@'\"]*:[^/\s@'\"]+@"
 )
 
-
 _PUBLIC = "what stands in this file reaches git, DVC and MLflow: delete it here, and change it where it opens something"
-
-
 _DIRECTIVE = re.compile(rb"^%.*", re.MULTILINE)
-
-
 _NESTED = re.compile(rb"([\[{]\s*){100}")  # of three thousand the parser thinks for half a minute
-
-
 _CONFLICT = re.compile(rb"^(<<<<<<<|=======|>>>>>>>)( |$)", re.MULTILINE)
 
 

@@ -11,8 +11,6 @@ from retrace.params.section import Section
 
 Key = tuple[str | int, ...]
 PATH = Path("params.yaml")
-
-
 RESTORE = "restore it with: git checkout params.yaml"
 
 

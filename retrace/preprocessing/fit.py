@@ -14,7 +14,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, QuantileTr
 
 from retrace.artifacts.schema import Schema
 from retrace.data.values import UNREAD, Floats, label, sources, spelled
-from retrace.preprocessing.apply import Category, Number, Preprocessing, Residual, scaled
+from retrace.preprocessing.apply import scaled
+from retrace.preprocessing.description import Category, Number, Preprocessing, Residual
 from retrace.preprocessing.frame import Spellings, expanded, spellings
 
 # Evenly spaced quantiles that scaling: quantile keeps of a column, at most; 1,000 would say little more.

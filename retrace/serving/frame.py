@@ -17,7 +17,8 @@ import pandas as pd
 import pyarrow as pa
 
 from retrace.data.values import FALSE, NUMBER, TIMES, TRUE, plain, to_times
-from retrace.preprocessing.apply import AS_TEXTS, Category, Number, Preprocessing, Unusable
+from retrace.preprocessing.apply import AS_TEXTS
+from retrace.preprocessing.description import Category, Number, Preprocessing, Unusable
 
 # Whole numbers, where a comma is before the fraction.
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")

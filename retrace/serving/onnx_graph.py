@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from retrace.data.values import DAY
 from retrace.networks.model import Description, Model
 from retrace.networks.network import POSSIBLE, Bins, Residuals
-from retrace.preprocessing.apply import Category, Number, Preprocessing
+from retrace.preprocessing.description import Category, Number, Preprocessing
 from retrace.runtime.errors import BAD_DATA, Fault
 
 # Of the operators that are used; onnxruntime 1.17 and later know them.

@@ -32,7 +32,8 @@ class Classifier(PythonModel):  # type: ignore[misc]
         Raises MlflowException (HTTP 400) at a value that the model cannot take.
         """
         from retrace.networks.model import decide
-        from retrace.preprocessing.apply import Unusable, sure
+        from retrace.preprocessing.apply import sure
+        from retrace.preprocessing.description import Unusable
         from retrace.serving.frame import rows_of
 
         description = self.model.description

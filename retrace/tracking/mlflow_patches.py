@@ -25,14 +25,9 @@ if TYPE_CHECKING:
 from retrace.tracking.location import Store
 
 REQUEST_SECONDS = 3
-
-
 # An answer within this time, and what was sent at this speed, is in time; what answers in a row are late adds up.
 ANSWER_SECONDS = 1
-
-
 BYTES_A_SECOND = 100_000
-
 
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": str(REQUEST_SECONDS),

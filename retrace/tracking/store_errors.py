@@ -73,7 +73,6 @@ def _reason(text: str, store: Store) -> str:
 
 NO_SERVER = "does not answer as an MLflow server does; check its address"
 
-
 # What the HTTP library says, in words.
 _WORDS = {
     r"timed out": "timed out: it did not answer in time",
@@ -85,7 +84,6 @@ _WORDS = {
     r"failed with error code (\d+)": "answers with HTTP status {0}, not as an MLflow server does; check its address",
     r"not in a valid JSON format|Exceeded \d+ redirects": NO_SERVER,
 }
-
 
 # What mends it.
 _FIXES = {

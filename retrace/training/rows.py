@@ -11,7 +11,8 @@ from torch import Tensor
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import count_rows, read_pieces, read_table
 from retrace.params.train import Train
-from retrace.preprocessing.apply import Number, Preprocessing, Unusable, bridge, parts
+from retrace.preprocessing.apply import bridge, parts
+from retrace.preprocessing.description import Number, Preprocessing, Unusable
 from retrace.runtime.errors import BAD_DATA, Fault
 
 
