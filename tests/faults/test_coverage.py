@@ -1,4 +1,4 @@
-"""Every fault of docs/faults.md has a test: its number stands in the name of one, in a comment or in an id beside it."""
+"""Every fault of docs/faults.md has a test: its number stands in the name of one, in a comment or an id beside it."""
 
 import re
 
