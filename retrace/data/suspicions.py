@@ -2,143 +2,44 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from retrace.artifacts.schema import Finding
 from retrace.data.kinds import FEATURES, FEWEST_ROWS, kind_of, names_rows
-from retrace.data.numbers import PLAIN, is_number
+from retrace.data.looks import MANGLED, MOST_NAMED, NEARLY_ALL, NO_VALUE, PERIODS, TWINS, looks_like, quoted
 from retrace.data.profile import Profile
 from retrace.data.values import FALSE, TRUE
 
-_AMOUNT = r"[-+(]?\s*\d[\d\s.,'\u2019]*\)?"
-# Those of ISO 4217 that people meet most: any three letters may as well be a unit.
-_CODE = (
-    r"(AED|ARS|AUD|BDT|BGN|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|EUR|GBP|HKD|HUF|IDR|ILS|INR|ISK|JPY|KES|KRW|MAD|MXN|MYR|NGN"
-    r"|NOK|NZD|PEN|PHP|PKR|PLN|RON|RSD|RUB|SAR|SEK|SGD|THB|TND|TRY|TWD|UAH|USD|VND|ZAR)"
-)
-# English, German, French, Spanish, Italian, Portuguese, Swedish.
-_MONTH = (
-    r"(jan(uary?|v|vier)?|ene(ro)?|gennaio|feb(ruary?)?|f[eé]v(r|rier)?|m[aä]r(ch|z|s|zo)?|mrz|apr(ile?)?|abr(il)?|avr(il)?"
-    r"|ma[ijy]|mayo|mag(gio)?|jun[eio]?|juin|giu(gno)?|jul[yio]?|juil(let)?|lug(lio)?|aug(usti?)?|ago(sto)?|ao[uû]t?"
-    r"|sep(t|tember|tembre|tiembre)?|set(tembre|embro)|o[ck]t(ober|obre|ubre)?|ott(obre)?|outubro|nov(i?embre|ember|embro)?"
-    r"|de[cz](ember|embro)?|dic(i?embre)?|d[eé]c(embre)?)\.?"
-)
-_WEEKDAY = r"([^\W\d_]{2,10}\.?,?\s+)?"
-_CURRENCY = "leave out the currency, which must be one"
-# What texts of a column may be, in words, the first that nearly all of them match; and what to do about it.
-LOOKS = (
-    (
-        rf"[-+(]?\s*([A-Z]{{0,2}}[$€£¥₹₩₽₺]|{_CODE}|(Rs|kr|Fr|zł)\.?)\s*{_AMOUNT}\s?([kmb]|mn|mio|bn|mrd)?\.?",
-        "amounts of money",
-        _CURRENCY,
-    ),
-    (
-        rf"{_AMOUNT}\s*([kmb]|mn|mio|bn|mrd)?\.?\s*([$€£¥₹₩₽₺]|{_CODE}|kr\.?|Fr\.?|z[łl]|Kč|Ft)",
-        "amounts of money",
-        _CURRENCY,
-    ),
-    (_AMOUNT + r"\s*[%‰]", "percentages", "leave out the sign behind the number"),
-    (
-        r"T?\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[ap]\.?m\.?)?|\d{1,2}\s*[ap]\.?m\.?|\d{1,2}([.:]\d{2})?\s*uhr"
-        r"|\d{1,2}\s?h\s?\d{2}",
-        "times of day",
-        "write hours or minutes as a number",
-    ),
-    (r"\d{1,2}[-/.]\d{1,2}[-/.]\d{4}(\D.*)?", "dates with the day or the month first", "write 2026-01-31"),
-    (r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2})([T\s,].*)?", "dates", "write 2026-01-31"),
-    (
-        rf"\d{{4}}[-/]\d{{1,2}}|\d{{1,2}}/\d{{4}}|(19|20)\d{{2}}[-/\s]*(KW|[MQTW])\s?\d{{1,2}}|{_MONTH}[-\s]+\d{{2,4}}"
-        r"|(KW|[QTW])\s?\d{1,2}[-/\s]+\d{4}",
-        "months, quarters or weeks",
-        "write 2026-01-31",
-    ),
-    (
-        r"-?\d{4}[-/]\d{2}[-/]\d{2}\S*|\d{8}T\d{4,6}Z?|\d{4}-W\d{2}-\d|\d{4}年.+|\d{1,2}\.\d{1,2}\.",
-        "dates",
-        "write 2026-01-31",
-    ),
-    (rf"{_WEEKDAY}\d{{1,2}}[-./\s]*{_MONTH}[-,/\s]*(\d{{4}}|\d{{2}})(\D.*)?", "dates", "write 2026-01-31"),
-    (rf"\d{{1,2}}[-./\s]+{_MONTH}", "days without a year", "write 2026-01-31"),
-    (rf"{_WEEKDAY}{_MONTH}\s*\d{{1,2}},?\s+(\d{{4}}(\D.*)?|\d\S*\s.*\d{{4}})", "dates", "write 2026-01-31"),
-    (r"\S+@\S+\.\w+", "e-mail addresses", "they name somebody"),
-    (r"(https?|ftp)://\S+", "web addresses", "they name something"),
-    (r"[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}", "UUIDs", "they name something"),
-    (r"\d{1,3}(\.\d{1,3}){3}(:\d+)?", "addresses of machines", "they name something"),
-    (
-        r"\+\d[-\d\s()/.]{6,}|0\d+[-\s/]\d[-\d\s]{3,}|(\(\d{3}\)\s?|\d{3}-)\d{2,3}-\d{4}",
-        "telephone or other numbers of persons",
-        "they name somebody",
-    ),
-    (r"\d+°(\s?\d+['\u2032])?(\s?[\d.,]+[\"\u2033])?\s?[NSEWO]?", "degrees", "write 12.5"),
-    (
-        r"(\d+\s?[dhms]\w*\s?){2,}|P(\d+[YMWD])*(T[\dHMS.]+)?|-?\d+\s*days?,?\s+[-+]?\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?",
-        "durations",
-        "write hours or minutes as a number",
-    ),
-    (r"=?(['\"]).*\1|=.+|'\d.*", "texts in quotes or formulas", "save their values without them"),
-    (r"(?!\d{1,3}(\.\d{3})+$)\d{1,3}(\.\d+){2,}", "numbers of versions or sections", "they name something"),
-    (
-        r"[-+]?\d+([.,]\d+)?\s?([x\u00d7*\u00b7]\s?10\^?[-\u2212]?\d+|\*{1,3})|\d*\s?[\u00bc-\u00be\u2150-\u215e]|\d+'\s?\d+(\"|'')?"
-        r"|[-+\N{MINUS SIGN}]?\d+([.,'\u2019\u066b\u066c\s_]\d+)*[.,]?[-\u2013\u2014]?|\d+(\s\d+)?[/:]\d+|0x[\da-f]+",
-        "numbers written in another way",
-        "write 1234.5",
-    ),
-    (
-        r"[-+<>≤≥~±]?\s*\d+([.,'\s]\d+)*\s?[^\W\d]{0,4}|[-+]?\d+([.,]\d+)?\s?[°µ]?[^\W\d_]{1,12}([²³]|[/·^][^\W\d_]+\d?)*",
-        "numbers with a unit",
-        "leave out the unit",
-    ),
-)
-# What a spreadsheet makes of texts such as 5-6 and MARCH1.
-_MANGLED = re.compile(rf"\d{{1,2}}(-|\.\s?){_MONTH}|{_MONTH}-\d{{2}}", re.IGNORECASE)
-_LOOKS = [(re.compile(pattern, re.IGNORECASE), what, fix) for pattern, what, fix in LOOKS]
-_PERIODS = next(pattern for pattern, what, _ in _LOOKS if what == "months, quarters or weeks")
-NEARLY_ALL = 0.9
-# Texts by which people say that they have no value.
-_NOTHING = re.compile(
-    r"[-.…\u2013\u2014?_/*]+|[{\[(]\W*[)\]}]|['\"]{2}|#(num|ref|value|name|null|div/0)[!?]|x{3,}|\\n|-?9{3,}"
-    r"|[(<\[]?(#?n(\.?\s?[./\\]?a|\.?\s?[./\\]v)\.?|-?na[nt]|nil|none|null|blank|empty|missing( value)?|void|undef"
-    r"|n\.\s?[ds]\.|unk|tb[acd]|no[\s_-]?(data|value|answer|info|information|response|entry)"
-    r"|(un|not[\s_-]?)(known|available|applicable|given|recorded|specified|reported|stated|set|provided|answered"
-    r"|disclosed|determined|assessed|defined)|undetermined|refused|prefer not to \w+|don'?t know|do not know"
-    r"|leer|unbekannt|(nicht|keine?) (bekannt|ange?ge?b\w+)|k\.\s?a\.|inconnue?|non (renseign\w+|disponible|connue?)"
-    r"|desconocid[oa]|sin datos?|no (aplica|disponible)|sconosciut[oa]|onbekend|okänt?d?|ukjent|nieznany|brak( danych)?"
-    r"|неизвестно|не указано|不明|未知)[)>\]]?",
-    re.IGNORECASE,
-)
 # Numbers by which people and programs say so, if they stand apart from all others.
 _PLACEHOLDER = re.compile(
     r"-?(9{2,}(\.9+)?|8{2,}|7{3,})|-1|-9|0|1900|12345(6789?)?|255|32767|-32768|65535|2147483647|-2147483648|4294967295"
     r"|-?1e\+\d+|-?3\.402\d*e\+38|9\.9692\d*e\+36"
 )
+
 # As survey codes do, each for another reason: 97, 98, 99.
 _BESIDE = re.compile(r"-?9*[6-9]|-?([6-9])\1+")
 _SURE = re.compile(r"-?9{3,}(\.9+)?|-32768|-?2147483648|-?1e\+\d+|-?3\.402\d*e\+38|9\.9692\d*e\+36")
 LONG = 6  # digits of whole numbers that may be those of a person or a thing, if all have as many
 FAR = 5  # times the usual distance of neighbouring values
 APART = 0.05  # of the range of all others
-MOST_NAMED = 3
-# Cyrillic and Greek letters that look like Latin ones, some of them only as capitals.
-_TWINS = str.maketrans(
-    "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0456\u0458\u0455"
-    "\u03b1\u03b2\u03b5\u03b6\u03b7\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7",
-    "abekmhopctyxijsabezhiknoptyx",
-)
-_TWINS |= {ord(chr(letter).upper()): ord(chr(ours).upper()) for letter, ours in _TWINS.items()}
-_TWINS |= dict.fromkeys(map(ord, "\u2019\u2018\u02bc`\u00b4"), ord("'"))
-_TWINS |= dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), ord("-"))
+
+
 # What is not seen, or stands above a letter.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f\u00ad\u0300-\u036f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe0e\ufe0f\ufeff]"
 )
+
 _NO_YEAR = "(9999|2999|[01]001|0000)"
+
 _NO_DAY = re.compile(
     rf"{_NO_YEAR}[-/.]|(1[89]00|1970|1753|1601)[-/.]0?1[-/.]0?1\b|1899-12-3[01]|(2099)[-/.]12[-/.]31"
     rf"|\d+[-/.]\d+[-/.]{_NO_YEAR}|0?1[-/.]0?1[-/.](1[89]00|1970|1753|1601)|31[-/.]12[-/.]2099|12[-/.]31[-/.]2099"
 )
+
 _DAY = re.compile(r"(19|20|21)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+
 _TIME = re.compile(
     r"time|date|datum|stamp|epoch|(^|[_\W])(ts|day|tag)$|(_at|_on|[a-z]At)$|^(when|created|updated|modified|since|until)$",
     re.IGNORECASE,
@@ -165,17 +66,17 @@ def of_column(profile: Profile, kind: str, given: bool, missing: Iterable[str]) 
         yield Finding("looks_like", name, text, "create.columns")
     yield from _mangled(profile)
     yield from _spellings(f"column {name}", name, values)
-    nothing = [text for text in values if _NOTHING.fullmatch(text or "-") and text not in missing]
+    nothing = [text for text in values if NO_VALUE.fullmatch(text or "-") and text not in missing]
     if nothing:
         rows = sum(values[text] for text in nothing)
-        text = f"column {name}: {_named(nothing)} ({_rows(rows)}) may stand for a missing value, and is a category"
+        text = f"column {name}: {quoted(nothing)} ({_rows(rows)}) may stand for a missing value, and is a category"
         yield _no_value("missing_value", profile, text)
 
 
 def of_labels(target: str, labels: Mapping[str, int]) -> Iterator[Finding]:
     yield from _spellings(f"the target {target}", "", labels)
     for text in labels:
-        if _NOTHING.fullmatch(text):
+        if NO_VALUE.fullmatch(text):
             line = (
                 f"the target {target}: {text!r} ({_rows(labels[text])}) may stand for a missing value, and is a class"
             )
@@ -194,39 +95,14 @@ def left_out(profile: Profile) -> str:
     return text
 
 
-def looks_like(profile: Profile) -> tuple[str, str] | None:
-    """What nearly all texts of a column are, in words and with one of them, and what to do about it."""
-    if profile.typed not in (None, "text") or profile.date_format:
-        return None
-    as_texts = ("numbers", "store them as such") if profile.typed and profile.zeros is None else None
-    if profile.numbers == profile.present:
-        return as_texts  # of a CSV file they would be numbers, but for their spelling
-    texts = [text for text in profile.examples if not _NOTHING.fullmatch(text)]
-    if as_texts and _nearly_all(PLAIN.fits, texts):
-        return as_texts
-    for pattern, what, fix in _LOOKS:
-        if found := _nearly_all(pattern.fullmatch, texts):
-            example = next((text for text in found if not text.isdecimal()), found[0])
-            return f"{what} ({example!r})", fix
-    if found := _nearly_all(is_number, texts):
-        return f"numbers that are not all written alike ({_named(found)})", "write them in one way"
-    return None
-
-
-def _nearly_all(fits: Callable[[str], object], texts: list[str]) -> list[str]:
-    """The texts that fit, if nearly all do."""
-    found = [text for text in texts if fits(text)]
-    return found if len(found) >= NEARLY_ALL * len(texts) else []
-
-
 def _mangled(profile: Profile) -> Iterator[Finding]:
     """Days without a year beside other texts, which are no months either."""
     values = profile.values or {}
-    days = [text for text in values if _MANGLED.fullmatch(text)]
-    others = [text for text in values if not (_MANGLED.fullmatch(text) or _PERIODS.fullmatch(text))]
+    days = [text for text in values if MANGLED.fullmatch(text)]
+    others = [text for text in values if not (MANGLED.fullmatch(text) or PERIODS.fullmatch(text))]
     if days and len(others) > (1 - NEARLY_ALL) * len(values):
         text = (
-            f"column {profile.name}: {_named(days)} ({_rows(sum(values[text] for text in days))}) may be what a"
+            f"column {profile.name}: {quoted(days)} ({_rows(sum(values[text] for text in days))}) may be what a"
             " spreadsheet made of another text, of 1-2 or MARCH1 for instance: write the file anew from its source,"
             " cells as texts"
         )
@@ -338,7 +214,7 @@ def _days(profile: Profile) -> Iterator[Finding]:
     found = {text: rows for text, rows in (profile.values or {}).items() if _NO_DAY.match(text)}
     rows = sum(found.values())
     if 1 < rows < profile.present / 2:
-        text = f"column {profile.name}: {_named([*found])} ({_rows(rows)}) may stand for a missing value"
+        text = f"column {profile.name}: {quoted([*found])} ({_rows(rows)}) may stand for a missing value"
         yield _no_value("placeholder", profile, text)
 
 
@@ -360,7 +236,7 @@ def _spellings(where: str, column: str, values: Mapping[str, int]) -> Iterator[F
         alike.setdefault(plain.replace("o", "0").replace("l", "1"), []).append(text)
     several = [texts for texts in alike.values() if len(texts) > 1]
     if several:
-        named = "; ".join(_named(sorted(texts, key=lambda text: -values[text])) for texts in several[:MOST_NAMED])
+        named = "; ".join(quoted(sorted(texts, key=lambda text: -values[text])) for texts in several[:MOST_NAMED])
         more = f"; and {len(several) - MOST_NAMED:,} more such" if len(several) > MOST_NAMED else ""
         text = f"{where} has values that a person would take for the same: {named}{more}; write them alike"
         yield Finding("spellings", column, text, "create.table.path")
@@ -370,7 +246,7 @@ def _as_read(text: str, zeros: bool) -> str:
     """The same for texts that look the same but for case, blanks, hyphens and points between letters, accents, quotes,
     & for and, ae for \u00e4, letters of another alphabet, fractions of zeros; with zeros, also zeros before a number.
     """
-    plain = unicodedata.normalize("NFKC", text).casefold().translate(_TWINS)
+    plain = unicodedata.normalize("NFKC", text).casefold().translate(TWINS)
     plain = "".join(letter for letter in unicodedata.normalize("NFKD", plain) if not _UNSEEN.match(letter))
     plain = " ".join(plain.split())
     plain = plain.strip("\"'").rstrip(".,;:") or plain
@@ -381,13 +257,6 @@ def _as_read(text: str, zeros: bool) -> str:
     plain = re.sub(r"(?<=[^\W\d_])[-_\s.']+(?=[^\W\d_])", "", plain)
     plain = re.sub(r"(?<=\w)([aou])e(?=\w)", r"\1", plain)
     return plain
-
-
-def _named(texts: list[str]) -> str:
-    """Ascii where two of them would look the same."""
-    shown = [repr(text) for text in texts[:MOST_NAMED]]
-    composed = [unicodedata.normalize("NFKC", text).translate(_TWINS) for text in texts[:MOST_NAMED]]
-    return " and ".join(map(ascii, texts[:MOST_NAMED]) if len({*composed}) < len(shown) else shown)
 
 
 def _rows(count: int) -> str:

@@ -24,6 +24,7 @@ from retrace.data.conversion import (
     label_texts,
 )
 from retrace.data.kinds import CARRIED, FEATURES, FEWEST_ROWS, kind_of
+from retrace.data.looks import MOST_NAMED
 from retrace.data.numbers import PLAIN
 from retrace.data.profile import Profile
 from retrace.data.source import Source
@@ -231,7 +232,7 @@ def _judge(found: Found, given: dict[str, str]) -> None:
         why = "every other column is empty, ignored or an identifier"
         named = [name for name, kind in found.kinds.items() if kind == "identifier" and name not in given]
         if named:
-            why = "; ".join(suspicions.left_out(found.profiles[name]) for name in named[: suspicions.MOST_NAMED])
+            why = "; ".join(suspicions.left_out(found.profiles[name]) for name in named[:MOST_NAMED])
         raise Fault(
             BAD_DATA,
             f"{path}: no column but {target} varies, so that nothing can be learned"
