@@ -169,3 +169,25 @@ def test_test_rows_teach_the_preprocessing_nothing(trained, tmp_path, monkeypatc
         pq.write_table(table.set_column(1, "town", towns), path)
     train.main()
     assert json.loads(Path("models/model.json").read_text())["preprocessing"] == before
+
+
+def test_a_parquet_table_with_empty_texts_and_missing_ones_is_predicted_as_it_was_learned(project):
+    """Each in a tenth of the rows; the model knows both, and one that lacked none refuses what it cannot tell apart."""
+    Path("data/tables").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    town = random.choice(["", "a", "b"], 400).tolist()
+    frame = pd.DataFrame({"town": town, "x": random.normal(size=400), "y": random.choice(["u", "v"], 400)})
+    lacking = frame.assign(town=[None if row % 10 == 0 else text for row, text in enumerate(town)])
+    turn(project, {**TINY, "create.dataset": "table", "create.table.path": "data/tables/t.parquet"})
+    turn(project, {"create.table.target": "y"})
+    for table, refused in ((lacking, False), (frame, True)):
+        table.to_parquet("data/tables/t.parquet")
+        for stage in (create, split, train):
+            stage.main()
+        lacking.to_parquet("new.parquet")
+        if refused:
+            with pytest.raises(Fault, match="column town, row 1: None may be the category ''"):
+                invoke(["predict", "new.parquet", "out.parquet"])
+        else:
+            invoke(["predict", "new.parquet", "out.parquet"])
+            assert len(pd.read_parquet("out.parquet")) == 400

@@ -99,7 +99,8 @@ def _as_in_training(
     elif not pa.types.is_nested(typed):
         texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
         column = pc.if_else(pc.is_in(texts, pa.array(preprocessing.missing, pa.string())), None, texts)
-    if category and category.unread and column.null_count:
+    # Of a text such as '' pandas may have made it, unless training rows lacked values beside that text.
+    if category and category.unread and category.missing == "none" and column.null_count:
         raise Unusable(name, pc.index(pc.is_null(column), True).as_py(), "None", category.unread)
     return column, []
 

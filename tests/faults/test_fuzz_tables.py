@@ -462,6 +462,7 @@ REFUSALS = [
         "is not a finite number below 3.4e38",
         "holds whole numbers up to .* not exact from 2\\^53",
         "which no network takes",
+        "which pandas reads as a missing value",
         "is no class, since numbers with a point are not all different from 2\\^53 on",
     ),
     *(
