@@ -3,6 +3,8 @@
 The table of `make bench` (20 numbers, 10 categories, some of them embedded), and what `make table` writes for its size.
 """
 
+from retrace.runtime.run import run
+
 import contextlib
 import hashlib
 import tempfile
@@ -21,12 +23,11 @@ from retrace.artifacts.tables import read_json
 from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.runtime.atomic import write_text
-from retrace.runtime.run import run
 from retrace.training.device import make_deterministic
 from retrace.training.recipe import batch_size
 from retrace.training.rows import fit_preprocessing, read_rows
 from retrace.training.trainer import Training
-from stages.train import describe
+from retrace.training.training_run import describe
 
 REPORT = Path("benchmarks/cuda.md")
 DEVICES = ("cpu", "cuda")

@@ -23,30 +23,31 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.quality_results import measured
+from retrace.artifacts.paths import TEST, TRAIN, VALIDATION
 from retrace.artifacts.schema import Schema, read_schema
 from retrace.artifacts.tables import read_table
+from retrace.evaluation.baselines import Rows, baseline
 from retrace.evaluation.metrics import Verdict
 from retrace.params.baseline import Baseline
 from retrace.params.reader import read
 from retrace.preprocessing.frame import Spellings, expanded, spellings
 from retrace.runtime.atomic import write_json
-from stages import baseline
 
 # Of boosted trees whose fit is watched: what Holzmueller et al. 2024 (RealMLP) gave all of theirs; no result chose it.
 ROUNDS, PATIENCE = 1000, 300
 LIMIT = 900  # CPU seconds that a fit may take
 RESULT = Path("peer.json")
-PATHS = baseline.TRAIN, baseline.VALIDATION, baseline.TEST
+PATHS = TRAIN, VALIDATION, TEST
 
 Floats = NDArray[np.float64]
 
 
 class Data(NamedTuple):
-    """train, validation, test: see stages/baseline.py; categories: names of columns with codes of categories."""
+    """train, validation, test: see evaluation/baselines.py; categories: names of columns with codes of categories."""
 
-    train: baseline.Rows
-    validation: baseline.Rows
-    test: baseline.Rows
+    train: Rows
+    validation: Rows
+    test: Rows
     known: Spellings
     schema: Schema
 
@@ -75,7 +76,7 @@ def load() -> Data:
     tables = [read_table(path) for path in PATHS]
     known = spellings(tables[0], schema)
     train, validation, test = (
-        baseline.Rows(expanded(table, schema, known), table.column(schema.target).to_numpy()) for table in tables
+        Rows(expanded(table, schema, known), table.column(schema.target).to_numpy()) for table in tables
     )
     return Data(train, validation, test, known, schema)
 
@@ -127,7 +128,7 @@ def _of_baseline(name: str, fitting: str, data: Data) -> Fit:
         return model
 
     with mock.patch.object(kind, "fit", timed):
-        results = baseline.baseline(data.train, data.validation, data.test, data.schema, read(Baseline))
+        results = baseline(data.train, data.validation, data.test, data.schema, read(Baseline))
     return Fit(results[name].probabilities, sum(seconds))
 
 

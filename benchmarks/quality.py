@@ -12,6 +12,8 @@ what has changed is measured again, and a run that was cut off is resumed. The r
     python -m benchmarks.quality --again --contestants CatBoost Retrace    # CPU seconds, on a machine that is idle
 """
 
+from retrace.runtime.run import run
+
 import argparse
 import json
 import os
@@ -34,7 +36,6 @@ from benchmarks.quality_tables import BUNDLED, LARGE, SOURCES, Source
 from retrace.artifacts.tables import read_json, read_table
 from retrace.runtime.atomic import write_text
 from retrace.runtime.digest import md5
-from retrace.runtime.run import run
 
 OWN = "Retrace"
 SEEDS = (26, 27, 28)

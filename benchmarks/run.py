@@ -3,6 +3,8 @@
 Timings are noisy: contestants take turns in one run, medians are compared, and ratios are what counts.
 """
 
+from retrace.runtime.run import run
+
 import platform
 import tempfile
 from importlib.metadata import version
@@ -10,7 +12,6 @@ from pathlib import Path
 
 from benchmarks import checkpoints, pipeline, rows, tables, training
 from retrace.runtime.atomic import write_text
-from retrace.runtime.run import run
 
 RESULTS = Path("benchmarks/results.md")
 RECORD_SECONDS = 6

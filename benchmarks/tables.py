@@ -33,7 +33,7 @@ from retrace.training.device import make_deterministic
 from retrace.training.recipe import recipe
 from retrace.training.rows import fit_preprocessing, read_rows
 from retrace.training.trainer import INITIAL, Training, generator
-from stages.train import describe
+from retrace.training.training_run import describe
 
 ROUNDS = 3
 ROWS, MANY_ROWS = 1_000_000, 10_000_000

@@ -9,139 +9,30 @@ Majority class, logistic regression and gradient boosting of scikit-learn, fitte
 ship a network that loses to a line.
 """
 
-# First, so that a library that cannot be loaded is one line, too.
-from retrace.runtime.run import run  # isort: split
+from retrace.runtime.run import run
 
-import warnings
-from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-from numpy.typing import NDArray
-from sklearn.compose import make_column_transformer
-from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
-
-from retrace.artifacts.schema import Schema, read_schema
-from retrace.artifacts.tables import count_rows, read_table, write_table
-from retrace.evaluation.metrics import log_losses
+from retrace.artifacts.paths import BASELINE, BASELINE_PREDICTIONS, TEST, TRAIN, VALIDATION
+from retrace.artifacts.schema import read_schema
+from retrace.artifacts.tables import read_table, write_table
+from retrace.evaluation.baselines import baseline, predictions, report, require_room, rows
 from retrace.params.baseline import Baseline
 from retrace.params.reader import read
-from retrace.preprocessing.frame import Spellings, expanded, spellings
+from retrace.preprocessing.frame import spellings
 from retrace.runtime.atomic import write_json
-from retrace.runtime.memory import need
-
-TRAIN = Path("data/train.parquet")
-VALIDATION = Path("data/validation.parquet")
-TEST = Path("data/test.parquet")
-REPORT = Path("reports/baseline.json")
-PREDICTIONS = Path("reports/baseline.parquet")
-
-
-# Categories with fewer training rows than this, and those beyond so many of a column, are taken as one.
-RARE, MOST_CATEGORIES, RARE_CODE = 10, 64, 250
-
-
-class Rows(NamedTuple):
-    """x: numbers and categories by name (see retrace/data/values.py); y [rows] int64 class indices."""
-
-    x: pd.DataFrame
-    y: NDArray[np.int64]
-
-
-class Result(NamedTuple):
-    """predicted [rows] int64 class indices; probabilities [rows, classes] float64."""
-
-    predicted: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-
-
-def baseline(train: Rows, validation: Rows, test: Rows, schema: Schema, section: Baseline) -> dict[str, Result]:
-    """Each baseline's verdict on the test rows, by name."""
-    # Nothing can be learned of a column that no training row has a value of, and boosting cannot even take it.
-    empty = dict.fromkeys((name for name in train.x if train.x[name].isna().all()), 0.0)
-    train, validation, test = (Rows(each.x.assign(**empty), each.y) for each in (train, validation, test))
-    x, y = train
-    categories = [name for name in schema.features if schema.kind(name) == "categorical"]
-    majority = DummyClassifier().fit(x, y)
-    one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=RARE, max_categories=MOST_CATEGORIES)
-    encoder = make_column_transformer(
-        (one_hot, categories), remainder=make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
-    )
-    logistic = make_pipeline(encoder, LogisticRegression(C=section.regularization, max_iter=1000))
-    with warnings.catch_warnings():
-        # With separable classes and a large C the optimum is far away; where it stopped is as good a line.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        logistic.fit(x, y)
-    # Validation rows of a class that has no training row would stop the fit; they could not steer it anyway.
-    known = np.isin(validation.y, np.unique(y))
-    # Codes of categories by spelling; trees cut them as they like, and a missing or unknown one stays missing.
-    codes = make_column_transformer(
-        (
-            OrdinalEncoder(
-                handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=RARE_CODE, dtype=np.float64
-            ),
-            categories,
-        ),
-        remainder="passthrough",
-    ).fit(x)
-    boosting = HistGradientBoostingClassifier(
-        max_iter=section.boosting_iterations,
-        categorical_features=[*range(len(categories))] or None,
-        early_stopping=True,
-        random_state=0,  # draws only the rows that set the bins when there are over 200,000: not a decision
-    ).fit(codes.transform(x), y, X_val=codes.transform(validation.x[known]), y_val=validation.y[known])
-    models = {"majority": majority, "logistic_regression": logistic}
-    results = {name: _result(model, test.x, len(schema.classes)) for name, model in models.items()}
-    return {**results, "gradient_boosting": _result(boosting, codes.transform(test.x), len(schema.classes))}
-
-
-def rows(table: pa.Table, schema: Schema, known: Spellings) -> Rows:
-    return Rows(expanded(table, schema, known), table.column(schema.target).to_numpy())
-
-
-def _result(model: Any, x: pd.DataFrame, classes: int) -> Result:
-    probabilities = np.zeros((len(x), classes))
-    probabilities[:, model.classes_] = model.predict_proba(x)
-    return Result(model.predict(x), probabilities)
-
-
-def report(result: Result, actual: NDArray[np.int64]) -> dict[str, float | int]:
-    """Counts and log loss."""
-    correct = int((result.predicted == actual).sum())
-    return {
-        "correct": correct,
-        "rows": len(actual),
-        "accuracy": round(correct / len(actual), 6),
-        "log_loss": round(float(log_losses(result.probabilities, actual).mean()), 6),
-    }
 
 
 def main() -> None:
     section = read(Baseline)
     schema = read_schema()
-    count, width = sum(map(count_rows, (TRAIN, VALIDATION, TEST))), len(schema.features)
-    # As they are read, and as they are encoded.
-    need(16 * count * width, f"baseline: {count:,} rows of {width:,} columns", "use fewer rows or columns")
+    require_room((TRAIN, VALIDATION, TEST), schema)
     known = spellings(read_table(TRAIN), schema)
     train, validation, test = (rows(read_table(path), schema, known) for path in (TRAIN, VALIDATION, TEST))
     results = baseline(train, validation, test, schema, section)
-    actual = test.y
-    content = {name: report(result, actual) for name, result in results.items()}
-    columns: dict[str, NDArray[Any]] = {}
-    for name, result in results.items():
-        columns |= {name: result.predicted, f"{name}_log_loss": log_losses(result.probabilities, actual)}
-    write_table(PREDICTIONS, pa.table(columns))
-    write_json(REPORT, content)
-    listed = ", ".join(f"{name} {item['accuracy']:.4f}" for name, item in content.items())
-    print(f"baseline: accuracy on {len(actual):,} test rows: {listed}")
+    content = {name: report(result, test.y) for name, result in results.items()}
+    write_table(BASELINE_PREDICTIONS, predictions(results, test.y))
+    write_json(BASELINE, content)
+    accuracies = ", ".join(f"{name} {item['accuracy']:.4f}" for name, item in content.items())
+    print(f"baseline: accuracy on {len(test.y):,} test rows: {accuracies}")
 
 
 if __name__ == "__main__":

@@ -10,254 +10,32 @@ for `time`, where a later twin is a later row.) A stratified split gives every c
 least one each for training, validation and test.
 """
 
-# First, so that a library that cannot be loaded is one line, too.
-from retrace.runtime.run import run  # isort: split
+from retrace.runtime.run import run
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
-from retrace.artifacts.schema import Schema, read_schema, warn
-from retrace.artifacts.tables import count_rows, read_table, write_pieces
+from retrace.artifacts.paths import DATASET, FINDINGS, TEST, TRAIN, VALIDATION
+from retrace.artifacts.schema import read_schema, warn
+from retrace.artifacts.tables import read_table, write_pieces
 from retrace.data.checks.examine import examine
-from retrace.data.checks.report import FINDINGS, write_report
-from retrace.data.groups import Sides, row_hashes, shuffled_hash, together, values
-from retrace.data.stratify import Holders, divide
-from retrace.params.reader import fault, read
+from retrace.data.checks.report import write_report
+from retrace.data.splitting import method_of, pieces, require_room, split, summary
+from retrace.params.reader import read
 from retrace.params.split import Split
-from retrace.runtime.disk import prepare
-from retrace.runtime.errors import BAD_DATA, Fault
-from retrace.runtime.memory import need
-from retrace.runtime.text import listed, one_line, shown
-
-DATASET = Path("data/dataset.parquet")
-TRAIN = Path("data/train.parquet")
-VALIDATION = Path("data/validation.parquet")
-TEST = Path("data/test.parquet")
-
-# In memory, of a value by its kind (8 if nothing else is said), and of what each row has besides: class, hash, order.
-BYTES = {"categorical": 4, "boolean": 1}
-KEPT_BYTES = 40
-# A side is written in pieces of so many rows, so that the table is in memory once and not twice.
-ROWS_AT_ONCE = 1 << 20
-
-
-FEWEST = 3  # distinct rows that a class needs: one each for training, validation and test
-
-
-def split(table: pa.Table, schema: Schema, section: Split) -> Sides:
-    """Divide the rows: row numbers of each side, shuffled, but by time in the order of time.
-
-    Raises Fault when a side would be empty or a class would be missing from one.
-    """
-    target = table.column(schema.target).to_numpy()
-    method = method_of(section, schema)
-    if method == "time":
-        sides = _by_time(_column(table, schema, section), section)
-    elif method == "hash":
-        sides = _by_hash(table, schema, section)
-    else:
-        sides = _by_chance(table, schema, section, target, method)
-    for name, side, share in (
-        ("training", sides.train, "lower split.test_size or split.validation_size"),
-        ("validation", sides.validation, f"raise split.validation_size (now {section.validation_size:g})"),
-        ("test", sides.test, f"raise split.test_size (now {section.test_size:g})"),
-    ):
-        missing = np.bincount(target[side], minlength=len(schema.classes)) == 0
-        if missing.any():
-            raise _missing(table, schema, section, int(missing.argmax()), name, len(side), share)
-    return sides
-
-
-def _missing(table: pa.Table, schema: Schema, section: Split, index: int, name: str, rows: int, share: str) -> Fault:
-    """The fault of a class with no training, validation or test row, and what is sure to help."""
-    target = table.column(schema.target).to_numpy()
-    firsts, members, starts = _units(row_hashes(table.select(schema.features)))
-    distinct = _holders(firsts, members, starts, target, schema).distinct
-    method = method_of(section, schema)
-    if distinct.min() < FEWEST and method != "time":
-        return _too_rare(schema, distinct)
-    fixes = [share] if rows < len(schema.classes) and method != "stratified" else []
-    if method != "stratified" and distinct.min() >= FEWEST:
-        fixes.append("set split.method: stratified" + (" and split.column: null" if section.column else ""))
-    if schema.own and len(schema.classes) > 2:
-        fixes.append("leave its rows out of the table")
-    if not fixes:  # by time, and rows of another time would come to another side
-        fixes.append(f"add rows of it from the time of the {name} rows to the table")
-    return Fault(
-        BAD_DATA,
-        f"{DATASET}: class '{one_line(schema.classes[index], 60)}' of {schema.target} has {schema.counts[index]} rows"
-        f" and none of them is a {name} row; {', or '.join(fixes)}",
-    )
-
-
-def _too_rare(schema: Schema, distinct: NDArray[np.int64]) -> Fault:
-    """The fault of classes that no method can divide. Only other rows help."""
-    rare = np.flatnonzero(distinct < FEWEST)
-    names = listed([f"'{one_line(schema.classes[index], 60)}' ({distinct[index]})" for index in rare])
-    fix = "raise create.rows"
-    if schema.own:
-        fix = "add rows that differ in a feature"
-        if len(schema.classes) - len(rare) >= 2:
-            fix += ", or leave the rows of these classes out of the table"
-    return Fault(
-        BAD_DATA,
-        f"{DATASET}: too few distinct rows in class {names} of {schema.target}; every class needs {FEWEST}: one"
-        f" each for training, validation and test; {fix}",
-    )
-
-
-def method_of(section: Split, schema: Schema) -> str:
-    """What `auto` means for this data set; any other method is what it is."""
-    if section.method != "auto":
-        return section.method
-    return "stratified" if schema.own else "random"
-
-
-def _by_chance(table: pa.Table, schema: Schema, section: Split, target: NDArray[np.int64], method: str) -> Sides:
-    """Random or stratified, by row or by group: of rows that belong together the first is drawn, the others follow."""
-    unit = row_hashes(table.select(schema.features))
-    if method == "group":
-        unit = together(unit, values(_column(table, schema, section)))
-    firsts, members, starts = _units(unit)
-    if method == "stratified":
-        holders = _holders(firsts, members, starts, target, schema)
-        if holders.distinct.min() < FEWEST:
-            raise _too_rare(schema, holders.distinct)
-        # Of what is kept, validation and training need one each.
-        rest, test = divide(firsts, target[firsts], holders, section.test_size, section.seed, fewest=2)
-        train, validation = divide(rest, target[rest], holders, section.validation_size, section.seed, fewest=1)
-    else:
-        rest, test = _divide(firsts, section.test_size, section.seed, "test_size")
-        train, validation = _divide(rest, section.validation_size, section.seed, "validation_size")
-    if len(firsts) == len(target):
-        return Sides(train, validation, test)
-    place = np.empty(len(target), dtype=np.int64)
-    place[firsts] = np.arange(len(firsts))
-
-    def followers(side: NDArray[np.int64]) -> NDArray[np.int64]:
-        begin, length = starts[place[side]], np.diff(starts)[place[side]]
-        # One range after another, without a loop: where each begins, and how far one is into it.
-        within = np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
-        rows: NDArray[np.int64] = members[np.repeat(begin, length) + within]
-        return rows
-
-    return Sides(followers(train), followers(validation), followers(test))
-
-
-def _units(unit: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """First row of each unit, in the order of the rows; all rows by unit; where each unit begins among them."""
-    _, firsts, inverse, counts = np.unique(unit, return_index=True, return_inverse=True, return_counts=True)
-    order = np.argsort(firsts, kind="stable")
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
-    members = np.argsort(rank[inverse], kind="stable")
-    return firsts[order], members, np.concatenate([[0], counts[order].cumsum()])
-
-
-def _holders(
-    firsts: NDArray[np.int64],
-    members: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    target: NDArray[np.int64],
-    schema: Schema,
-) -> Holders:
-    first = np.empty(len(target), dtype=np.int64)
-    first[members] = np.repeat(firsts, np.diff(starts))
-    return Holders(first, target, len(schema.classes))
-
-
-def _divide(rows: NDArray[np.int64], size: float, seed: int, key: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    # A second and a half, which the other methods need not wait for.
-    from sklearn.model_selection import train_test_split
-
-    try:
-        kept, taken = train_test_split(rows, test_size=size, random_state=seed)
-    except ValueError as error:
-        reason = str(error).split(". ")[0]  # its first sentence
-        raise fault(Split, key, f"must suit the {len(rows)} distinct rows to divide ({reason})") from None
-    return kept, taken
-
-
-def _by_hash(table: pa.Table, schema: Schema, section: Split) -> Sides:
-    """Each row's side follows from its own content: neither other rows nor their order have a say."""
-    place = shuffled_hash(row_hashes(table.select(schema.features)), section.seed)
-    share = place / 2.0**64
-    order = np.argsort(place, kind="stable")
-    test = share < section.test_size
-    # The rest of the scale, from 0 to 1 again.
-    validation = ~test & ((share - section.test_size) / (1 - section.test_size) < section.validation_size)
-    return Sides(*(order[side[order]] for side in (~test & ~validation, validation, test)))
-
-
-def _by_time(column: pa.ChunkedArray, section: Split) -> Sides:
-    """Earlier rows for training, later ones for validation, the last ones for the test; equal times stay together."""
-    time = values(_in_time(column))
-    order = np.argsort(time, kind="stable")
-    cut = _cut(time[order], round(len(order) * (1 - section.test_size)))
-    start = _cut(time[order][:cut], round(cut * (1 - section.validation_size)))
-    return Sides(order[:start], order[start:cut], order[cut:])
-
-
-def _in_time(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Texts that are all numbers in the order of the numbers; ISO dates are in order as they are spelled."""
-    if pa.types.is_string(column.type):
-        try:
-            return column.cast(pa.float64())
-        except pa.ArrowInvalid:
-            pass
-    return column
-
-
-def _cut(time: NDArray[np.int64], at: int) -> int:
-    """The first row of the moment that `at` falls into."""
-    return int(np.searchsorted(time, time[at])) if 0 <= at < len(time) else at
-
-
-def _column(table: pa.Table, schema: Schema, section: Split) -> pa.ChunkedArray:
-    there = [*schema.features, *schema.carried]
-    if section.column not in there:
-        raise fault(Split, "column", f"must be a column of the data set ({listed(there)})")
-    column = table.column(section.column)
-    if column.null_count:
-        row = column.is_null().index(True).as_py() + 1
-        raise Fault(
-            BAD_DATA,
-            f"{DATASET}: row {row:,} has no {section.column}, by which split.column divides; fill it in, or leave"
-            " the row out",
-        )
-    return column
-
-
-def _pieces(table: pa.Table, rows: NDArray[np.int64]) -> Iterator[pa.Table]:
-    for start in range(0, max(len(rows), 1), ROWS_AT_ONCE):
-        yield table.take(rows[start : start + ROWS_AT_ONCE])
 
 
 def main() -> None:
     section = read(Split)
     schema = read_schema()
-    count, width = count_rows(DATASET), sum(BYTES.get(schema.kind(name), 8) for name in schema.features)
-    # The sides hold the same rows as the data set.
-    prepare([TRAIN, FINDINGS], DATASET.stat().st_size, "leave rows or columns out of the table")
-    need(count * (width + KEPT_BYTES), f"split: {DATASET}, {count:,} rows,", "leave rows or columns out of the table")
+    require_room(schema)
     table = read_table(DATASET).unify_dictionaries()
-    sides = split(table, schema, section)
     target = table.column(schema.target).to_numpy()
+    sides = split(table, schema, section)
     method = method_of(section, schema)
     told = examine(table, schema, sides, method, section.column)
     write_report(schema, sides, target, method, told)
-    counts = []
     for path, rows in zip((TRAIN, VALIDATION, TEST), sides, strict=True):
-        write_pieces(path, _pieces(table, rows))
-        per_class = np.bincount(target[rows], minlength=len(schema.classes))
-        listed = ", ".join(f"{name} {count:,}" for name, count in zip(schema.classes, per_class, strict=True))
-        counts.append(f"{path.stem} {len(rows):,} ({listed})")
+        write_pieces(path, pieces(table, rows))
     warn("split", told.found, FINDINGS)
-    print(shown("split: " + "; ".join(counts)))
+    print(f"split: {summary(sides, target, schema)}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ Writes  data/params.ok, a receipt whose content never changes
 Every other stage depends on the receipt, so that a bad key stops the run before DVC deletes any earlier result.
 """
 
-# First, so that a library that cannot be loaded is one line, too.
-from retrace.runtime.run import run  # isort: split
+from retrace.runtime.run import run
 
 from pathlib import Path
 
@@ -26,13 +25,8 @@ SECTIONS = (Create, Split, Baseline, Train, Evaluate, Plot, Record, Gate)
 RECEIPT = Path("data/params.ok")
 
 
-def validate() -> int:
-    """Check every section; returns the number of parameters, raises Fault with all faults at once."""
-    return reader.check(SECTIONS)
-
-
 def main() -> None:
-    count = validate()
+    count = reader.check(SECTIONS)
     write_text(RECEIPT, "params.yaml is sound\n")
     print(f"validate: {count} parameters in {len(SECTIONS)} sections are sound")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from retrace.artifacts import paths
 from retrace.artifacts.tables import read_table
 from retrace.cli.main import invoke
 from retrace.networks.model import load
@@ -49,13 +50,13 @@ def test_d06_a_class_too_rare_is_named_with_its_count_and_with_what_helps(table)
     assert status == BAD_DATA
     assert "too few distinct rows in class 'yak' (2) of y; every class needs 3" in line
     assert line.endswith("; add rows that differ in a feature, or leave the rows of these classes out of the table")
-    assert not split.TRAIN.exists()
+    assert not paths.TRAIN.exists()
     # Either of both, as it says.
     more = pd.concat([rows, frame(["yak"], seed=1)])
     for mended, classes in ((more, {0, 1, 2}), (rows[rows["y"] != "yak"], {0, 1})):
         table(mended)
         split.main()
-        for path in (split.TRAIN, split.VALIDATION, split.TEST):
+        for path in (paths.TRAIN, paths.VALIDATION, paths.TEST):
             assert set(read_table(path).column("y").to_pylist()) == classes
 
 
@@ -63,7 +64,7 @@ def test_d07_a_side_smaller_than_the_classes_has_a_row_of_each(table):
     for size in (0.33, 0.05):
         table(frame([f"k{index % 10}" for index in range(100)]), split__test_size=size)
         split.main()
-        for path in (split.TRAIN, split.VALIDATION, split.TEST):
+        for path in (paths.TRAIN, paths.VALIDATION, paths.TEST):
             assert len(set(read_table(path).column("y").to_pylist())) == 10
 
 
@@ -81,7 +82,7 @@ def test_rare_classes_and_few_rows_go_through(table, counts):
     table(frame([f"k{index}" for index, count in enumerate(counts) for _ in range(count)]), split__test_size=0.33)
     for stage in ("split", "baseline", "train", "evaluate"):
         importlib.import_module(f"stages.{stage}").main()
-    for path in (split.TRAIN, split.VALIDATION, split.TEST):
+    for path in (paths.TRAIN, paths.VALIDATION, paths.TEST):
         assert len(set(read_table(path).column("y").to_pylist())) == len(counts)
     metrics = json.loads(Path("reports/metrics.json").read_text())
     assert metrics["accuracy"]["value"] >= 0
@@ -92,10 +93,10 @@ def test_n12_a_test_side_without_rows_is_refused(table):
     status, line = refused(split.main)
     assert status == BAD_DATA
     assert "none of them is a test row; raise split.test_size (now 0.0001), or set split.method: strat" in line
-    assert not split.TEST.exists()
+    assert not paths.TEST.exists()
     turn(Path(), {"split.method": "stratified"})
     split.main()
-    assert read_table(split.TEST).num_rows == 2
+    assert read_table(paths.TEST).num_rows == 2
 
 
 def test_d08_missing_numbers_are_the_median_of_the_training_rows_and_say_so(table, monkeypatch):
@@ -104,13 +105,13 @@ def test_d08_missing_numbers_are_the_median_of_the_training_rows_and_say_so(tabl
     table(rows)
     split.main()
     train.main()
-    number = next(each for each in load(train.MODELS).description.preprocessing.numbers if each.column == "x")
-    seen = read_table(split.TRAIN).column("x").to_pandas()
+    number = next(each for each in load(paths.MODELS).description.preprocessing.numbers if each.column == "x")
+    seen = read_table(paths.TRAIN).column("x").to_pandas()
     assert number.indicator
     assert number.fill == seen.median()
     # A gap where no training row had one is that column's median, too.
     gap = rows.head(20).assign(z=[np.nan, *rows["z"][1:20]]).drop(columns="y")
-    middle = read_table(split.TRAIN).column("z").to_pandas().median()
+    middle = read_table(paths.TRAIN).column("z").to_pandas().median()
     said = []
     for given in (gap, gap.fillna({"z": middle})):
         given.to_csv("new.csv", index=False)

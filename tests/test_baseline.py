@@ -7,8 +7,8 @@ from sklearn.datasets import load_iris
 from sklearn.metrics import accuracy_score, log_loss
 
 from retrace.artifacts.schema import Schema
+from retrace.evaluation.baselines import Rows, baseline, report
 from retrace.params.baseline import Baseline
-from stages.baseline import Rows, baseline, report
 from tests.conftest import VALUES
 
 

@@ -92,6 +92,33 @@ def test_stages_do_not_import_each_other_and_packages_import_no_stage():
         assert others == {f"stages/{stage}.py"}
 
 
+LINES = 60
+
+
+def beyond_thin(path: Path) -> list[str]:
+    """What a stage's script has that belongs into the library: lines beyond LINES, and what is not `main`.
+
+    Beside it may stand a docstring, imports, constants, and what runs as a program.
+    """
+    text = path.read_text()
+    found = [f"{len(text.splitlines())} lines"] if len(text.splitlines()) > LINES else []
+    docstring, *body = ast.parse(text).body
+    if not isinstance(docstring, ast.Expr) or not isinstance(docstring.value, ast.Constant):
+        found.append("no docstring")
+    for node in body:
+        constant = isinstance(node, ast.Assign) and all(isinstance(name, ast.Name) for name in node.targets)
+        main = isinstance(node, ast.FunctionDef) and node.name == "main"
+        program = isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
+        if not (constant or main or program or isinstance(node, ast.Import | ast.ImportFrom)):
+            found.append(ast.unparse(node).split("\n")[0])
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_a_thin_script(stage):
+    assert beyond_thin(ROOT / f"stages/{stage}.py") == []
+
+
 @pytest.mark.parametrize(
     ("library", "allowed"),
     [("torch", {"train", "evaluate"}), ("mlflow", {"record"}), ("matplotlib", {"plot"})],
@@ -543,6 +570,16 @@ def test_a_dropped_dep_is_seen_and_written_again(stage):
     text = (ROOT / "dvc.yaml").read_text()
     dropped = text.replace(f"      - stages/{stage}.py\n", "")
     assert dropped != text == with_code(dropped)
+
+
+def test_what_belongs_into_the_library_is_seen(tmp_path):
+    stage = tmp_path / "stage.py"
+    text = (ROOT / "stages/split.py").read_text()
+    stage.write_text(f"{text}\n\ndef helper() -> None:\n    pass\n\n\nclass Rows:\n    pass\n" + "\n" * LINES)
+    lines = len(text.splitlines()) + 8 + LINES
+    assert beyond_thin(stage) == [f"{lines} lines", "def helper() -> None:", "class Rows:"]
+    stage.write_text("import time\n")
+    assert beyond_thin(stage) == ["no docstring"]
 
 
 def test_an_import_from_a_floor_above_is_seen(broken):

@@ -9,12 +9,13 @@ from scipy.stats import norm
 from sklearn.datasets import load_digits, make_circles
 from sklearn.neighbors import KNeighborsClassifier
 
+from retrace.artifacts import paths
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
+from retrace.data.dataset import create
 from retrace.data.densities import DENSITIES, bayes_predictions, bayes_probabilities
 from retrace.data.generators import DATASETS
 from stages import create as stage
-from stages.create import create
 from tests.conftest import PARAMS, create_section
 
 REAL = {"iris", "wine", "breast_cancer", "digits"}
@@ -33,7 +34,7 @@ def run_stage(dataset: str, seed: int) -> bytes:
     text = PARAMS.replace("dataset: circles", f"dataset: {dataset}").replace("rows: 10000 ", "rows: 60 ")
     Path("params.yaml").write_text(text.replace("  seed: 26 ", f"  seed: {seed} ", 1))
     stage.main()
-    return stage.DATASET.read_bytes() + Path("data/schema.json").read_bytes()
+    return paths.DATASET.read_bytes() + Path("data/schema.json").read_bytes()
 
 
 def test_the_default_is_the_classic_circles():
@@ -52,7 +53,7 @@ def test_the_default_is_the_classic_circles():
 def test_every_data_set_survives_the_way_through_its_files(project, dataset, capsys):
     run_stage(dataset, seed=26)
     table, schema = create(create_section(dataset=dataset, rows=60))
-    stored = read_table(stage.DATASET)
+    stored = read_table(paths.DATASET)
     assert stored.equals(table)
     assert read_schema() == schema
     assert stored.column_names == [*schema.features, schema.target]

@@ -13,19 +13,22 @@ import pytest
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
+from retrace.artifacts.paths import METRICS
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import read_first, write_pieces
 from retrace.evaluation.gate import HEADLINES
 from retrace.evaluation.intervals import wilson
 from retrace.evaluation.metrics import Verdict, calibration, class_scores, log_losses, metrics, resamples
 from retrace.evaluation.plane import grid, plane
-from retrace.networks.model import Description, load
+from retrace.evaluation.predictions import Other
+from retrace.evaluation.reports import rounded
+from retrace.evaluation.scoring import evaluate, jackknife
+from retrace.networks.model import Description, decide, load
 from retrace.params.evaluate import Evaluate
 from retrace.preprocessing.apply import encode
 from retrace.preprocessing.description import Number, Preprocessing
 from retrace.runtime.atomic import write_json
 from retrace.runtime.errors import Fault
-from stages.evaluate import METRICS, Other, decide, evaluate, jackknife, rounded
 from tests.conftest import VALUES, changed
 from tests.project import TINY, turn
 

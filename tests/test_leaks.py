@@ -11,9 +11,11 @@ import pytest
 from sklearn import datasets
 from sklearn.metrics import roc_auc_score
 
+from retrace.artifacts import paths
 from retrace.artifacts.schema import read_schema
+from retrace.artifacts.tables import read_table
 from retrace.data.checks.columns import alone, constant
-from retrace.data.checks.report import FINDINGS, REPORT, plain
+from retrace.data.checks.report import plain
 from retrace.data.checks.rows import twins
 from retrace.data.checks.splits import apart, area, distances
 from retrace.runtime.errors import BAD_DATA, Fault
@@ -43,7 +45,7 @@ def told(table: pd.DataFrame, **changes) -> list[dict[str, str]]:
     turn(Path(), changes)
     create.main()
     split.main()
-    found = json.loads(FINDINGS.read_text())["findings"]
+    found = json.loads(paths.FINDINGS.read_text())["findings"]
     assert isinstance(found, list)
     return found
 
@@ -61,7 +63,7 @@ def shuffled(table: pd.DataFrame) -> pd.DataFrame:
 
 def test_nothing_suspicious_is_said_of_honest_data():
     assert told(frame()) == []
-    assert "\nNothing suspicious was found.\n" in REPORT.read_text()
+    assert "\nNothing suspicious was found.\n" in paths.DATA.read_text()
 
 
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
@@ -81,8 +83,8 @@ def test_of_made_data_only_what_can_be_counted_is_asked(name, capsys):
     create.main()
     assert read_schema().findings == []
     split.main()
-    assert "Not asked of a data set that was made" in REPORT.read_text()
-    found = json.loads(FINDINGS.read_text())["findings"]
+    assert "Not asked of a data set that was made" in paths.DATA.read_text()
+    found = json.loads(paths.FINDINGS.read_text())["findings"]
     assert {each["param"] for each in found} <= {"create.dataset", "split.method"}
     assert len(capsys.readouterr().err.splitlines()) == len(found) == (4 if name == "digits" else 0)
 
@@ -93,7 +95,8 @@ def test_of_made_data_only_what_can_be_counted_is_asked(name, capsys):
 def test_d16_constant_columns_are_in_the_report(capsys):
     found = told(frame(same="x"))
     assert kinds(found) == {("constant", "same")}
-    assert "| warning | same | column same is the same in every row | create.columns.ignored |" in REPORT.read_text()
+    row = "| warning | same | column same is the same in every row | create.columns.ignored |"
+    assert row in paths.DATA.read_text()
     # Said once, by the stage that found it.
     assert capsys.readouterr().err.count("column same") == 1
 
@@ -113,8 +116,8 @@ def test_d17_no_feature_varies_in_the_training_rows():
         told(table, **{"split.method": "time", "split.column": "when", "create.columns.ignored": ["when"]})
     assert caught.value.status == BAD_DATA
     assert "\n" not in str(caught.value)
-    assert not split.TRAIN.exists()
-    assert not REPORT.exists()
+    assert not paths.TRAIN.exists()
+    assert not paths.DATA.exists()
 
 
 def test_a_column_that_varies_late_is_no_constant():
@@ -140,7 +143,7 @@ def test_d19_twins_of_two_classes_bound_the_accuracy(capsys):
     assert "180 of 720 rows have a twin" in found[0]["text"]
     assert "no classifier can be right on more than 630 of the 720 rows (87.5 %)" in found[0]["text"]
     assert "split: warning: 180 of 720 rows have a twin" in capsys.readouterr().err
-    assert "240 of 720 rows share their features with another one" in REPORT.read_text()
+    assert "240 of 720 rows share their features with another one" in paths.DATA.read_text()
 
 
 def test_d19_features_that_tell_nothing_stop_the_stage():
@@ -151,7 +154,7 @@ def test_d19_features_that_tell_nothing_stop_the_stage():
     assert caught.value.status == BAD_DATA
     assert "(600 of 1,200 rows) cannot be beaten; bring columns that tell more" in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not split.TRAIN.exists()
+    assert not paths.TRAIN.exists()
 
 
 def test_few_values_have_honest_twins_and_are_no_fault():
@@ -191,7 +194,7 @@ def test_twins_across_sides_are_counted_where_the_method_lets_them_come_apart(ca
     assert f"split: warning: {text}, which split.method: time does not keep together" in capsys.readouterr().err
     for method in ("random", "stratified", "hash"):
         assert told(table, **{"split.method": method, "split.column": None}) == []
-        assert "a twin among the training rows: 0 of" in REPORT.read_text()
+        assert "a twin among the training rows: 0 of" in paths.DATA.read_text()
 
 
 # --- one column that tells the class, and the rows' names (D20) -----------------------------------------------------
@@ -244,7 +247,7 @@ def test_an_honest_column_however_good_is_no_alarm():
 def test_one_feature_alone_is_not_blamed():
     table = frame()[["size", "class"]].assign(size=lambda each: (each["class"] == "yes") * 3.0 + each["size"] / 100)
     assert told(table) == []
-    assert "not asked, since there is one only" in REPORT.read_text()
+    assert "not asked, since there is one only" in paths.DATA.read_text()
 
 
 def test_alone_on_columns_whose_score_is_known():
@@ -293,7 +296,7 @@ def test_the_column_that_divides_is_not_held_against_the_sides():
     when = np.random.default_rng(0).permutation(10 * ROWS)[:ROWS]
     found = told(frame(when=when), **{"split.method": "time", "split.column": "when"})
     assert found == []
-    assert "when left out, which divides them" in REPORT.read_text()
+    assert "when left out, which divides them" in paths.DATA.read_text()
 
 
 def test_rows_divided_by_chance_raise_no_alarm():
@@ -350,7 +353,7 @@ def test_names_reach_the_report_as_text_only(capsys):
     table["kind|of\n`x`"] = np.where(table["kind|of\n`x`"] == "yes", "<img src=x>|", "# no\n|")
     found = told(table, **{"create.table.target": "kind|of\n`x`"})
     assert {each["column"] for each in found} == set(ODD)
-    text = REPORT.read_text()
+    text = paths.DATA.read_text()
     assert not re.search(r"(?<!\\)`|<(script|img)|(?<!\\)\*\*|(?<!\\)\[", text)
     tables = [line for line in text.splitlines() if line.startswith("|")]
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in tables}
@@ -371,9 +374,9 @@ def test_plain_text_stays_readable():
 
 def test_the_report_says_who_is_where():
     told(frame(town=np.resize(["a", "b", "c"], ROWS), id=range(ROWS)))
-    text = REPORT.read_text()
+    text = paths.DATA.read_text()
     assert "table: 600 rows, 3 features, 2 classes of class; divided by split.method: stratified." in text
-    train, validation, test = (split.read_table(path).num_rows for path in (split.TRAIN, split.VALIDATION, split.TEST))
+    train, validation, test = (read_table(path).num_rows for path in (paths.TRAIN, paths.VALIDATION, paths.TEST))
     assert re.search(rf"\| all \| {train} \(.*\) \| {validation} \(.*\) \| {test} \(.*\) \| 600 \|", text)
     assert "| categorical | 1 | town |\n| no feature | 1 | id |\n| numeric | 2 | size, noise |" in text
     assert "| warning | id | column id names the row or nearly so, and is no feature | create.columns |" in text
@@ -382,9 +385,9 @@ def test_the_report_says_who_is_where():
 def test_the_same_state_gives_the_same_bytes():
     table = frame(30_000, same=1, town=np.resize(["a", "b", "c"], 30_000))
     told(shuffled(table))
-    before = REPORT.read_bytes(), FINDINGS.read_bytes()
+    before = paths.DATA.read_bytes(), paths.FINDINGS.read_bytes()
     split.main()
-    assert (REPORT.read_bytes(), FINDINGS.read_bytes()) == before
+    assert (paths.DATA.read_bytes(), paths.FINDINGS.read_bytes()) == before
 
 
 def test_many_findings_do_not_flood_the_screen(capsys):

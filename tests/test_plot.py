@@ -20,18 +20,19 @@ from matplotlib.text import Text
 from PIL import Image
 from ruamel.yaml import YAML
 
+from retrace.artifacts import paths
 from retrace.artifacts.schema import Schema, write_schema
 from retrace.artifacts.tables import read_csv, write_table
 from retrace.evaluation.intervals import wilson
 from retrace.figures import curves, rows, scores
 from retrace.figures.curves import running_mean, thin
+from retrace.figures.drawing import plot, png
 from retrace.figures.registry import FIGURES
 from retrace.figures.style import clean, labels, styled
-from retrace.figures.tables import Tables, numbers
+from retrace.figures.tables import Tables, numbers, read_tables
 from retrace.params.plot import Plot
 from retrace.runtime.atomic import write_csv, write_json
 from stages import plot as stage
-from stages.plot import plot, png
 from tests.conftest import PARAMS, ROOT, VALUES, changed
 
 NASTY = [
@@ -179,16 +180,16 @@ def importance_of(columns: list[str], rows: int) -> pa.Table:
 def write_all(tables: Tables) -> None:
     write_schema(tables.schema)
     for path, content in (
-        (stage.TRAINING, tables.training),
-        (stage.METRICS, tables.metrics),
-        (stage.PLANE, tables.plane),
+        (paths.TRAINING, tables.training),
+        (paths.METRICS, tables.metrics),
+        (paths.PLANE, tables.plane),
     ):
         write_json(path, content)
-    for path in (stage.PROJECTION, stage.STEPS, stage.PREDICTIONS, stage.BOUNDARY):
+    for path in (paths.PROJECTION, paths.STEPS, paths.PREDICTIONS, paths.BOUNDARY):
         write_table(path, getattr(tables, path.stem))
     for path in (
-        *(stage.HISTORY, stage.ROC, stage.PRECISION_RECALL, stage.CALIBRATION, stage.REPLICAS),
-        stage.IMPORTANCE,
+        *(paths.HISTORY, paths.ROC, paths.PRECISION_RECALL, paths.CALIBRATION, paths.REPLICAS),
+        paths.IMPORTANCE,
     ):
         table = getattr(tables, path.stem)
         write_csv(path, table.column_names, zip(*(column.to_pylist() for column in table.columns), strict=True))
@@ -226,11 +227,11 @@ def test_all_figures_are_written_declared_and_the_same_twice(project, capsys):
     (project / "params.yaml").write_text(PARAMS.replace("dpi: 110", "dpi: 50").replace("smoothing: 95", "smoothing: 3"))
     stage.main()
     assert capsys.readouterr().out.startswith("plot: 10 figures of 60 test rows, ")
-    assert {path.stem for path in stage.FOLDER.iterdir()} == set(FIGURES)
+    assert {path.stem for path in paths.FIGURES.iterdir()} == set(FIGURES)
     with matplotlib.rc_context({"lines.linewidth": 9, "savefig.dpi": 33, "axes.xmargin": 0.3, "font.weight": "bold"}):
         before = dict(matplotlib.rcParams)
         for name, figure in plot(tables, section()).items():
-            path = stage.FOLDER / f"{name}.png"
+            path = paths.FIGURES / f"{name}.png"
             assert path.read_bytes() == png(figure), name
             with Image.open(path) as picture:
                 picture.load()
@@ -239,8 +240,8 @@ def test_all_figures_are_written_declared_and_the_same_twice(project, capsys):
         assert dict(matplotlib.rcParams) == before
     declared = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]["plot"]
     entries = [entry for kind in ("outs", "plots", "metrics") for entry in declared.get(kind, [])]
-    paths = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
-    assert sorted(paths) == sorted(f"{stage.FOLDER}/{name}.png" for name in FIGURES)
+    declared = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+    assert sorted(declared) == sorted(f"{paths.FIGURES}/{name}.png" for name in FIGURES)
 
 
 def test_no_figure_function_is_forgotten():
@@ -257,7 +258,7 @@ def test_no_figure_function_is_forgotten():
 def test_nasty_names_come_out_of_the_files_as_they_went_in(project):
     tables = tables_of(NASTY)
     write_all(tables)
-    again = stage.read_tables()
+    again = read_tables()
     assert again.roc.column("class").to_pylist() == tables.roc.column("class").to_pylist()
     assert png(draw(tables, "roc_precision_recall")) == png(draw(again, "roc_precision_recall"))
 
@@ -272,7 +273,7 @@ def test_nasty_names_come_out_of_the_files_as_they_went_in(project):
 )
 def test_each_key_changes_its_figures(key, value, changes, stays, monkeypatch):
     assert set(Plot.model_fields) == {"dpi", "points", "smoothing"}
-    monkeypatch.setattr(stage, "FIGURES", {name: FIGURES[name] for name in changes | stays})
+    monkeypatch.setattr("retrace.figures.drawing.FIGURES", {name: FIGURES[name] for name in changes | stays})
     tables = tables_of()
     before, after = plot(tables, section()), plot(tables, section(**{key: value}))
     for name in changes | stays:

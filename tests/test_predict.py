@@ -9,16 +9,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from retrace.artifacts import paths
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
 from retrace.cli.main import invoke
+from retrace.evaluation.predictions import verdicts
 from retrace.networks.model import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
 from retrace.preprocessing.apply import encode
 from retrace.runtime.errors import BAD_DATA, Fault
 from retrace.serving.frame import rows_of
-from stages import create, evaluate, split, train
+from stages import create, split, train
 from tests.conftest import PARAMS
 from tests.project import TINY, turn
 
@@ -144,13 +146,11 @@ def test_files_of_other_kinds_are_refused(here, tmp_path, monkeypatch):
 
 def test_the_whole_way_judges_the_same_rows(here, capsys):
     """evaluate, on the test rows of this table, agrees with predict on them."""
-    schema, test = read_schema(), read_table(split.TEST)
+    schema, test = read_schema(), read_table(paths.TEST)
     assert (schema.kinds["town"], schema.carried) == ("categorical", ["id"])
     model = load(Path("models"))
     actual = test.column("species").to_numpy()
-    (verdict,) = evaluate.verdicts(
-        model, encode(model.description.preprocessing, test), actual, read(Evaluate).threshold
-    )
+    (verdict,) = verdicts(model, encode(model.description.preprocessing, test), actual, read(Evaluate).threshold)
     ids = [int(each) - 1 for each in test.column("id").to_pylist()]
     np.testing.assert_allclose(verdict.probabilities, expected(people(400).iloc[ids]), atol=1e-7)
 
@@ -162,7 +162,7 @@ def test_test_rows_teach_the_preprocessing_nothing(trained, tmp_path, monkeypatc
     root = Path(shutil.copytree(trained, tmp_path / "copy"))
     monkeypatch.chdir(root)
     before = json.loads(Path("models/model.json").read_text())["preprocessing"]
-    for path in (split.TEST, split.VALIDATION):
+    for path in (paths.TEST, paths.VALIDATION):
         table = read_table(path)
         table = table.set_column(0, "age", pa.array(np.full(table.num_rows, 1e6)))
         towns = pa.array(["Nowhere"] * table.num_rows).dictionary_encode()

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from retrace.artifacts import paths
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
 from retrace.cli.main import invoke
@@ -46,7 +47,7 @@ def made(content: str | bytes, name: str = "table.csv", **changes) -> dict[str, 
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     turn(Path(), {"create.table.path": path.as_posix(), **{key.replace("__", "."): to for key, to in changes.items()}})
     stage.main()
-    return read_table(stage.DATASET).to_pydict()
+    return read_table(paths.DATASET).to_pydict()
 
 
 def refused(content: str | bytes, *words: str, name: str = "table.csv", **changes) -> str:
@@ -463,7 +464,7 @@ def part(start: float = 0, rows: int = 20) -> pa.Table:
 
 def of_folder() -> dict[str, list]:
     stage.main()
-    return read_table(stage.DATASET).to_pydict()
+    return read_table(paths.DATASET).to_pydict()
 
 
 def refused_folder(*words: str) -> None:

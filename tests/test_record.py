@@ -35,9 +35,10 @@ from retrace.params.reader import read
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
 from retrace.runtime.stage_log import PATH as RAN
 from retrace.runtime.text import escape
-from retrace.tracking import describe, location, points, store
+from retrace.tracking import describe, entry, location, points, store
 from retrace.tracking.model import ENTRY
 from retrace.tracking.registry import Registered
+from retrace.tracking.state import read_state
 from stages import record
 from tests.conftest import PARAMS, ROOT
 from tests.served import served
@@ -289,7 +290,7 @@ def test_where_the_mean_ships_the_curves_are_of_the_mean(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = {
         (point.key, point.step): point.value
-        for point in record.record(record.read_state(0), read(Gate), "", 0).points
+        for point in entry.record(read_state(0), read(Gate), "", 0).points
         if point.step
     }
     steps = range(1, EPOCHS * STEPS_PER_EPOCH)
@@ -487,7 +488,7 @@ def test_a_mean_is_told_on_the_page_and_with_the_version():
     assert "a standard error of 0.0020 in accuracy (jackknife)." in page
     assert "| one of its 8 replicas, on average&emsp; | 0.6500, standard deviation 0.0100&emsp; | 0.0500" in page
     state = SimpleNamespace(metrics=metrics, training=training)
-    assert record._remarks(state, "") == ["The model is the mean of 8 replicas."]
+    assert entry._remarks(state, "") == ["The model is the mean of 8 replicas."]
 
 
 @pytest.mark.parametrize("call", ["update_model_version", "set_registered_model_alias", "set_terminated"])

@@ -9,11 +9,10 @@ import pytest
 
 from retrace.artifacts.schema import Schema
 from retrace.evaluation.intervals import wilson
-from retrace.evaluation.slices import MOST_VALUES, groups, slices
+from retrace.evaluation.slices import MOST_VALUES, groups, sliced, slices
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
 from retrace.runtime.errors import BAD_PARAMS, Fault
-from stages.evaluate import sliced
 from tests.project import turn
 
 SCHEMA = Schema(

@@ -15,12 +15,13 @@ import pytest
 from sklearn.datasets import make_circles
 from sklearn.model_selection import train_test_split
 
+from retrace.artifacts import paths
 from retrace.artifacts.schema import Schema, read_schema, write_schema
 from retrace.artifacts.tables import read_table, write_pieces, write_table
+from retrace.data.dataset import create
+from retrace.data.splitting import split
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, Fault
 from stages import split as stage
-from stages.create import create
-from stages.split import split
 from tests.conftest import PARAMS, ROOT, create_section, split_section
 
 
@@ -40,16 +41,16 @@ def distinct(rows, seed=0, classes=2):
 
 def test_the_default_gives_the_known_test_rows(project, capsys):
     table, schema = create(create_section())
-    write_table(stage.DATASET, table)
+    write_table(paths.DATASET, table)
     write_schema(schema)
     stage.main()
     features, target = make_circles(10_000, noise=0.05, factor=0.8, random_state=26)
     _, x, _, y = train_test_split(features, target, test_size=0.33, random_state=26)
-    test = read_table(stage.TEST)
+    test = read_table(paths.TEST)
     assert np.array_equal(np.column_stack([test.column("x1").to_numpy(), test.column("x2").to_numpy()]), x)
     assert np.array_equal(test.column("ring").to_numpy(), y)
     assert np.bincount(y).tolist() == [1635, 1665]
-    train, validation = read_table(stage.TRAIN), read_table(stage.VALIDATION)
+    train, validation = read_table(paths.TRAIN), read_table(paths.VALIDATION)
     assert (train.num_rows, validation.num_rows) == (6030, 670)
     assert train.schema == validation.schema == test.schema == table.schema
     printed = capsys.readouterr().out
@@ -354,7 +355,7 @@ def test_missing_data_is_one_line_that_says_how_to_get_it_back(project):
     assert read_schema() == schema
     with pytest.raises(Fault, match=r"^data/dataset.parquet not found; bring it back"):
         stage.main()
-    stage.DATASET.write_bytes(b"PAR1 half a file")
+    paths.DATASET.write_bytes(b"PAR1 half a file")
     with pytest.raises(Fault, match=r"^data/dataset.parquet is damaged \(.*\); bring it back"):
         stage.main()
 
@@ -499,7 +500,7 @@ def test_auto_is_stratified_for_a_table_of_ones_own():
 def test_d31_more_rows_than_memory_is_said_before_they_are_read(project, tmp_path):
     """A file of some kilobytes that holds 20 million rows, and a process that may take half a gigabyte."""
     piece = pa.table({"x": np.zeros(1_000_000), "y": np.zeros(1_000_000, dtype=np.int64)})
-    write_pieces(stage.DATASET, [piece] * 20)
+    write_pieces(paths.DATASET, [piece] * 20)
     write_schema(Schema("circles", ["x"], "y", ["a", "b"], [10_000_000] * 2, None))
     code = (
         "import resource, psutil, runpy, sys, stages.split\n"
@@ -517,4 +518,4 @@ def test_d31_more_rows_than_memory_is_said_before_they_are_read(project, tmp_pat
     assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
     what = r"split: data/dataset.parquet, 20,000,000 rows, takes at least \d{3} MiB of memory, and \d+ MiB are free;"
     assert re.match(what, done.stderr)
-    assert not stage.TRAIN.exists()
+    assert not paths.TRAIN.exists()

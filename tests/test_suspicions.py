@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from retrace.artifacts import paths
 from retrace.artifacts.schema import Finding, Schema, read_schema
 from retrace.artifacts.tables import read_table
 from retrace.runtime.errors import Fault
@@ -68,7 +69,7 @@ def test_an_honest_table_has_none():
 def test_04_codes_that_differ_in_zeros_only_are_kept_apart(codes):
     schema = found(frame(code=resized(*codes, codes[2])))
     assert schema.kind("code") == "categorical"
-    assert read_table(stage.DATASET).column("code").to_pylist()[:3] == list(codes)
+    assert read_table(paths.DATASET).column("code").to_pylist()[:3] == list(codes)
     assert only(schema).kind == "codes"
     assert "whole numbers that begin with 0" in only(schema).text
     schema = found(frame(code=resized(*codes, codes[2])), **{"create.columns.numeric": ["code"]})
@@ -178,7 +179,7 @@ def test_06_dates_are_read_where_they_have_one_reading():
     days = [f"{1 + row % 28:02}/{1 + row % 12:02}/2019" for row in range(ROWS)]
     schema = found(frame(day=days))
     assert (schema.kind("day"), schema.date_formats["day"], schema.findings) == ("datetime", "day first", [])
-    assert str(read_table(stage.DATASET).column("day")[12].as_py()) == "2019-01-13 00:00:00"
+    assert str(read_table(paths.DATASET).column("day")[12].as_py()) == "2019-01-13 00:00:00"
     for texts, date_format, first in (
         ([f"{1 + row % 12}/{1 + row % 28}/2019" for row in range(ROWS)], "month first", "2019-01-01 00:00:00"),
         ([f"{1 + row % 28}.{1 + row % 12}.2019 10:30" for row in range(ROWS)], "day first", "2019-01-01 10:30:00"),
@@ -197,7 +198,7 @@ def test_06_dates_are_read_where_they_have_one_reading():
     ):
         schema = found(frame(day=texts))
         assert (schema.kind("day"), schema.date_formats["day"]) == ("datetime", date_format)
-        assert str(read_table(stage.DATASET).column("day")[0].as_py()) == first
+        assert str(read_table(paths.DATASET).column("day")[0].as_py()) == first
 
 
 LOOKS = [
@@ -325,7 +326,7 @@ def test_06_numbers_of_several_currencies_are_named_as_such():
 
 def test_06_percentages_with_their_sign_before_them_are_numbers():
     assert found(frame(share=resized("%12,5", "%7", "-%3,25", "%1"))).findings == []
-    assert read_table(stage.DATASET).column("share").to_pylist()[:3] == [0.125, 0.07, -0.0325]
+    assert read_table(paths.DATASET).column("share").to_pylist()[:3] == [0.125, 0.07, -0.0325]
 
 
 def test_06_texts_of_parquet_that_are_numbers_are_named_as_such():
@@ -408,12 +409,12 @@ def test_labels_that_a_person_takes_for_the_same(values, named):
 def test_yes_in_any_letters_and_blanks_is_one_value():
     schema = found(frame(member=resized("yes", "Yes", " yes", "NO", "no ")))
     assert (schema.kind("member"), schema.findings) == ("boolean", [])
-    assert read_table(stage.DATASET).column("member").to_pylist()[:5] == [True, True, True, False, False]
+    assert read_table(paths.DATASET).column("member").to_pylist()[:5] == [True, True, True, False, False]
     table = pa.Table.from_pandas(frame(town=resized("Rome", " Rome", "Oslo ")), preserve_index=False)
     pq.write_table(table, TABLES / "t.parquet")
     turn(Path(), {"create.table.path": "data/tables/t.parquet"})
     stage.main()
-    assert set(read_table(stage.DATASET).column("town").to_pylist()) == {"Rome", "Oslo"}
+    assert set(read_table(paths.DATASET).column("town").to_pylist()) == {"Rome", "Oslo"}
 
 
 # --- what stands for nothing ----------------------------------------------------------------------------------------
@@ -443,7 +444,7 @@ def test_numbers_that_stand_for_none(value, others, param, fraction):
         text = str(values[values == value][0])
         missing = ["", text]
         assert found(frame(pressure=values), **{"create.reading.missing": missing}).findings == []
-        assert read_table(stage.DATASET).column("pressure").null_count == 12
+        assert read_table(paths.DATASET).column("pressure").null_count == 12
     else:
         assert found(frame(pressure=pd.Series(values).where(values != value))).findings == []
 
@@ -499,4 +500,4 @@ def test_texts_that_stand_for_none(text):
         " settles it"
     )
     assert found(table, **{"create.reading.missing": ["", text]}).findings == []
-    assert read_table(stage.DATASET).column("town").null_count == 50
+    assert read_table(paths.DATASET).column("town").null_count == 50

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn import datasets
 
+from retrace.artifacts import paths
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, Fault
@@ -51,19 +52,19 @@ def made(source, name: str = "table.csv", **changes) -> tuple[pa.Table, object]:
         path.write_bytes(source if isinstance(source, bytes) else source.encode())
     turn(Path(), {"create.table.path": path.as_posix(), **changes})
     stage.main()
-    return read_table(stage.DATASET), read_schema()
+    return read_table(paths.DATASET), read_schema()
 
 
 def refused(source, *words: str, status: int = BAD_DATA, **changes) -> str:
     """The one line with which the stage refuses; nothing of it is left under a final name."""
-    before = stage.DATASET.read_bytes() if stage.DATASET.exists() else None
+    before = paths.DATASET.read_bytes() if paths.DATASET.exists() else None
     with pytest.raises(Fault) as caught:
         made(source, **changes)
     line = str(caught.value)
     assert caught.value.status == status
     assert "\n" not in line
     assert all(re.search(word, line) for word in words), line
-    assert (stage.DATASET.read_bytes() if stage.DATASET.exists() else None) == before
+    assert (paths.DATASET.read_bytes() if paths.DATASET.exists() else None) == before
     assert not list(Path("data").glob(".*.tmp"))
     return line
 
@@ -114,7 +115,7 @@ def test_gzip_parquet_and_a_folder_of_parts_give_the_same_data_set():
         # In Parquet no text stands for a missing value, and numbers are none.
         of_file = {"dataset": name.removesuffix(".parquet"), "missing": [], "number_formats": None}
         assert read_schema() == replace(schema, **of_file)
-        again = read_table(stage.DATASET)
+        again = read_table(paths.DATASET)
         assert again.unify_dictionaries().to_pylist() == plain.to_pylist()
 
 
@@ -126,7 +127,7 @@ def test_a_long_table_is_never_in_memory_as_a_whole(monkeypatch):
     monkeypatch.setattr("retrace.data.source.BLOCK", 200)
     again, same = made(table)
     assert same == schema
-    assert pq.ParquetFile(stage.DATASET).num_row_groups > 4
+    assert pq.ParquetFile(paths.DATASET).num_row_groups > 4
     assert again.to_pylist() == whole.to_pylist()
 
 
@@ -223,7 +224,7 @@ def test_d32_the_order_of_classes_depends_on_nothing_but_their_names():
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        seen.add(stage.DATASET.read_bytes() + Path("data/schema.json").read_bytes())
+        seen.add(paths.DATASET.read_bytes() + Path("data/schema.json").read_bytes())
     assert len(seen) == 1
 
 
@@ -304,7 +305,7 @@ def test_d13_numbers_as_texts_in_parquet_are_categories_unless_the_params_say_ot
     assert read_schema().kind("size") == "categorical"
     turn(Path(), {"create.columns.numeric": ["size"]})
     stage.main()
-    assert read_table(stage.DATASET).column("size").to_pylist()[:2] == [1.5, 2.5]
+    assert read_table(paths.DATASET).column("size").to_pylist()[:2] == [1.5, 2.5]
 
 
 def test_times_in_parquet_that_the_params_call_numbers_are_refused_by_row():
@@ -451,7 +452,7 @@ def test_a_real_table_comes_through_as_it_is(name, ending):
     table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
     turn(Path(), {"create.table.path": path.as_posix(), "create.table.target": "target"})
     stage.main()
-    dataset, schema = read_table(stage.DATASET), read_schema()
+    dataset, schema = read_table(paths.DATASET), read_schema()
     assert schema.kinds == {}
     assert np.array_equal(dataset.select(schema.features).to_pandas().to_numpy(), bunch.data)
     assert [schema.classes[index] for index in dataset.column("target").to_pylist()] == table["target"].tolist()

@@ -15,6 +15,7 @@ import torch
 from sklearn.datasets import load_wine
 from torch.nn import functional as F
 
+from retrace.artifacts import paths
 from retrace.artifacts.schema import Schema, read_schema, write_schema
 from retrace.artifacts.tables import read_table, write_table
 from retrace.data.densities import bayes_predictions
@@ -23,6 +24,7 @@ from retrace.preprocessing.apply import encode
 from retrace.preprocessing.description import Number, Preprocessing
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
 from retrace.training.device import choose, make_deterministic
+from retrace.training.resources import taken
 from retrace.training.rows import fit_preprocessing, read_rows
 from stages import create, split, train
 from tests.conftest import PARAMS, ROOT, train_section
@@ -59,8 +61,8 @@ def write_data(features, target, classes=2, sizes=(150, 50)):
     table = pa.table({**dict(zip(names, features.T, strict=True)), "kind": target.astype(np.int64)})
     counts = np.bincount(target, minlength=classes).tolist()
     write_schema(Schema("own", names, "kind", [f"class {index}" for index in range(classes)], counts, None))
-    write_table(train.TRAIN, table.slice(0, sizes[0]))
-    write_table(train.VALIDATION, table.slice(*sizes))
+    write_table(paths.TRAIN, table.slice(0, sizes[0]))
+    write_table(paths.VALIDATION, table.slice(*sizes))
 
 
 @pytest.fixture
@@ -87,14 +89,14 @@ def test_the_files_tell_one_story(data, capsys):
     train.main()
     out, err = capsys.readouterr()
     assert all(line.startswith("train: warning: ") for line in err.splitlines())  # no progress bar in a pipe
-    training = json.loads(train.TRAINING.read_text())
+    training = json.loads(paths.TRAINING.read_text())
     shipped = training["shipped"]
     assert shipped != 0  # or the test could not tell it from the first
     assert (training["steps_per_epoch"], training["precision"]) == (5, "float32")
     assert out.splitlines()[0].endswith("3 replicas of 3 - 4 - 1; 150 rows")
     assert f"replica {shipped} ships, best epoch {training['replicas'][shipped]['best_epoch']}" in out
 
-    history = rows_of(train.HISTORY)
+    history = rows_of(paths.HISTORY)
     assert [(row["epoch"], row["replica"]) for row in history] == [(e, r) for e in "123" for r in "012"]
     for replica, summary in enumerate(training["replicas"]):
         losses = [float(row["validation_loss"]) for row in history if row["replica"] == str(replica)]
@@ -105,18 +107,18 @@ def test_the_files_tell_one_story(data, capsys):
     mine = [
         (row["epoch"], row["train_loss"], row["validation_loss"]) for row in history if int(row["replica"]) == shipped
     ]
-    assert [tuple(row.values()) for row in rows_of(train.LOSS)] == mine
+    assert [tuple(row.values()) for row in rows_of(paths.LOSS)] == mine
 
-    steps = read_table(train.STEPS)
+    steps = read_table(paths.STEPS)
     assert (steps.num_rows, steps.column_names) == (15, ["replica_0", "replica_1", "replica_2"])
     first = np.average(steps.column("replica_1").to_numpy()[:5], weights=[32, 32, 32, 32, 22])
     assert float(history[1]["train_loss"]) == pytest.approx(first, rel=1e-5)
 
     # The stored model gives, from raw rows, the validation loss that was recorded.
-    table = read_table(train.VALIDATION)
+    table = read_table(paths.VALIDATION)
     validation = table.to_pandas()
     for name, expected in (("model", [best[shipped]]), ("replicas", best)):
-        model = load(train.MODELS, name)
+        model = load(paths.MODELS, name)
         probabilities = model.of_replicas(encode(model.description.preprocessing, table))
         chosen = probabilities[:, np.arange(50), validation["kind"]]
         np.testing.assert_allclose(-np.log(chosen).mean(1), expected, rtol=1e-5)
@@ -127,20 +129,20 @@ def test_the_files_tell_one_story_where_the_mean_ships(data, capsys):
     given = {"ship": "mean", "bins": 8, "input_scale_rate": 10.0, "scaling": "standard", "epochs": 6}
     write_params(**TINY | given)
     train.main()
-    training = json.loads(train.TRAINING.read_text())
+    training = json.loads(paths.TRAINING.read_text())
     mean = training["mean"]
     assert training["shipped"] is None
-    history = rows_of(train.HISTORY)
+    history = rows_of(paths.HISTORY)
     of_mean = [float(row["validation_loss_of_mean"]) for row in history if row["replica"] == "0"]
     assert mean["best_epoch"] == of_mean.index(min(of_mean)) + 1
     assert mean["epochs"] == len(of_mean) == 6
     says = f"the mean of 3 replicas ships, best epoch {mean['best_epoch']}, validation loss"
     assert f"{says} {mean['best_validation_loss']:.4f}" in capsys.readouterr().out
-    for row, epoch in zip(rows_of(train.LOSS), range(1, 7), strict=True):
+    for row, epoch in zip(rows_of(paths.LOSS), range(1, 7), strict=True):
         losses = [float(each["train_loss"]) for each in history if each["epoch"] == str(epoch)]
         assert (row["epoch"], float(row["validation"])) == (str(epoch), pytest.approx(of_mean[epoch - 1]))
         assert float(row["train"]) == pytest.approx(np.mean(losses))
-    model, table = load(train.MODELS), read_table(train.VALIDATION)
+    model, table = load(paths.MODELS), read_table(paths.VALIDATION)
     numbers = model.description.preprocessing.numbers
     assert [len(number.edges) for number in numbers] == [9, 9, 0]  # the last one is constant
     assert model.description.widths == [3 + 16, 4, 1]
@@ -164,19 +166,19 @@ def test_the_memory_that_is_asked_for_counts_bins_and_factors():
     assert description.widths == [1700, 64, 1]
     section = train_section(replicas=4, batch_size=128, hidden=[64])
     device = torch.device("cpu")
-    plain = train.taken(description, section, 1000, device)
+    plain = taken(description, section, 1000, device)
     weights = 1700 * 64 + 64 + 64 + 1
     assert plain == 4 * (1000 * 100 + 4 * (4 * weights + 2 * 128 * (1700 + 64 + 1)))
-    factors = train.taken(description, section.model_copy(update={"input_scale_rate": 2.0}), 1000, device)
+    factors = taken(description, section.model_copy(update={"input_scale_rate": 2.0}), 1000, device)
     assert factors - plain == 4 * 4 * 1700 * 64
 
 
 def test_the_same_state_gives_the_same_bytes_and_no_clock(data):
     train.main()
-    first, clock = outputs(), json.loads(train.CLOCK.read_text())
+    first, clock = outputs(), json.loads(paths.CLOCK.read_text())
     train.main()
     assert outputs() == first
-    assert json.loads(train.CLOCK.read_text())["started"] > clock["started"]
+    assert json.loads(paths.CLOCK.read_text())["started"] > clock["started"]
     write_params(**TINY | {"seed": 27})
     train.main()
     assert all(content != first[name] for name, content in outputs().items())
@@ -186,20 +188,20 @@ def test_d35_scaling_comes_from_the_training_rows_only(data):
     write_params(**TINY | {"scaling": "standard"})
     train.main()
     first = json.loads(Path("models/model.json").read_text())["preprocessing"]["numbers"]
-    table = read_table(train.TRAIN).to_pandas()[["x0", "x1", "x2"]]
+    table = read_table(paths.TRAIN).to_pandas()[["x0", "x1", "x2"]]
     assert [each["center"] for each in first] == pytest.approx(table.mean().tolist())
     assert [each["spread"] for each in first] == pytest.approx(
         [*table.std(ddof=0)[:2], 1.0]
     )  # a constant column is only shifted
     # Other validation rows, and test rows whatever they are, change nothing of it.
-    other = read_table(train.VALIDATION).to_pandas() * 3
-    write_table(train.VALIDATION, pa.Table.from_pandas(other.assign(kind=other["kind"] // 3), preserve_index=False))
+    other = read_table(paths.VALIDATION).to_pandas() * 3
+    write_table(paths.VALIDATION, pa.Table.from_pandas(other.assign(kind=other["kind"] // 3), preserve_index=False))
     Path("data/test.parquet").write_bytes(b"not even a table")
     train.main()
     assert json.loads(Path("models/model.json").read_text())["preprocessing"]["numbers"] == first
     # And the network sees training rows of mean 0 and deviation 1.
     schema = read_schema()
-    x = read_rows(train.TRAIN, schema, fit_preprocessing(train.TRAIN, schema, train_section(scaling="standard"))).x
+    x = read_rows(paths.TRAIN, schema, fit_preprocessing(paths.TRAIN, schema, train_section(scaling="standard"))).x
     torch.testing.assert_close(x.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(x.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]))
 
@@ -211,8 +213,8 @@ def test_p14_a_batch_is_at_most_all_rows(data, changes):
     for size in (150, 151, 10_000_000):
         write_params(**TINY | changes | {"batch_size": size})
         train.main()
-        assert json.loads(train.TRAINING.read_text())["steps_per_epoch"] == 1
-        made[size] = [path.read_bytes() for path in (train.HISTORY, train.STEPS, *sorted(train.MODELS.iterdir()))]
+        assert json.loads(paths.TRAINING.read_text())["steps_per_epoch"] == 1
+        made[size] = [path.read_bytes() for path in (paths.HISTORY, paths.STEPS, *sorted(paths.MODELS.iterdir()))]
     assert made[151] == made[10_000_000] == made[150]
 
 
@@ -228,9 +230,9 @@ def test_class_weights_must_be_as_many_as_the_classes(data):
 @pytest.mark.parametrize(("value", "bins"), [(math.inf, 0), (1e39, 0), (1e39, 8)])
 def test_a_value_no_float32_can_hold_is_named(data, value, bins):
     write_params(**TINY | {"bins": bins})
-    table = read_table(train.TRAIN).to_pandas()
+    table = read_table(paths.TRAIN).to_pandas()
     table.loc[6, "x1"] = value
-    write_table(train.TRAIN, pa.Table.from_pandas(table, preserve_index=False))
+    write_table(paths.TRAIN, pa.Table.from_pandas(table, preserve_index=False))
     with pytest.raises(
         Fault, match=r"^data/train.parquet: column x1, row 7: .* (is not a finite number|is too large)"
     ) as caught:
@@ -240,9 +242,9 @@ def test_a_value_no_float32_can_hold_is_named(data, value, bins):
 
 @pytest.mark.parametrize("index", [-100, 2, 65_536])  # the last is 0 as int16
 def test_n09_m16_a_class_that_does_not_exist_is_refused(data, index):
-    table = read_table(train.VALIDATION).to_pandas()
+    table = read_table(paths.VALIDATION).to_pandas()
     table.loc[3, "kind"] = index
-    write_table(train.VALIDATION, pa.Table.from_pandas(table, preserve_index=False))
+    write_table(paths.VALIDATION, pa.Table.from_pandas(table, preserve_index=False))
     with pytest.raises(Fault, match=r"^data/validation.parquet: column kind must hold class indices 0 to 1") as caught:
         train.main()
     assert caught.value.status == BAD_DATA
@@ -277,16 +279,16 @@ def test_n03_weights_that_overflow_behind_a_finite_loss_are_not_saved(project):
     # A sigmoid of infinity is 1: the squared error of an infinite weight can be perfect.
     features = np.repeat([[1e36], [-1e36]], 100, axis=0)
     write_data(features, (features[:, 0] > 0).astype(int), sizes=(200, 0))
-    write_table(train.VALIDATION, read_table(train.TRAIN))
+    write_table(paths.VALIDATION, read_table(paths.TRAIN))
     write_params(**TINY | {"hidden": "[]", "init": "zeros", "loss": "mean_squared_error", "learning_rate": "1e6"})
     with pytest.raises(Fault, match="learning_rate") as caught:
         train.main()
     assert caught.value.status == MACHINE_FAULT
-    assert not list(train.MODELS.glob("*"))
+    assert not list(paths.MODELS.glob("*"))
 
 
 def test_a_missing_table_says_how_to_get_it_back(data):
-    train.VALIDATION.unlink()
+    paths.VALIDATION.unlink()
     with pytest.raises(Fault, match=r"^data/validation.parquet not found; bring it back with: dvc repro"):
         train.main()
 
@@ -304,7 +306,7 @@ def test_m14_a_device_that_is_not_there_names_those_that_are(data, device):
     here = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
     rule = f"train.device must be a device of this machine ({here}) or auto"
     assert str(caught.value) == f"params.yaml:{number}: {rule}; got the text '{device}'"
-    assert not list(train.MODELS.glob("*"))
+    assert not list(paths.MODELS.glob("*"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
@@ -312,7 +314,7 @@ def test_auto_takes_the_cpu_where_there_is_no_cuda(data, capsys):
     assert choose(train_section(device="auto")) == (torch.device("cpu"), "auto: no CUDA here")
     train.main()
     assert "train: on cpu (auto: no CUDA here)" in capsys.readouterr().out
-    training = json.loads(train.TRAINING.read_text())
+    training = json.loads(paths.TRAINING.read_text())
     assert (training["device"], training["device_reason"]) == ("cpu", "auto: no CUDA here")
 
 
@@ -343,13 +345,13 @@ def test_the_default_recipe_comes_within_a_hundredth_of_bayes(project):
     bayes = np.mean(bayes_predictions(schema.density, features) == target)
     assert (len(target), round(bayes, 4)) == (3300, 0.9821)
 
-    model = load(train.MODELS)
+    model = load(paths.MODELS)
     accuracy = np.mean(model.probabilities(test).argmax(1) == target)
     assert bayes - 0.01 <= accuracy <= bayes + 0.005
-    training = json.loads(train.TRAINING.read_text())
+    training = json.loads(paths.TRAINING.read_text())
     shipped = training["replicas"][training["shipped"]]
     assert shipped["best_validation_loss"] == min(each["best_validation_loss"] for each in training["replicas"])
-    validation = read_table(train.VALIDATION)
+    validation = read_table(paths.VALIDATION)
     second = model.probabilities(validation)[:, 1]
     kinds = torch.tensor(validation.column(schema.target).to_numpy()).double()
     loss = F.binary_cross_entropy(torch.tensor(second), kinds)

@@ -9,6 +9,8 @@ the names that this address has, and takes none of its settings from the environ
 reach it, with that link, and asks to be told so by `--open-to-network`.
 """
 
+from retrace.runtime.run import REFUSE_PICKLES
+
 import contextlib
 import errno
 import ipaddress
@@ -32,7 +34,6 @@ from retrace.cli.ui_server import Place, cookie
 from retrace.params.reader import read
 from retrace.params.record import Record
 from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, Fault
-from retrace.runtime.run import REFUSE_PICKLES
 from retrace.tracking.artifacts import PICTURES
 from retrace.tracking.location import Store, exists, locate
 from retrace.tracking.mlflow_patches import match

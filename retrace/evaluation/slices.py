@@ -8,7 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from retrace.artifacts.schema import Schema
 from retrace.evaluation.intervals import wilson
+from retrace.params.evaluate import Evaluate
+from retrace.params.messages import suggest
+from retrace.params.reader import fault
+from retrace.runtime.text import listed
 
 # Values of a column that are slices of their own, the most frequent ones; the rarer ones share one.
 MOST_VALUES = 50
@@ -28,6 +33,16 @@ class Slice(NamedTuple):
     accuracy: float
     low: float
     high: float
+
+
+def sliced(test: pa.Table, schema: Schema, section: Evaluate) -> dict[str, pa.ChunkedArray]:
+    """The columns that `slices` names; raises Fault where one is not there."""
+    there = [*schema.features, *schema.carried]
+    for name in section.slices:
+        if name not in there:
+            hint = suggest(name, there) or f" ({listed(there)})"
+            raise fault(Evaluate, "slices", f"must name columns of the data set; {name!r} is none{hint}")
+    return {name: test.column(name) for name in section.slices}
 
 
 def slices(columns: Mapping[str, pa.ChunkedArray], hit: NDArray[np.bool_], confidence: float) -> list[Slice]:

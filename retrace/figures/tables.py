@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from retrace.artifacts.schema import Schema
+from retrace.artifacts import paths
+from retrace.artifacts.schema import Schema, read_schema
+from retrace.artifacts.tables import read_csv, read_json, read_table
 from retrace.evaluation.comparisons import what_ships
 
 Floats = NDArray[np.float64]
@@ -50,6 +52,26 @@ class Tables:
     def count(self) -> int:
         """How many replicas there are."""
         return len(self.training["replicas"])
+
+
+def read_tables() -> Tables:
+    """Raises Fault for a file that is missing, damaged, or not what this code writes."""
+    return Tables(
+        schema=read_schema(),
+        training=read_json(paths.TRAINING),
+        metrics=read_json(paths.METRICS),
+        plane=read_json(paths.PLANE),
+        projection=read_table(paths.PROJECTION),
+        history=read_csv(paths.HISTORY),
+        steps=read_table(paths.STEPS),
+        predictions=read_table(paths.PREDICTIONS),
+        boundary=read_table(paths.BOUNDARY),
+        roc=read_csv(paths.ROC, text=["class"]),
+        precision_recall=read_csv(paths.PRECISION_RECALL, text=["class"]),
+        calibration=read_csv(paths.CALIBRATION),
+        replicas=read_csv(paths.REPLICAS),
+        importance=read_csv(paths.IMPORTANCE, text=["column"]),
+    )
 
 
 def numbers(table: pa.Table, name: str) -> Floats:

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from retrace.artifacts.dvc_lock import PATH as LOCK
 from retrace.artifacts.dvc_lock import Lock, parse
+from retrace.artifacts.paths import CLOCK
 from retrace.runtime.errors import Fault
 from retrace.runtime.text import shown
-
-CLOCK = Path(".retrace/train.json")
 
 
 @dataclass(frozen=True)

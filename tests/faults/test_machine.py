@@ -18,13 +18,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from retrace.artifacts import paths
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import count_rows
+from retrace.evaluation import predictions
 from retrace.networks.model import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.runtime.disk import BESIDE, TIMES, cache
+from retrace.training import resources
 from stages import create, evaluate, split, train
 from tests.project import TINY, commit, copy_project, environment, git, repro, run, turn, without_notes
 
@@ -134,16 +137,16 @@ def test_m10_what_is_expected_is_about_what_is_written(project, monkeypatch, cha
     evaluate.main()
     section, schema = read(Train), read_schema()
     description = load(Path("models")).description
-    outputs = [train.HISTORY, train.LOSS, train.STEPS, *Path("models").iterdir()]
-    expected = train.written(description, section, count_rows(split.TRAIN))
+    outputs = [paths.HISTORY, paths.LOSS, paths.STEPS, *Path("models").iterdir()]
+    expected = resources.written(description, section, count_rows(paths.TRAIN))
     assert sum(path.stat().st_size for path in outputs) < expected + BESIDE
-    outputs = [evaluate.PREDICTIONS, evaluate.CLASSES, evaluate.ROC, evaluate.PRECISION_RECALL, evaluate.BOUNDARY]
-    expected = evaluate.written(schema, read(Evaluate), count_rows(split.TEST))
+    outputs = [paths.PREDICTIONS, paths.CLASSES, paths.ROC, paths.PRECISION_RECALL, paths.BOUNDARY]
+    expected = predictions.written(schema, read(Evaluate), count_rows(paths.TEST))
     written = sum(path.stat().st_size for path in outputs)
     assert written < expected + BESIDE
     assert expected < 10 * written  # nobody is sent away who has room
-    sides = sum(path.stat().st_size for path in (split.TRAIN, split.VALIDATION, split.TEST))
-    assert sides < TIMES * split.DATASET.stat().st_size + BESIDE
+    sides = sum(path.stat().st_size for path in (paths.TRAIN, paths.VALIDATION, paths.TEST))
+    assert sides < TIMES * paths.DATASET.stat().st_size + BESIDE
 
 
 WRITERS = {

@@ -3,26 +3,23 @@
 import re
 from collections import defaultdict
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrace.artifacts.paths import DATA, FINDINGS
 from retrace.artifacts.schema import Schema
 from retrace.data.checks.examine import Examination
 from retrace.data.groups import Sides
 from retrace.runtime.atomic import write_json, write_text
 from retrace.runtime.text import one_line
 
-REPORT = Path("reports/data.md")
-FINDINGS = Path("reports/data.json")
-
 # So that a table with ten thousand columns is still a page; the JSON names them all.
 MOST_NAMED, MOST_FINDINGS, LONGEST = 20, 200, 500
 
 
 def write_report(schema: Schema, sides: Sides, target: NDArray[np.int64], method: str, told: Examination) -> None:
-    write_text(REPORT, report(schema, sides, target, method, told))
+    write_text(DATA, report(schema, sides, target, method, told))
     write_json(FINDINGS, {"findings": [asdict(finding) for finding in told.findings]})
 
 

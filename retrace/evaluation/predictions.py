@@ -1,0 +1,97 @@
+"""What the model, each of its replicas and other classifiers say of the test rows."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from retrace.artifacts.paths import METRICS, TEST
+from retrace.artifacts.schema import Schema
+from retrace.artifacts.tables import count_rows
+from retrace.data.densities import bayes_probabilities
+from retrace.evaluation.metrics import Verdict, log_losses
+from retrace.networks.model import Model, decide
+from retrace.params.evaluate import Evaluate
+from retrace.preprocessing.apply import encode, sure
+from retrace.preprocessing.description import Unusable
+from retrace.runtime.disk import prepare
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.memory import need
+
+
+class Other(NamedTuple):
+    """Another classifier on the same rows: predicted class indices [rows], and its log loss at each [rows]."""
+
+    predicted: NDArray[np.int64]
+    losses: NDArray[np.float64]
+
+
+class Predictions(NamedTuple):
+    """inputs [rows, inputs] float32: the test rows as the networks see them; model: what ships; replicas: each."""
+
+    inputs: NDArray[np.float32]
+    model: Verdict
+    replicas: list[Verdict]
+
+
+def require_room(model: Model, replicas: int, schema: Schema, section: Evaluate) -> None:
+    """Raise Fault (status 4) where disk or memory have no room for the evaluation."""
+    few = "use fewer test rows (split.test_size)"
+    count, width, classes = count_rows(TEST), model.description.preprocessing.width, len(schema.classes)
+    prepare([METRICS], written(schema, section, count), few)
+    # Inputs, and the probabilities of all replicas.
+    size = 4 * count * (width + classes * (1 + replicas))
+    need(size, f"evaluate: {count:,} test rows of {width:,} columns", few)
+
+
+def written(schema: Schema, section: Evaluate, rows: int) -> int:
+    """Bytes of what this stage writes, about: predictions, curves in text, the surface of the picture."""
+    classes, longest = len(schema.classes), max(map(len, schema.classes))
+    # A curve has a point where the class changes: over all classes, of both curves, hardly more than two a row.
+    points = 2 * (longest + 26)
+    return rows * (32 + 4 * classes + 2 * (longest + 1) + points) + 28 * section.grid**2
+
+
+def predict(model: Model, replicas: Model, test: pa.Table, schema: Schema, section: Evaluate) -> Predictions:
+    """Of raw rows; raises Fault for a row that the network cannot take."""
+    actual = test.column(schema.target).to_numpy()
+    preprocessing = model.description.preprocessing
+    try:
+        # Once for all that look at the test rows.
+        inputs = encode(preprocessing, test)
+        probabilities = sure(preprocessing, test, model.of_inputs(inputs))
+        of_replicas = verdicts(replicas, inputs, actual, section.threshold)
+        for each in of_replicas:
+            sure(preprocessing, test, each.probabilities)
+    except Unusable as error:
+        raise Fault(
+            BAD_DATA,
+            f"{TEST}: column {error.column}, row {error.row + 1:,}: {error.value} {error.rule}; mend it in the"
+            " table, or leave the row out",
+        ) from None
+    return Predictions(inputs, Verdict(actual, decide(probabilities, section.threshold), probabilities), of_replicas)
+
+
+def verdicts(model: Model, inputs: NDArray[np.float32], actual: NDArray[np.int64], threshold: float) -> list[Verdict]:
+    """Each replica's verdict; with two classes the second one is predicted from `threshold` on, else the likeliest."""
+    return [
+        Verdict(actual, decide(probabilities, threshold), probabilities) for probabilities in model.of_replicas(inputs)
+    ]
+
+
+def others(baseline: pa.Table, test: pa.Table, schema: Schema) -> dict[str, Other]:
+    """The baselines, and the Bayes classifier where the density is known, by name.
+
+    baseline: the content of reports/baseline.parquet.
+    """
+    found = {
+        name: Other(baseline.column(name).to_numpy(), baseline.column(f"{name}_log_loss").to_numpy())
+        for name in baseline.column_names
+        if f"{name}_log_loss" in baseline.column_names
+    }
+    if schema.density is not None:
+        rows = np.column_stack([test.column(name).to_numpy() for name in schema.features])
+        chances = bayes_probabilities(schema.density, rows)
+        found["bayes"] = Other(chances.argmax(1), log_losses(chances, test.column(schema.target).to_numpy()))
+    return found

@@ -1,0 +1,161 @@
+"""The state of the pipeline, read from its files and checked against dvc.lock."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from retrace.artifacts.dvc_lock import Lock, read_lock
+from retrace.artifacts.paths import (
+    BASELINE,
+    CALIBRATION,
+    CLASSES,
+    CLASSIFICATION_REPORT,
+    CONFUSION_MATRIX,
+    DATA,
+    FIGURES,
+    FINDINGS,
+    HISTORY,
+    IMPORTANCE,
+    LOSS,
+    METRICS,
+    MODEL,
+    PRECISION_RECALL,
+    PREDICTIONS,
+    REPLICAS,
+    ROC,
+    SCHEMA,
+    SLICES,
+    STEPS,
+    TEST,
+    TRAIN,
+    TRAINING,
+    VALIDATION,
+    WEIGHTS,
+)
+from retrace.artifacts.schema import Schema, read_schema
+from retrace.artifacts.tables import count_rows, read_bytes, read_first, read_table, read_types
+from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.integrity import restore
+from retrace.runtime.stage_log import stages_that_ran
+from retrace.tracking.circumstances import Git, Times, read_git, read_times
+from retrace.tracking.model import CODE, ENTRY, Served
+from retrace.tracking.registry import hits
+from retrace.tracking.replay import DataSet
+
+TABLES = (
+    HISTORY,
+    LOSS,
+    METRICS,
+    BASELINE,
+    CLASSIFICATION_REPORT,
+    CLASSES,
+    CONFUSION_MATRIX,
+    DATA,
+    FINDINGS,
+    CALIBRATION,
+    PRECISION_RECALL,
+    REPLICAS,
+    ROC,
+    SLICES,
+    IMPORTANCE,
+)
+EXAMPLES = 5
+T = TypeVar("T")
+
+
+class State(NamedTuple):
+    """The pipeline's state, from its files.
+
+    findings: of FINDINGS; hits: which test rows are right; history: rows of HISTORY; steps: losses of the replica
+    that ships, or the mean of all.
+    """
+
+    lock: Lock
+    schema: Schema
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    findings: list[dict[str, str]]
+    hits: np.ndarray[Any, np.dtype[np.bool_]]
+    served: Served
+    header: list[str]
+    history: np.ndarray[Any, np.dtype[np.float64]]
+    steps: np.ndarray[Any, np.dtype[np.floating[Any]]]
+    figures: list[Path]
+    datasets: list[DataSet]
+    times: Times
+    git: Git
+    ran: list[str]
+
+
+def read_state(now: int) -> State:
+    """Read and check the files; raises Fault when one is not what dvc.lock describes."""
+    lock = read_lock()
+    training = _parsed(TRAINING, lock.check(TRAINING), json.loads)
+    rows = list(csv.reader(io.StringIO(lock.check(HISTORY).decode())))
+    lock.check(STEPS)
+    lock.check(SCHEMA)
+    for path in (TRAIN, VALIDATION, TEST):
+        lock.check_large(path)
+    shipped = training["shipped"]
+    shown = range(len(training["replicas"])) if shipped is None else [shipped]
+    steps = [column.to_numpy() for column in read_table(STEPS, [f"replica_{replica}" for replica in shown]).columns]
+    schema = read_schema()
+    figures = sorted(Path(path) for path in lock.outs if Path(path).parent == FIGURES)
+    for path in (*TABLES, *figures, ENTRY, *CODE):
+        # What serves is this stage's own, and not in the lock until it is done.
+        (read_bytes if path.parent == ENTRY.parent else lock.check)(path)
+    weights, metrics = lock.check(WEIGHTS), _parsed(METRICS, lock.check(METRICS), json.loads)
+    description = _parsed(MODEL, lock.check(MODEL), json.loads)
+    # Some real rows of what the model takes.
+    example = read_first(TEST, EXAMPLES, description["features"]).combine_chunks()
+    return State(
+        lock=lock,
+        schema=schema,
+        training=training,
+        metrics=metrics,
+        findings=_parsed(FINDINGS, lock.check(FINDINGS), json.loads)["findings"],
+        hits=_parsed(PREDICTIONS, lock.check(PREDICTIONS), hits),
+        served=Served(description, (MODEL, WEIGHTS), example, metrics["threshold"]),
+        header=rows[0],
+        history=np.array([[float(cell or "nan") for cell in row] for row in rows[1:]]).reshape(-1, len(rows[0])),
+        steps=np.mean(steps, 0),
+        figures=figures,
+        datasets=[
+            _dataset(TRAIN, "training", schema, lock),
+            _dataset(VALIDATION, "validation", schema, lock),
+            _dataset(TEST, "test", schema, lock),
+        ],
+        times=read_times(weights, now),
+        git=read_git(lock),
+        ran=stages_that_ran(),
+    )
+
+
+def _parsed(path: Path, content: T, parse: Callable[[T], Any]) -> Any:
+    """The lock may tell the truth of a file that this code did not write."""
+    try:
+        return parse(content)
+    except ValueError as error:
+        reason = str(error).split("\n")[0]
+        raise Fault(BAD_DATA, f"{path} is not what this code writes ({reason}); {restore(path)}") from None
+
+
+def _dataset(path: Path, context: Any, schema: Schema, lock: Lock) -> DataSet:
+    columns = {field.name: _column_type(field.type) for field in read_types(path)}
+    digest = lock.outs[path.as_posix()]
+    return DataSet(f"{schema.dataset} {path.stem}", context, path, digest, count_rows(path), columns)
+
+
+def _column_type(kind: pa.DataType) -> str:
+    """As MLflow's schemas name it."""
+    if pa.types.is_timestamp(kind):
+        return "datetime"
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    return "long" if pa.types.is_integer(kind) else "double" if pa.types.is_floating(kind) else "string"

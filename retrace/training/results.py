@@ -1,0 +1,90 @@
+"""What the files say of a training run that has come to its end."""
+
+import hashlib
+import platform
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from retrace.artifacts.paths import CLOCK, HISTORY, LOSS, MODELS, STEPS, TRAINING, WEIGHTS
+from retrace.artifacts.tables import write_table
+from retrace.networks.model import save
+from retrace.runtime.atomic import write_csv, write_json
+from retrace.training.checkpoint import Checkpoints
+from retrace.training.trainer import Fit
+from retrace.training.training_run import TrainingRun
+
+
+def write_results(result: Fit, settings: TrainingRun) -> None:
+    """The outs of the stage: models/, the history, the losses of what ships and of every step."""
+    save(MODELS, settings.description, result.state, result.shipped)
+    write_json(TRAINING, training_content(result, settings))
+    write_csv(HISTORY, result.header, result.history)
+    write_csv(LOSS, ["epoch", "train", "validation"], losses_of_shipped(result))
+    steps = torch.cat(result.step_losses).T
+    write_table(STEPS, pa.table({f"replica_{index}": column.numpy() for index, column in enumerate(steps)}))
+
+
+def training_content(result: Fit, settings: TrainingRun) -> dict[str, Any]:
+    """The content of models/training.json."""
+    return {
+        "device": str(settings.device),
+        "device_reason": settings.reason,
+        "precision": "tf32" if settings.section.tf32 else "float32",
+        "shipped": result.shipped,
+        "steps_per_epoch": result.steps_per_epoch,
+        "replicas": [
+            {"best_epoch": epoch, "best_validation_loss": loss, "epochs": epochs}
+            for epoch, loss, epochs in zip(result.best_epoch, result.best_loss, result.epochs, strict=True)
+        ],
+        **({"mean": of_mean(result)} if result.shipped is None else {}),
+    }
+
+
+def of_mean(result: Fit) -> dict[str, int | float]:
+    """What training.json says of the mean of the replicas; the loss is that of the best weights."""
+    return {
+        "best_epoch": result.mean_epoch,
+        "best_validation_loss": result.mean_loss,
+        "epochs": len(result.mean_losses),
+    }
+
+
+def losses_of_shipped(result: Fit) -> list[tuple[int | float, ...]]:
+    """Epoch, training and validation loss; of the mean: the mean of the training losses, and the loss of the mean."""
+    if result.shipped is not None:
+        return [(row[0], row[2], row[3]) for row in result.history if row[1] == result.shipped]
+    training: dict[int, list[float]] = {}
+    for row in result.history:
+        training.setdefault(int(row[0]), []).append(row[2])
+    return [
+        (epoch, sum(losses) / len(losses), of_mean)
+        for (epoch, losses), of_mean in zip(training.items(), result.mean_losses, strict=True)
+    ]
+
+
+def write_clock(checkpoints: Checkpoints, device: torch.device) -> None:
+    """When the training run began, and how long all its parts took; to be called when its model is written."""
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
+    write_json(
+        CLOCK,
+        {
+            "started": checkpoints.started,
+            "seconds": round(checkpoints.seconds, 3),
+            "machine": machine,
+            # Ties these times to the model they belong to: the run cache can bring back another one.
+            "model": hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(),
+        },
+    )
+
+
+def summary(result: Fit) -> str:
+    """One line: how long it trained, and what ships."""
+    shipped = result.shipped
+    if shipped is None:
+        ships, epoch, loss = f"the mean of {len(result.epochs)} replicas", result.mean_epoch, result.mean_loss
+    else:
+        ships, epoch, loss = f"replica {shipped}", result.best_epoch[shipped], result.best_loss[shipped]
+    steps = f"{max(result.epochs)} epochs of {result.steps_per_epoch} steps"
+    return f"{steps}; {ships} ships, best epoch {epoch}, validation loss {loss:.4f}"

@@ -1,0 +1,105 @@
+"""One training run: what it is determined by, its live history, and the checkpoints from which it is resumed."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from retrace.artifacts.live import Live, Training
+from retrace.artifacts.paths import TRAIN, VALIDATION
+from retrace.artifacts.schema import Schema
+from retrace.networks.model import Description
+from retrace.params.reader import fault
+from retrace.params.train import Train
+from retrace.preprocessing.description import Preprocessing
+from retrace.runtime.memory import within
+from retrace.runtime.processes import born
+from retrace.runtime.signals import Postponed
+from retrace.runtime.text import listed
+from retrace.training.checkpoint import Checkpoints, Snapshot, fingerprint
+from retrace.training.device import choose, make_deterministic
+from retrace.training.resources import fewer
+from retrace.training.rows import Rows, fit_preprocessing
+from retrace.training.trainer import Fit, Keep, fit
+
+INTERRUPTED = "train: ends after this epoch, which is saved; again, and it ends at once"
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What a training run is determined by, but for its rows.
+
+    params: the section by dotted name, as params.yaml has it; reason: for the device.
+    """
+
+    section: Train
+    params: dict[str, Any]
+    schema: Schema
+    device: torch.device
+    reason: str
+    preprocessing: Preprocessing
+    description: Description
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.params, self.description.content(), (TRAIN, VALIDATION), self.device)
+
+    @property
+    def summary(self) -> str:
+        widths = " - ".join(map(str, self.description.widths))
+        return f"on {self.device} ({self.reason}); {self.section.replicas} replicas of {widths}"
+
+
+def set_up(section: Train, params: dict[str, Any], schema: Schema) -> TrainingRun:
+    """Choose the device, and fit the preprocessing to the training rows. Settings of torch are this process's own."""
+    device, reason = choose(section)
+    make_deterministic(device, section.tf32)
+    preprocessing = fit_preprocessing(TRAIN, schema, section)
+    description = describe(schema, section, preprocessing)
+    return TrainingRun(section, params, schema, device, reason, preprocessing, description)
+
+
+def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> Description:
+    """The model that the section asks for, for this data."""
+    return Description(
+        features=schema.features,
+        kinds=schema.kinds,
+        target=schema.target,
+        classes=schema.classes,
+        hidden=list(section.hidden),
+        activation=section.activation,
+        embedding_width=section.embedding_width if preprocessing.embedded else 0,
+        preprocessing=preprocessing,
+        label_smoothing=section.label_smoothing,
+    )
+
+
+def train(training: Rows, validation: Rows, settings: TrainingRun, checkpoints: Checkpoints) -> Fit:
+    """Fit the network to the training rows, judged on the validation rows after each epoch; or go on with that.
+
+    An interrupt waits for the end of the epoch, and for its checkpoint. Raises Fault where class_weights do not suit
+    the classes, and as `fit` does.
+    """
+    section, description = settings.section, settings.description
+    pid = os.getpid()
+    on = f"{settings.device} ({settings.reason})"
+    facts = Training(checkpoints.started, pid, born(pid), settings.params, settings.schema.dataset, on)
+    with Live(facts) as live, Postponed(INTERRUPTED) as asked, within("train", fewer(section)):
+        if isinstance(section.class_weights, list) and len(section.class_weights) != len(description.classes):
+            rule = f"must hold a weight for each of the {len(description.classes)} classes"
+            raise fault(Train, "class_weights", f"{rule} ({listed(description.classes)})")
+        network = description.network(section.replicas, scaled=section.input_scale_rate > 0)
+        keep = keeper(checkpoints, asked)
+        return fit(network, training, validation, section, settings.device, live, keep, checkpoints.snapshot)
+
+
+def keeper(checkpoints: Checkpoints, asked: Postponed) -> Keep:
+    """After each epoch: a checkpoint where one is due, or where the end was asked for, which comes then."""
+
+    def keep(epoch: int, snapshot: Callable[[], Snapshot]) -> None:
+        checkpoints.offer(epoch, snapshot, now=asked.asked is not None)
+        asked.obey()
+
+    return keep
