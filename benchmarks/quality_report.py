@@ -1,4 +1,4 @@
-"""benchmarks/quality.md out of what has been measured (quality_board.py); its first table goes into the README."""
+"""benchmarks/quality.md out of what has been measured (quality_board.py); its first table goes into docs/."""
 
 from collections.abc import Iterable, Sequence
 

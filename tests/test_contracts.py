@@ -1,4 +1,4 @@
-"""The contracts that keep the graph honest (README, "How it was tested"): asked of the code, of DVC and of real runs.
+"""The contracts that keep the graph honest (docs/testing.md): asked of the code, of DVC and of real runs.
 
 Each check is a function of a folder, so that the negative controls at the end can break a copy and see it go red.
 """

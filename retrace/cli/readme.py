@@ -1,13 +1,17 @@
-"""`make readme`: the README's tables, written from the files they speak of, so that they cannot drift. A test compares.
+"""`make readme`: tables of README.md and docs/, written from the files they describe, so that they cannot drift.
 
-results  from reports/metrics.json
-rerun    from dvc.yaml: which stages a change in a section of params.yaml reruns
-bench    the first table of benchmarks/results.md, which `make bench` writes
-quality  the first table of benchmarks/quality.md, which `make bench-quality` writes
+results     from reports/metrics.json
+rerun       from dvc.yaml: which stages a change in a section of params.yaml reruns
+parameters  from params.yaml: each key, its value there and its comment
+bench       the first table of benchmarks/results.md, which `make bench` writes
+quality     the first table of benchmarks/quality.md, which `make bench-quality` writes
+
+A page has a part where it has the two comments that mark it; a test compares the pages with the files.
 """
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +22,16 @@ from retrace.evaluation.comparisons import in_words, what_ships
 from retrace.runtime.atomic import write_text
 
 README = Path("README.md")
+DOCS = Path("docs")
 METRICS = Path("reports/metrics.json")
 GRAPH = Path("dvc.yaml")
+PARAMS = Path("params.yaml")
 BENCH = Path("benchmarks/results.md")
 QUALITY = Path("benchmarks/quality.md")
+SOURCES = (METRICS, GRAPH, PARAMS, BENCH, QUALITY)
+
+# A line of params.yaml: a key, perhaps a value, perhaps a comment; or a comment that goes on from the line before.
+LINE = re.compile(r"(?P<indent> *)(?:(?P<key>\w+):(?: (?P<value>\S.*?))?)?(?:(?:^| +)# (?P<comment>.*))?")
 
 
 def results(metrics: dict[str, Any]) -> str:
@@ -103,19 +113,55 @@ def first_table(path: Path) -> str:
     return match[0].strip() if match else ""
 
 
+def described(text: str) -> dict[str, tuple[str | None, str]]:
+    """Dotted key of params.yaml -> its value as it is written there, None where it has keys of its own; its comment."""
+    keys: dict[str, tuple[str | None, str]] = {}
+    parents: list[str] = []
+    for line in text.splitlines():
+        if not line.strip() or line.startswith("#"):  # between two sections
+            continue
+        match = LINE.fullmatch(line)
+        assert match, f"{PARAMS}: {line!r}"
+        comment = match["comment"] or ""
+        if match["key"]:
+            parents[len(match["indent"]) // 2 :] = [match["key"]]
+            keys[".".join(parents)] = (match["value"], comment)
+        else:
+            value, before = keys[".".join(parents)]
+            # A comment may end without a full stop, and another sentence follow on the next line.
+            join = ". " if re.match("[A-Z][a-z]+ ", comment) and before[-1] not in ".;:," else " "
+            keys[".".join(parents)] = (value, f"{before}{join}{comment}")
+    return keys
+
+
+def parameters(text: str) -> str:
+    """A heading, what the section is about, and a table, for each section."""
+    blocks: list[str] = []
+    keys = described(text)
+    for section in (key for key in keys if "." not in key):
+        rows = [
+            [f"`{key}`", "" if value is None else f"`{value}`", comment.replace("|", "\\|")]
+            for key, (value, comment) in keys.items()
+            if key.startswith(f"{section}.") and (value is not None or comment)
+        ]
+        about = keys[section][1]
+        blocks += [f"## {section}", f"{about[:1].upper()}{about[1:]}.", _table(["key", "default", "meaning"], rows)]
+    return "\n" + "\n\n".join(blocks) + "\n"
+
+
 def filled(text: str) -> str:
-    """The README with each marked part written anew."""
-    parts = {
-        "results": results(json.loads(METRICS.read_text())),
-        "rerun": rerun(YAML(typ="safe").load(GRAPH.read_text())),
-        "bench": first_table(BENCH),
-        "quality": first_table(QUALITY),
+    """A page with each marked part that it has written anew."""
+    parts: dict[str, Callable[[], str]] = {
+        "results": lambda: results(json.loads(METRICS.read_text())),
+        "rerun": lambda: rerun(YAML(typ="safe").load(GRAPH.read_text())),
+        "parameters": lambda: parameters(PARAMS.read_text()),
+        "bench": lambda: first_table(BENCH),
+        "quality": lambda: first_table(QUALITY),
     }
     for name, part in parts.items():
         pattern = rf"(<!-- {name}: make readme -->\n).*?(<!-- /{name} -->)"
-        match = re.search(pattern, text, flags=re.DOTALL)
-        assert match, f"{README} must have a part marked {name}"
-        text = f"{text[: match.start()]}{match[1]}{part}\n{match[2]}{text[match.end() :]}"
+        if match := re.search(pattern, text, flags=re.DOTALL):
+            text = f"{text[: match.start()]}{match[1]}{part()}\n{match[2]}{text[match.end() :]}"
     return text
 
 
@@ -130,6 +176,7 @@ def _table(header: list[str], rows: list[list[str]], align: str = "---") -> str:
 
 @click.command(epilog="Example: retrace readme")
 def command() -> None:
-    """Write the README's tables anew from the files they speak of."""
-    write_text(README, filled(README.read_text()))
-    print(f"readme: the tables of {README} are those of {METRICS}, {GRAPH}, {BENCH} and {QUALITY}")
+    """Write the generated tables of README.md and docs/ anew from the files they describe."""
+    for page in (README, *sorted(DOCS.glob("*.md"))):
+        write_text(page, filled(page.read_text()))
+    print(f"readme: the tables of {README} and {DOCS} are those of {', '.join(map(str, SOURCES))}")

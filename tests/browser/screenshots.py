@@ -1,4 +1,4 @@
-"""The README's pictures of MLflow: `python -m tests.browser.screenshots` makes them anew (some minutes).
+"""The pictures of MLflow in docs/record.md: `python -m tests.browser.screenshots` makes them anew (some minutes).
 
 The default recipe and three changes of it, each recorded by `dvc repro`, seen through what `make ui` prints.
 """
