@@ -93,5 +93,5 @@ audit:  ## known holes in the locked packages, asked of the package index's advi
 	@test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && .venv/audit/bin/python -m pip install --quiet pip-audit==2.10.1; }
 	@.venv/audit/bin/python -m pip_audit --strict --no-deps --disable-pip --progress-spinner off --requirement requirements.txt
 
-readme: setup  ## write the README's tables anew from the files they speak of
+readme: setup  ## write the generated tables of README.md and docs/ anew
 	@retrace readme

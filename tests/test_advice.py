@@ -1342,6 +1342,7 @@ NOT_FOLLOWED = {
     "no advice, but how often something was found": "^Features that count or name the rows",
     "no advice, but the name of a run": "^run '{}'",
     "no advice, but a question to MLflow": "^name = '{}'",
+    "for who writes code here, of which the tests say the same": "relative import; name the module",
     "no advice, but a warning of what others may do": "^other machines reach the server",
 }
 

@@ -21,10 +21,10 @@ COMMANDS = {
     "follow": "Show a training that is under way in MLflow, as it goes on.",
     "backfill": "Record every state that git's history and DVC's cache still have.",
     "verify": "Rerun the last commit in a fresh clone and compare with dvc.lock.",
-    "check-cache": "Hash what is here and in DVC's cache; name what is damaged and what repairs it.",
+    "check-cache": "Hash what is here and in DVC's cache, and name what is damaged and what repairs it.",
     "rehash": "Let DVC look into every file anew.",
     "graph": "Write into dvc.yaml which code each stage imports.",
-    "readme": "Write the README's tables anew.",
+    "readme": "Write the generated tables of README.md and docs/ anew.",
 }
 COMPLETION = "_RETRACE_COMPLETE"  # set by the shell that completes a line
 
