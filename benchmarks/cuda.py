@@ -17,9 +17,9 @@ from ruamel.yaml import YAML
 
 from benchmarks import tables
 from benchmarks.measure import interleaved, stage
-from benchmarks.run import table
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_json
+from retrace.cli.markdown import table
 from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.runtime.atomic import write_text

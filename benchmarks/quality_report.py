@@ -6,11 +6,7 @@ import numpy as np
 
 from benchmarks.peers import PATIENCE, ROUNDS
 from benchmarks.quality_board import ACCURACY, BEST, CALIBRATION, CPU, LOG_LOSS, MEASURES, Board, Measure, Place
-
-
-def table(header: list[str], lines: Iterable[list[str]]) -> str:
-    rule = ["---" if index == 0 else "---:" for index in range(len(header))]
-    return "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *lines])
+from retrace.cli.markdown import table
 
 
 def shown(value: float, measure: Measure) -> str:

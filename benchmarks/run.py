@@ -11,15 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import checkpoints, pipeline, rows, tables, training
+from retrace.cli.markdown import table
 from retrace.runtime.atomic import write_text
 
 RESULTS = Path("benchmarks/results.md")
 RECORD_SECONDS = 6
-
-
-def table(header: list[str], lines: list[list[str]]) -> str:
-    rule = ["---" if index == 0 else "---:" for index in range(len(header))]
-    return "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *lines])
 
 
 def judged(name: str, ours: float, theirs: float, ratio: float, bar: str, unit: str, good: bool) -> list[str]:

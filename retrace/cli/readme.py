@@ -18,6 +18,7 @@ from typing import Any
 import click
 from ruamel.yaml import YAML
 
+from retrace.cli.markdown import table
 from retrace.evaluation.comparisons import in_words, what_ships
 from retrace.runtime.atomic import write_text
 
@@ -61,14 +62,15 @@ def results(metrics: dict[str, Any]) -> str:
     balance = metrics["macro_f1"]
     rows.append(("its macro-F1", f"{balance['value']:.4f}", f"{balance['low']:.4f} to {balance['high']:.4f}", ""))
     confidence = f"{metrics['confidence']:.0%}"
-    return _table(
+    return table(
         [
             f"accuracy on {metrics['rows']:,} test rows",
             "",
             f"{confidence} interval",
             f"network minus it ({confidence})",
         ],
-        [list(row) for row in rows],
+        rows,
+        "---",
     )
 
 
@@ -100,7 +102,7 @@ def reruns(graph: dict[str, Any]) -> dict[str, list[str]]:
 
 def rerun(graph: dict[str, Any]) -> str:
     names = list(graph["stages"])
-    return _table(
+    return table(
         ["change in section", *names],
         [[f"`{section}`", *("●" if name in run else "" for name in names)] for section, run in reruns(graph).items()],
         align=":---:",
@@ -145,7 +147,11 @@ def parameters(text: str) -> str:
             if key.startswith(f"{section}.") and (value is not None or comment)
         ]
         about = keys[section][1]
-        blocks += [f"## {section}", f"{about[:1].upper()}{about[1:]}.", _table(["key", "default", "meaning"], rows)]
+        blocks += [
+            f"## {section}",
+            f"{about[:1].upper()}{about[1:]}.",
+            table(["key", "default", "meaning"], rows, "---"),
+        ]
     return "\n" + "\n\n".join(blocks) + "\n"
 
 
@@ -167,11 +173,6 @@ def filled(text: str) -> str:
 
 def _path(entry: Any) -> str:
     return entry if isinstance(entry, str) else str(next(iter(entry)))
-
-
-def _table(header: list[str], rows: list[list[str]], align: str = "---") -> str:
-    rule = ["---", *[align] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
 
 
 @click.command(epilog="Example: retrace readme")
