@@ -37,7 +37,8 @@ from retrace.evaluation.intervals import wilson
 from retrace.evaluation.metrics import Verdict, calibration, class_scores, log_losses, metrics, resamples
 from retrace.evaluation.plane import Plane, grid, plane, space
 from retrace.evaluation.slices import Slice, slices
-from retrace.networks.model import Model, decide, load
+from retrace.networks.model import Model, decide
+from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import fault, read, suggest
 from retrace.preprocessing.apply import Unusable, encode, sure

@@ -42,7 +42,8 @@ import torch
 from retrace.artifacts.live import Live, Training
 from retrace.artifacts.schema import Schema, read_schema
 from retrace.artifacts.tables import count_rows, write_table
-from retrace.networks.model import Description, save
+from retrace.networks.model import Description
+from retrace.networks.model_files import save
 from retrace.params.reader import fault, read_verbatim
 from retrace.params.train import Train
 from retrace.preprocessing.apply import Preprocessing

@@ -34,7 +34,7 @@ import pytest
 
 from retrace.artifacts.schema import read_schema
 from retrace.cli.main import invoke
-from retrace.networks.model import load
+from retrace.networks.model_files import load
 from retrace.runtime import disk, memory
 from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, Fault
 from retrace.training import checkpoint

@@ -19,7 +19,8 @@ from retrace.evaluation.gate import HEADLINES
 from retrace.evaluation.intervals import wilson
 from retrace.evaluation.metrics import Verdict, calibration, class_scores, log_losses, metrics, resamples
 from retrace.evaluation.plane import grid, plane
-from retrace.networks.model import Description, load
+from retrace.networks.model import Description
+from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.preprocessing.apply import Number, Preprocessing, encode
 from retrace.runtime.atomic import write_json

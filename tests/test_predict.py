@@ -12,7 +12,7 @@ import pytest
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
 from retrace.cli.main import invoke
-from retrace.networks.model import load
+from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
 from retrace.preprocessing.apply import encode

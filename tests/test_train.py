@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from retrace.artifacts.schema import Schema, read_schema, write_schema
 from retrace.artifacts.tables import read_table, write_table
 from retrace.data.densities import bayes_predictions
-from retrace.networks.model import Description, load
+from retrace.networks.model import Description
+from retrace.networks.model_files import load
 from retrace.preprocessing.apply import Number, Preprocessing, encode
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
 from retrace.training.device import choose, make_deterministic

@@ -24,7 +24,8 @@ from retrace.artifacts.schema import read_schema
 from retrace.data.numbers import PLAIN, Form
 from retrace.data.reading import Source, open_table
 from retrace.data.table import converted, label_texts
-from retrace.networks.model import Description, Model, decide, load
+from retrace.networks.model import Description, Model, decide
+from retrace.networks.model_files import load
 from retrace.params.create import Create, Reading
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read

@@ -20,7 +20,7 @@ import torch
 
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import count_rows
-from retrace.networks.model import load
+from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
 from retrace.params.train import Train
