@@ -25,7 +25,7 @@ from benchmarks.measure import Result, interleaved, stage
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
 from retrace.networks.initializers import initialize
-from retrace.networks.model import load
+from retrace.networks.model_files import load
 from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.preprocessing.apply import encode

@@ -25,7 +25,7 @@ from retrace.evaluation import reports
 from retrace.evaluation.predictions import others, predict, require_room
 from retrace.evaluation.scoring import evaluate, summary
 from retrace.evaluation.slices import sliced, slices
-from retrace.networks.model import load
+from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
 

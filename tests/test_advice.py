@@ -35,7 +35,7 @@ import pytest
 from retrace.artifacts.schema import read_schema
 from retrace.cli.main import invoke
 from retrace.figures.registry import FIGURES
-from retrace.networks.model import load
+from retrace.networks.model_files import load
 from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, Fault
 from retrace.training import checkpoint
 from stages import baseline, create, evaluate, plot, split, train, validate
@@ -1306,6 +1306,7 @@ ELSEWHERE = {
     "bring the column as numbers": "test_border.py::test_11_texts_of_numbers_are_read_as_in_training",
     "bring the column as texts": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
     "leave the row out or fill it in": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
+    "run it in WSL": "test_windows.py::test_a_stage_says_where_it_runs",
     "take the model from its store": "test_advice.py::test_a_served_model_that_is_damaged_is_taken_again",
     "improve the model or lower the bar": "test_advice.py::test_what_the_gate_asks_for_opens_it",
     "bring columns that tell more": "test_advice.py::test_what_the_gate_asks_for_opens_it",

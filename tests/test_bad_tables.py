@@ -11,7 +11,7 @@ import pytest
 from retrace.artifacts import paths
 from retrace.artifacts.tables import read_table
 from retrace.cli.main import invoke
-from retrace.networks.model import load
+from retrace.networks.model_files import load
 from retrace.runtime.errors import BAD_DATA, GATE_FAILED, Fault
 from stages import create, split, train
 from tests.project import TINY, turn

@@ -21,7 +21,7 @@ from mlflow.pyfunc import scoring_server
 
 from retrace.artifacts.tables import read_json, read_table, write_table
 from retrace.cli.main import invoke
-from retrace.networks.model import load, save
+from retrace.networks.model_files import load, save
 from retrace.runtime.errors import BAD_DATA, Fault
 from retrace.tracking.model import Served, write_model
 from tests.conftest import PARAMS, ROOT

@@ -23,7 +23,8 @@ from retrace.evaluation.plane import grid, plane
 from retrace.evaluation.predictions import Other
 from retrace.evaluation.reports import rounded
 from retrace.evaluation.scoring import evaluate, jackknife
-from retrace.networks.model import Description, decide, load
+from retrace.networks.model import Description, decide
+from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.preprocessing.apply import encode
 from retrace.preprocessing.description import Number, Preprocessing

@@ -16,7 +16,8 @@ from retrace.cli.main import invoke
 from retrace.data.values import PARTS
 from retrace.networks.activations import ACTIVATIONS
 from retrace.networks.initializers import initialize
-from retrace.networks.model import Description, Model, decide, load
+from retrace.networks.model import Description, Model, decide
+from retrace.networks.model_files import load
 from retrace.networks.network import to_torch_layout
 from retrace.preprocessing.description import Category, Number, Preprocessing
 from retrace.runtime.errors import BAD_DATA, Fault

@@ -1,6 +1,7 @@
 """`predict` on real files with a model of every kind of column, and the same model through MLflow's pyfunc."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,16 @@ from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
 from retrace.cli.main import invoke
 from retrace.evaluation.predictions import verdicts
-from retrace.networks.model import load
+from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
 from retrace.preprocessing.apply import encode
 from retrace.runtime.errors import BAD_DATA, Fault
 from retrace.serving.frame import rows_of
 from stages import create, split, train
-from tests.conftest import PARAMS
-from tests.project import TINY, turn
+from tests.conftest import PARAMS, ROOT
+from tests.project import TINY, environment, run, turn
+from tests.windows import without_posix
 
 COLUMNS = ["age", "town", "member", "when"]
 
@@ -132,6 +134,39 @@ def test_a_bad_table_is_one_line_and_leaves_no_output(here, tmp_path, monkeypatc
     assert caught.value.status == BAD_DATA
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+COMMAND = """
+import runpy, sys
+sys.path.insert(0, {root!r})
+sys.argv = ["retrace", "predict", "rows Ω.csv", {out!r}, "--keep"]
+runpy.run_module("retrace", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_it_needs_nothing_that_plain_windows_lacks(here, tmp_path):
+    """The same bytes, and the same line, in letters that the terminal there may lack."""
+    people(500, seed=7, strange=True).to_csv("rows Ω.csv", index=False)
+    windows = {**environment(), "PYTHONIOENCODING": "cp1252"}
+    done = run(Path(), "-m", "retrace", "predict", "rows Ω.csv", str(tmp_path / "a.csv"), "--keep")
+    assert done.returncode == 0, done.stderr
+    # What a writer left there that is gone; whether it is, another call tells on Windows.
+    left = tmp_path / f".b.csv.{2**22 + 1}.tmp"
+    left.touch()
+    there = without_posix(COMMAND.format(root=str(ROOT), out=str(tmp_path / "b.csv")), Path(), windows)
+    assert there.returncode == 0, there.stderr
+    assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+    assert there.stdout.replace("b.csv", "a.csv") == done.stdout.replace("Ω", r"\u03a9")
+    assert not left.exists()
+
+
+def test_there_too_a_fault_is_one_line(here, tmp_path):
+    people(5).drop(columns="age").to_csv(tmp_path / "rows Ω.csv", index=False)
+    for name in ("models", "params.yaml", "data"):
+        (tmp_path / name).symlink_to(Path(name).absolute())
+    there = without_posix(COMMAND.format(root=str(ROOT), out="b.csv"), tmp_path, environment())
+    assert there.returncode == BAD_DATA, there.stderr
+    assert re.fullmatch(r"rows Ω\.csv: column age is missing; the model needs .*\n", there.stderr), there.stderr
 
 
 def test_files_of_other_kinds_are_refused(here, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,17 +12,21 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from mlflow.exceptions import MlflowException
 
-from retrace.networks.model import decide, load
+from retrace.networks.model import decide
+from retrace.networks.model_files import load
 from retrace.serving.frame import rows_of
 from retrace.tracking.model import CODE as CODE_FILES
 from stages import record
 from tests.project import free_port
 from tests.state import ODD_CLASS, make_state, write_scores
+from tests.windows import without_posix
 
 PROBABILITIES = ["probability_plain", f"probability_{ODD_CLASS}"]
 
@@ -130,7 +135,7 @@ import sys
 import mlflow.pyfunc
 mlflow.pyfunc.load_model("models:/retrace@champion").predict
 for name, module in sys.modules.items():
-    if name.startswith("retrace.") and module.__file__:
+    if name.partition(".")[0] == "retrace" and module.__file__:
         print(module.__file__)
 """
 
@@ -200,6 +205,54 @@ def test_it_is_served_over_http(project, elsewhere):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
         server.communicate()
+
+
+ANSWERS = """
+import sys
+import mlflow.pyfunc, pandas as pd
+model = mlflow.pyfunc.load_model(sys.argv[1])
+rows = pd.read_csv(sys.argv[2], float_precision="round_trip")
+sys.stdout.write(model.predict(rows).to_csv(index=False))
+"""
+
+
+def test_it_needs_nothing_that_plain_windows_lacks(project, elsewhere, tmp_path):
+    """To the last bit, from its folder alone."""
+    (made,) = (project / "mlartifacts").rglob("MLmodel")
+    raw_rows(50).to_csv("rows.csv", index=False)
+    arguments = f"import sys; sys.argv[1:] = [{str(made.parent)!r}, 'rows.csv']\n"
+    here = subprocess.run(
+        [sys.executable, "-c", arguments + ANSWERS], env=elsewhere, capture_output=True, text=True, check=False
+    )
+    assert here.returncode == 0, here.stderr
+    there = without_posix(arguments + ANSWERS, tmp_path, elsewhere)
+    assert there.returncode == 0, there.stderr
+    assert there.stdout == here.stdout
+    assert here.stdout.count("\n") == 51
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("model.safetensors", lambda content: content[:-1] + b"!", r"is not the file that .* describes \(SHA-256\)"),
+        (
+            "model.json",
+            lambda content: content.replace(b"plain", b"plane"),
+            r"is not what this code writes \(SHA-256\)",
+        ),
+        ("model.json", lambda content: content[:-1], "is not valid JSON"),
+        ("model.json", lambda _: None, r"cannot be read \(No such file or directory\)"),
+    ],
+)
+def test_one_that_is_damaged_is_refused_with_what_to_do(project, tmp_path, monkeypatch, name, change, words):
+    (made,) = (project / "mlartifacts").rglob("MLmodel")
+    folder = Path(shutil.copytree(made.parent, tmp_path / "model"))
+    path = folder / "artifacts/model" / name
+    content = change(path.read_bytes())
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(MlflowException, match=rf"{name} {words}.*; take the model from its store again$") as caught:
+        mlflow.pyfunc.load_model(str(folder))
+    assert "\n" not in str(caught.value)
 
 
 def test_mlflow_predicts_a_file_with_it(project, elsewhere):

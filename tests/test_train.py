@@ -19,7 +19,8 @@ from retrace.artifacts import paths
 from retrace.artifacts.schema import Schema, read_schema, write_schema
 from retrace.artifacts.tables import read_table, write_table
 from retrace.data.densities import bayes_predictions
-from retrace.networks.model import Description, load
+from retrace.networks.model import Description
+from retrace.networks.model_files import load
 from retrace.preprocessing.apply import encode
 from retrace.preprocessing.description import Number, Preprocessing
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from retrace.artifacts.tables import read_json
-from retrace.networks.model import load
+from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
 from retrace.runtime.atomic import write_bytes

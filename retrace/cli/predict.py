@@ -25,7 +25,8 @@ from retrace.data.conversion import converted, label_texts
 from retrace.data.numbers import PLAIN, Form
 from retrace.data.reading import open_table
 from retrace.data.source import Source
-from retrace.networks.model import Description, Model, decide, load
+from retrace.networks.model import Description, Model, decide
+from retrace.networks.model_files import load
 from retrace.params.create import Create, Reading
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read

@@ -1,13 +1,13 @@
-"""The model as it is stored and used: raw rows in, class probabilities out.
+"""The model as it is read and used: raw rows in, class probabilities out.
 
-On disk it is plain data: models/model.json (names, widths, preprocessing, SHA-256 of all that and of the weights) and
-the weights as safetensors, laid out as torch.nn.Linear has them, so that any safetensors reader can use them. Nothing
-is pickled.
+A recorded model brings this file along, and with it all that it imports, to wherever it is served: so nothing here
+writes, knows the project's folder, or asks for more than Python and the libraries offer on every system. What the
+project does with the files beyond that is in model_files.py, which also says what they hold.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,16 +19,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from retrace.artifacts.tables import read_bytes, read_json
-from retrace.networks.network import Lookup, Network, class_probabilities, from_torch_layout, to_torch_layout
+from retrace.networks.network import Lookup, Network, class_probabilities, from_torch_layout
 from retrace.preprocessing.apply import encode
 from retrace.preprocessing.description import Preprocessing, Unusable
-from retrace.runtime.atomic import write_bytes, write_json
-from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
-from retrace.runtime.integrity import restore
 
 # Rows are encoded, and go through the network, in pieces, so that memory stays bounded however many there are; through
 # the network in smaller ones, whose sums stay in the processor's cache: twice as fast. Replicas have more sums.
@@ -158,6 +153,28 @@ class Model:
             yield torch.from_numpy(inputs[start : start + size])
 
 
+class Damaged(Exception):  # noqa: N818 - not an error of the program
+    """A file of a stored model that is not what was written. What to do about it depends on where it came from."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(f"{path} {reason}")
+        self.path = path
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Damaged(path, f"cannot be read ({error.strerror})") from None
+
+
+def _json_of(path: Path) -> Any:
+    try:
+        return json.loads(_bytes_of(path))
+    except (ValueError, RecursionError) as error:
+        raise Damaged(path, f"is not valid JSON ({error})") from None
+
+
 def decide(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
     """probabilities [rows, classes] -> class indices [rows]; of two classes the second one from `threshold` on."""
     if probabilities.shape[1] == 2:
@@ -166,42 +183,27 @@ def decide(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.i
     return likeliest
 
 
-def save(folder: Path, description: Description, replicas: dict[str, Tensor], shipped: int | None) -> None:
-    """Write model.json, model.safetensors (the shipped replica) and replicas.safetensors (all), weights as in Network.
+def read(
+    folder: Path,
+    name: str = "model",
+    json_of: Callable[[Path], Any] = _json_of,
+    bytes_of: Callable[[Path], bytes] = _bytes_of,
+) -> Model:
+    """The shipped model, or with name="replicas" all of them; checked against its SHA-256 before it is parsed.
 
-    shipped: None where all of them ship; then both files hold the same.
-    Raises Fault, before anything is written, when a weight is not finite.
+    json_of, bytes_of: how a file is read. Raises Damaged, and what these raise.
     """
-    stacked = to_torch_layout(replicas)
-    if not all(torch.isfinite(tensor).all() for tensor in stacked.values()):
-        raise Fault(
-            MACHINE_FAULT,
-            "train: a weight is not finite; lower train.optimizer.learning_rate, or set train.gradient_clip or"
-            " train.scaling: standard",
-        )
-    one = stacked if shipped is None else {name: tensor[shipped].contiguous() for name, tensor in stacked.items()}
-    content = description.content()
-    digests = {"model.json": _digest(content)}
-    for name, tensors in (("model", one), ("replicas", stacked)):
-        weights = save_tensors(tensors)
-        digests[f"{name}.safetensors"] = hashlib.sha256(weights).hexdigest()
-        write_bytes(folder / f"{name}.safetensors", weights)
-    write_json(folder / "model.json", {**content, "sha256": digests})
-
-
-def load(folder: Path, name: str = "model") -> Model:
-    """The shipped model, or with name="replicas" all of them; checked against its SHA-256 before it is parsed."""
     described, path = folder / "model.json", folder / f"{name}.safetensors"
-    content, weights = read_json(described), read_bytes(path)
+    content, weights = json_of(described), bytes_of(path)
     digests = content.pop("sha256", None) if isinstance(content, dict) else None
-    if not isinstance(digests, dict) or digests.get(described.name) != _digest(content):
-        raise Fault(BAD_DATA, f"{described} is not what this code writes (SHA-256); {restore(described)}")
+    if not isinstance(digests, dict) or digests.get(described.name) != digest(content):
+        raise Damaged(described, "is not what this code writes (SHA-256)")
     if digests.get(path.name) != hashlib.sha256(weights).hexdigest():
-        raise Fault(BAD_DATA, f"{path} is not the file that {described} describes (SHA-256); {restore(path)}")
+        raise Damaged(path, f"is not the file that {described} describes (SHA-256)")
     try:
         state = load_tensors(weights)
     except SafetensorError as error:
-        raise Fault(BAD_DATA, f"{path} holds no weights as safetensors ({error}); {restore(path)}") from None
+        raise Damaged(path, f"holds no weights as safetensors ({error})") from None
     try:
         # One replica is laid out as torch has it, without a first axis.
         if state["layers.0.weight"].dim() == 2:
@@ -210,12 +212,12 @@ def load(folder: Path, name: str = "model") -> Model:
         model = Model(Description(**content), state)
     except Exception as error:  # of whatever another program may have written
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise Fault(BAD_DATA, f"{described} is not what this code writes ({reason}); {restore(described)}") from None
+        raise Damaged(described, f"is not what this code writes ({reason})") from None
     if not all(torch.isfinite(tensor).all() for tensor in state.values()):
-        raise Fault(BAD_DATA, f"{path} holds a weight that is not finite; {restore(path)}")
+        raise Damaged(path, "holds a weight that is not finite")
     return model
 
 
-def _digest(content: Any) -> str:
-    """Of what a file says, however it is laid out."""
+def digest(content: Any) -> str:
+    """SHA-256 of what model.json says beside its digests, however it is laid out."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

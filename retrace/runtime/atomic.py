@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 from retrace.runtime.integrity import note
-from retrace.runtime.processes import running
+from retrace.runtime.system import running
 
 # What a spreadsheet takes for a formula (CWE-1236), but for a plain negative number; full-width signs are signs to it.
 FORMULA = re.compile(r"'*([=+@\t\r\n\uff1d\uff0b\uff0d\uff20]|-(?!\d+(\.\d+)?(e[-+]?\d+)?\Z))")

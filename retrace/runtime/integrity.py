@@ -44,7 +44,7 @@ def note(path: Path, content: bytes) -> None:
 def check(path: Path, content: bytes) -> None:
     """Raise Fault (status 3) where a text is neither what its stage wrote here last nor what dvc.lock describes."""
     if path.is_absolute():
-        return  # of a model that is served somewhere
+        return  # of a model that a person took elsewhere
     digest, noted = md5(content).hexdigest(), ""
     with suppress(OSError, ValueError):
         noted = (NOTES / path).read_text("utf-8")
@@ -62,7 +62,7 @@ def described_in_lock(path: Path) -> str:
 
 @functools.lru_cache(1)
 def _outs(lock: bytes) -> dict[Path, str]:
-    """As DVC lays the file out: a reader of YAML would take some tenths of a second, and a served model brings none."""
+    """As DVC lays the file out: a reader of YAML would take some tenths of a second."""
     entries = "".join(_OUTS.findall(lock.decode(errors="replace")))
     return {Path(path): digest for path, digest in _OUT.findall(entries)}
 
@@ -72,7 +72,7 @@ def restore(path: Path) -> str:
     of its cache: what is there and not right goes first. The rest is `dvc repro`, not `dvc checkout`, which would put
     the file of an earlier state beside what a stage wrote by hand since.
     """
-    if path.is_absolute():  # of a model that is served somewhere, which no stage here makes
+    if path.is_absolute():  # of a model that a person took elsewhere, which no stage here makes
         return "take the model from its store again"
     if path.suffix == ".py":  # of the code that a recorded model brings
         return f"bring it back with: git checkout HEAD {shlex.quote(str(path))}"

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 
 from retrace.runtime.errors import MACHINE_FAULT, Fault, memory_reason, out_of_memory
-from retrace.runtime.preflight import PER_CORE, address_space, cores
+from retrace.runtime.preflight import PER_CORE, cores
+from retrace.runtime.system import address_space, memory_left_to_group
 
 # Of address space, where `ulimit -v` limits it: for libraries that are still to be loaded, and PER_CORE for what BLAS
 # takes when it is first used. For want of that scipy's was seen to try again for ever.
@@ -17,7 +17,7 @@ LIBRARIES = 256 << 20
 
 def available() -> int:
     """Bytes this process may still take: of the machine, of its control group, and of what `ulimit -v` says."""
-    free = min(int(psutil.virtual_memory().available), _of_group())
+    free = min(int(psutil.virtual_memory().available), memory_left_to_group())
     return int(min(free, address_space() - psutil.Process().memory_info().vms - LIBRARIES - PER_CORE * cores()))
 
 
@@ -43,31 +43,3 @@ def within(name: str, fix: str) -> Iterator[None]:
         if reason is None:
             raise
         raise out_of_memory(name, reason, fix) from None
-
-
-def _of_group() -> float:
-    """What the control group of this process (its container's, say), or one above it, has left."""
-    free = math.inf
-    try:
-        lines = Path("/proc/self/cgroup").read_text("utf-8").splitlines()
-    except OSError:
-        return free
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        # Version 1 has a hierarchy for each controller, version 2 one without a name for all.
-        root = Path("/sys/fs/cgroup", "memory" if controllers else "")
-        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
-        folder = root / path.lstrip("/")
-        for each in (folder, *(above for above in folder.parents if above.is_relative_to(root))):
-            try:
-                limit, used = (int((each / name).read_text("utf-8")) for name in names)
-                pairs = (line.split() for line in (each / "memory.stat").read_text("utf-8").splitlines())
-                stat = {key: int(value) for key, value in pairs}
-            except (OSError, ValueError):
-                continue  # not there, or "max"
-            # Pages of files go when the memory is wanted.
-            total = "total_" if controllers else ""
-            free = min(free, limit - used + stat[f"{total}inactive_file"] + stat[f"{total}active_file"])
-    return free

@@ -3,16 +3,16 @@
 `run` imports this, and whoever loads large libraries imports `run` before them.
 """
 
-import fcntl
 import math
 import os
-import resource
 import sys
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 
 from retrace.runtime.errors import MACHINE_FAULT, memory_reason, out_of_memory
+from retrace.runtime.system import MISSING, address_space, address_space_taken, stream_is_open
 
 # Address space that torch and the like take before they do anything, and each core's threads of BLAS in two copies.
 # With less, some were seen to end with a line of their own and status 1, and some to try again for ever.
@@ -27,7 +27,9 @@ def started() -> str:
     """Name of the stage or command that starts, "" in any other program."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     package, _, module = (spec.name if spec else "").rpartition(".")
-    if (package, module) == ("retrace", "__main__") or (not spec and Path(sys.argv[0]).name == "retrace"):
+    # The command that pip installs: a script, or on Windows retrace.exe, which holds an archive with a __main__.
+    script = (not spec or spec.name == "__main__") and Path(sys.argv[0]).stem == "retrace"
+    if (package, module) == ("retrace", "__main__") or script:
         return sys.argv[1] if sys.argv[1:] and not sys.argv[1].startswith("-") else "retrace"
     return module if package == "stages" else ""
 
@@ -37,6 +39,8 @@ def _say(name: str, kind: type[BaseException], error: BaseException, trace: Trac
     reason, status = memory_reason(error), MACHINE_FAULT
     if reason is not None:
         line = str(out_of_memory(name, reason, RAISE)).removeprefix(f"{name}: ")
+    elif isinstance(error, ModuleNotFoundError) and error.name in MISSING:
+        line = f"it needs {error.name}, which Windows does not have; run it in WSL"
     elif isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in OURS:
         line = f"{error}; the environment is not complete, or not active: run make setup, then use make or .venv/bin"
     elif isinstance(error, OSError):
@@ -56,11 +60,7 @@ def _open_streams() -> None:
     child of such a process finds that file there. Python has None, with which libraries do not reckon.
     """
     for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
-        try:
-            usable = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE in (mode, os.O_RDWR)
-        except OSError:
-            usable = False
-        if not usable:
+        if not stream_is_open(number, mode):
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
             os.set_inheritable(number, True)
     for stream in ("stdout", "stderr"):
@@ -75,6 +75,9 @@ def check() -> None:
     if not name:
         return
     sys.excepthook = partial(_say, name)
+    # Names from a table are shown also where the encoding lacks some of their letters, as that of Windows does.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     limit, needed = address_space(), LIBRARIES + PER_CORE * cores()
     if limit < needed:
         reason = f"ulimit -v allows {limit / 2**30:.1f} GiB, its libraries alone may take {needed / 2**30:.1f}"
@@ -85,11 +88,7 @@ def check() -> None:
 def check_again(name: str) -> None:
     """To be called when they are loaded."""
     limit = address_space()
-    if limit == math.inf:
-        return
-    try:
-        taken = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
-    except OSError:
+    if limit == math.inf or (taken := address_space_taken()) is None:
         return
     needed = BESIDE + STACK * cores()
     if limit - taken < needed:
@@ -97,12 +96,6 @@ def check_again(name: str) -> None:
             f"ulimit -v leaves {(limit - taken) / 2**20:.0f} MiB beside its libraries, and {needed >> 20} are needed"
         )
         raise out_of_memory(name, reason, RAISE)
-
-
-def address_space() -> float:
-    """Bytes of it that `ulimit -v` allows."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
 def cores() -> int:

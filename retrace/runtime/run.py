@@ -7,20 +7,18 @@ import shutil
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from retrace.runtime import preflight
+from retrace.runtime import preflight, system
 from retrace.runtime.errors import MACHINE_FAULT, Fault, memory_reason, out_of_memory
-from retrace.runtime.processes import born, lives, orphaned, starter
 from retrace.runtime.stage_log import note_stage
 from retrace.runtime.text import shown
 
 preflight.check()
 
-LOOK_SECONDS = 0.5
+BROKEN_PIPE = 141  # as a shell has it of SIGPIPE, which is not a signal everywhere
 # Nothing here is pickled, and no loader of MLflow or torch is called. If one ever is, it must not unpickle, whatever
 # arguments and environment say (torch.export unpickles some constants even so). Child processes inherit them.
 REFUSE_PICKLES = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
@@ -44,12 +42,12 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
     def terminate(signum: int, frame: object) -> None:
         raise Terminated
 
-    signal.signal(signal.SIGTERM, terminate)
-    # A terminal that is closed; nohup asks to ignore that.
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, terminate)
+    for number in system.TERMINATING:
+        # nohup asks to ignore a terminal that is closed.
+        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, terminate)
     if "DVC_STAGE" in os.environ:
-        threading.Thread(target=_watch_starter, daemon=True).start()
+        threading.Thread(target=system.end_with_starter, daemon=True).start()
     name = preflight.started() or getattr(main, "__module__", "")
     if name == "__main__":
         name = Path(sys.argv[0]).stem
@@ -63,7 +61,7 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
         print(fault, file=sys.stderr)
         status = fault.status
     except BrokenPipeError:  # of `| head`, as the kernel ends a program then
-        status = 128 + signal.SIGPIPE
+        status = BROKEN_PIPE
     except KeyboardInterrupt:
         print(f"{name}: interrupted; nothing half-written was left behind", file=sys.stderr)
         status = 130
@@ -109,15 +107,3 @@ def _flush() -> None:
         # Nobody listens any more, and the work is done.
         if not isinstance(error, BrokenPipeError):
             raise OSError(error.errno, error.strerror, STDOUT) from None
-
-
-def _watch_starter() -> None:
-    """End this process, as SIGTERM does, when DVC is gone: it would train on, and the next `dvc repro` beside it."""
-    process = starter()
-    since = born(process)
-    if not orphaned():
-        while lives(process, since):
-            time.sleep(LOOK_SECONDS)
-    with suppress(OSError):  # whoever read this may be gone, too
-        os.write(2, b"dvc, which started this stage, is gone; the stage ends\n")
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -6,7 +6,9 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from retrace.runtime.system import TERMINATING
+
+SIGNALS = (signal.SIGINT, *TERMINATING)
 
 
 class Postponed:

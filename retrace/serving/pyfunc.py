@@ -19,9 +19,12 @@ from mlflow.types.schema import AnyType, Schema
 class Classifier(PythonModel):  # type: ignore[misc]
     def load_context(self, context: PythonModelContext) -> None:
         # Not above: `record` runs this file too, and has no use for the seconds that torch takes.
-        from retrace.networks.model import load
+        from retrace.networks.model import Damaged, read
 
-        self.model = load(Path(context.artifacts["model"]))
+        try:
+            self.model = read(Path(context.artifacts["model"]))
+        except Damaged as damaged:
+            raise MlflowException(f"{damaged}; take the model from its store again") from None
         self.threshold = float(context.model_config["threshold"])
 
     def predict(

@@ -31,7 +31,8 @@ import torch
 from ruamel.yaml import YAML
 
 from retrace.artifacts.tables import SEAL, count_rows, read_first, read_pieces, read_table, write_table
-from retrace.networks.model import Model, load
+from retrace.networks.model import Model
+from retrace.networks.model_files import load
 from retrace.runtime.errors import BAD_DATA, Fault
 from retrace.tracking.model import CODE, ENTRY
 from tests.conftest import PARAMS, ROOT

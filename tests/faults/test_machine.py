@@ -22,7 +22,7 @@ from retrace.artifacts import paths
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import count_rows
 from retrace.evaluation import predictions
-from retrace.networks.model import load
+from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
 from retrace.params.train import Train

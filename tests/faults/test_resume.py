@@ -24,7 +24,8 @@ from safetensors.torch import save as save_tensors
 
 from retrace.networks.network import Network
 from retrace.runtime.errors import BAD_DATA, Fault
-from retrace.runtime.processes import born, lives, running
+from retrace.runtime.posix import running
+from retrace.runtime.processes import born, lives
 from retrace.runtime.signals import Postponed
 from retrace.training import checkpoint
 from retrace.training.checkpoint import FOLDER, KEPT, LAST, PREVIOUS, Checkpoints, Snapshot, fingerprint

@@ -25,7 +25,7 @@ from mlflow.pyfunc import scoring_server
 from retrace.artifacts.schema import read_schema
 from retrace.cli import export
 from retrace.cli.main import invoke
-from retrace.networks.model import load
+from retrace.networks.model_files import load
 from retrace.runtime.errors import Fault
 from retrace.serving.frame import rows_of
 from tests.conftest import VALUES, changed

@@ -1,0 +1,42 @@
+"""What the system gives a process, whichever system it is: the one place that knows of more than one.
+
+The pipeline needs POSIX; on Windows that is WSL. `retrace predict` runs on Windows itself, too, so what it reaches asks
+here, and nowhere else, for what there is on POSIX alone.
+"""
+
+import os
+
+# By what is there and not by a name: that is what the modules below need, and a test can take it away.
+if "fork" in vars(os):
+    from retrace.runtime.control_group import memory_left_to_group
+    from retrace.runtime.posix import (
+        MISSING,
+        TERMINATING,
+        address_space,
+        address_space_taken,
+        running,
+        stream_is_open,
+    )
+    from retrace.runtime.starter import end_with_starter
+else:
+    from retrace.runtime.windows import (
+        MISSING,
+        TERMINATING,
+        address_space,
+        address_space_taken,
+        end_with_starter,
+        memory_left_to_group,
+        running,
+        stream_is_open,
+    )
+
+__all__ = [
+    "MISSING",
+    "TERMINATING",
+    "address_space",
+    "address_space_taken",
+    "end_with_starter",
+    "memory_left_to_group",
+    "running",
+    "stream_is_open",
+]
