@@ -51,7 +51,7 @@ gate: setup  ## fail (5) unless the test result is surely good enough (section g
 ui: setup  ## open the recorded runs: MLflow on 127.0.0.1; ADDRESS=... OPEN_TO_NETWORK=1 lets others in
 	@retrace ui $(if $(OPEN_TO_NETWORK),--open-to-network) $(if $(ADDRESS),--address "$$ADDRESS")
 
-follow: setup  ## show a training that is under way in MLflow, as it goes on
+follow: setup  ## show a training run that is under way in MLflow, as it goes on
 	@retrace follow
 
 record: setup  ## record the present state again, for instance into a new store

@@ -26,7 +26,7 @@ from retrace.runtime.atomic import write_text
 from retrace.training.device import make_deterministic
 from retrace.training.recipe import batch_size
 from retrace.training.rows import fit_preprocessing, read_rows
-from retrace.training.trainer import Training
+from retrace.training.trainer import Trainer
 from retrace.training.training_run import describe
 
 REPORT = Path("benchmarks/cuda.md")
@@ -48,7 +48,7 @@ def steps(section: Train, replicas: int) -> dict[str, float]:
         device = torch.device(name)
         make_deterministic(device, tf32=False)
         network = describe(schema, changed, preprocessing).network(replicas, scaled=True)
-        training = Training(network.to(device), rows, rows, changed, device)
+        training = Trainer(network.to(device), rows, rows, changed, device)
 
         def measure() -> float:
             started = time.perf_counter()

@@ -27,7 +27,7 @@ from retrace.artifacts.paths import TEST, TRAIN, VALIDATION
 from retrace.artifacts.schema import Schema, read_schema
 from retrace.artifacts.tables import read_table
 from retrace.evaluation.baselines import Rows, baseline
-from retrace.evaluation.metrics import Verdict
+from retrace.evaluation.metrics import Predictions
 from retrace.params.baseline import Baseline
 from retrace.params.reader import read
 from retrace.preprocessing.frame import Spellings, expanded, spellings
@@ -249,5 +249,5 @@ def main() -> None:
         reason = str(error).strip().split("\n", 1)[0]
         write_json(RESULT, {"failed": f"{type(error).__name__}: {reason}"[:200]})
         return
-    verdict = Verdict(data.test.y, probabilities.argmax(1), probabilities)
+    verdict = Predictions(data.test.y, probabilities.argmax(1), probabilities)
     write_json(RESULT, {**measured(verdict), "cpu": round(cpu, 3)})

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrace.artifacts.tables import read_json, read_table
-from retrace.evaluation.metrics import Verdict, metrics
+from retrace.evaluation.metrics import Predictions, metrics
 from retrace.runtime.atomic import write_text
 from retrace.runtime.digest import md5
 
@@ -49,7 +49,7 @@ def key(table: str, seed: int, contestant: str) -> str:
     return f"{table}/{seed}/{contestant}"
 
 
-def measured(verdict: Verdict) -> Entry:
+def measured(verdict: Predictions) -> Entry:
     """The metrics that are compared, by the pipeline's own definitions, and which rows were right."""
     found = metrics(verdict, np.ones((1, len(verdict.actual))), BINS)
     values = {name: round(float(found[name][0]), DIGITS) for name in MEASURES}

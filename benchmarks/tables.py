@@ -32,7 +32,7 @@ from retrace.preprocessing.apply import encode
 from retrace.training.device import make_deterministic
 from retrace.training.recipe import recipe
 from retrace.training.rows import fit_preprocessing, read_rows
-from retrace.training.trainer import INITIAL, Training, generator
+from retrace.training.trainer import INITIAL, Trainer, generator
 from retrace.training.training_run import describe
 
 ROUNDS = 3
@@ -102,7 +102,7 @@ def epochs() -> dict[str, float]:
             network = description.network(replicas)
             generators = [generator(section.seed, replica, INITIAL) for replica in range(replicas)]
             initialize(network, section.init, section.init_scale, section.activation, generators)
-            training = Training(network, rows, rows, changed, device)
+            training = Trainer(network, rows, rows, changed, device)
             started = time.perf_counter()
             training.train_epoch(1)
             return (time.perf_counter() - started) / replicas

@@ -19,7 +19,7 @@ from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.training.device import make_deterministic
 from retrace.training.rows import Rows
-from retrace.training.trainer import INITIAL, Training, generator
+from retrace.training.trainer import INITIAL, Trainer, generator
 
 ROWS, EPOCHS, ROUNDS = 6030, 3, 9
 
@@ -37,7 +37,7 @@ def main() -> dict[str, float]:
         network = Network(replicas, [2, *section.hidden, 1], section.activation)
         generators = [generator(section.seed, replica, INITIAL) for replica in range(replicas)]
         initialize(network, section.init, section.init_scale, section.activation, generators)
-        training = Training(network, rows, rows, changed, torch.device("cpu"))
+        training = Trainer(network, rows, rows, changed, torch.device("cpu"))
 
         def measure() -> float:
             started = time.perf_counter()

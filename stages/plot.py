@@ -15,7 +15,7 @@ from retrace.runtime.run import run
 
 from retrace.artifacts.paths import FIGURES
 from retrace.figures.drawing import plot, png, require_room
-from retrace.figures.tables import read_tables
+from retrace.figures.inputs import read_tables
 from retrace.params.plot import Plot
 from retrace.params.reader import read
 from retrace.runtime.atomic import write_bytes

@@ -9,7 +9,7 @@ Writes  the tracking store
 Stages never talk to the tracker: their files are the truth, and the run is their mirror. The same state finds its run
 again, a run that was cut off is completed, and a store that was deleted is filled anew.
 
-`retrace follow` mirrors a training that is under way into the run that this stage later completes.
+`retrace follow` mirrors a training run that is under way into the run that this stage later completes.
 """
 
 from retrace.runtime.run import run
@@ -23,15 +23,15 @@ from retrace.params.reader import read
 from retrace.params.record import Record
 from retrace.runtime.atomic import write_text
 from retrace.runtime.stage_log import forget
-from retrace.tracking.circumstances import dvc_experiment
 from retrace.tracking.entry import record, summary
-from retrace.tracking.follow import dismiss, settle
+from retrace.tracking.environment import dvc_experiment
+from retrace.tracking.follow import close_orphans, delete_duplicate
 from retrace.tracking.location import locate
-from retrace.tracking.replay import replay
 from retrace.tracking.state import read_state
 from retrace.tracking.store import connect, open_experiment, probe
-from retrace.tracking.store_errors import faults
+from retrace.tracking.store_errors import translate_errors
 from retrace.tracking.store_lock import locked
+from retrace.tracking.sync import sync_run
 
 MARKER = Path(".retrace/recorded")
 
@@ -42,12 +42,12 @@ def main() -> None:
     store, now = locate(section.experiment), time.time_ns() // 1_000_000
     probe(store)
     entry = record(read_state(now), read(Gate), dvc_experiment(), now)
-    with faults(store), locked(store):
+    with translate_errors(store), locked(store):
         client = connect(store)
         experiment = open_experiment(client, store)
-        outcome = replay(client, experiment, store.experiment, entry)
-        dismiss(client, experiment, entry.times.started, outcome)
-        settle(client, experiment, store)
+        outcome = sync_run(client, experiment, store.experiment, entry)
+        delete_duplicate(client, experiment, entry.times.started, outcome)
+        close_orphans(client, experiment, store)
     # Not the fingerprint: DVC does not run this stage for a change of code that changes no result, and a clone that
     # does must write the same.
     write_text(MARKER, f"{entry.lock.content}\n")

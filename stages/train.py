@@ -16,9 +16,9 @@ Writes  models/model.json            names, widths, preprocessing, SHA-256 of bo
 from retrace.runtime.run import run
 
 from retrace.artifacts.paths import TRAIN, TRAIN_LOCK, VALIDATION
-from retrace.runtime.single_instance import alone, end_unless_alone
+from retrace.runtime.single_instance import end_unless_alone, single_instance
 
-ANOTHER = "train: another training is under way in this folder; wait for it, or end it first"
+ANOTHER = "train: another training run is under way in this folder; wait for it, or end it first"
 # Before torch is loaded, whose seconds nobody should wait to be turned away.
 # ruff: noqa: E402
 if __name__ == "__main__":
@@ -38,7 +38,7 @@ from retrace.training.training_run import set_up, train
 
 
 def main() -> None:
-    with alone(TRAIN_LOCK, ANOTHER):  # two would write the same files, and the slower one would win
+    with single_instance(TRAIN_LOCK, ANOTHER):  # two would write the same files, and the slower one would win
         started, clock = datetime.now(UTC), time.monotonic()
         settings = set_up(*read_verbatim(Train), read_schema())
         require_room(settings.description, settings.section, settings.device)

@@ -26,7 +26,7 @@ from retrace.tracking.model import CODE, ENTRY
 from tests.conftest import PARAMS, ROOT, VALUES
 
 EPOCHS, STEPS_PER_EPOCH = 6, 4
-# Replica 1 stops after four epochs; replica 2, which ships, has one learning rate that is no number.
+# Replica 1 stops after four epochs; replica 2, which ships, has one learning rate that is not a number.
 REPLICAS, SHIPPED, STOPPED_AT = 3, 2, 4
 TABLES = ("loss", "classes", "calibration", "precision_recall", "replicas", "roc", "slices", "importance")
 ODD_CLASS = "a/b<c>|`x`"
@@ -45,7 +45,7 @@ PNG = bytes.fromhex(
 FORKS = """
 import os, signal, sys
 from stages import record
-from retrace.tracking import location, mlflow_patches, replay, store, store_lock
+from retrace.tracking import location, mlflow_patches, sync, store, store_lock
 mlflow_patches.load()
 import mlflow.store.tracking.sqlalchemy_store
 from mlflow.tracking import MlflowClient

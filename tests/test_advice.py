@@ -36,7 +36,7 @@ from retrace.artifacts.schema import read_schema
 from retrace.cli.main import invoke
 from retrace.figures.registry import FIGURES
 from retrace.networks.model_files import load
-from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, UserError
 from retrace.training import checkpoint
 from stages import baseline, create, evaluate, plot, split, train, validate
 from tests.conftest import PARAMS, ROOT
@@ -47,7 +47,7 @@ ROWS = 60
 
 
 def line_of(act: Callable[[], None]) -> str:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         act()
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -76,7 +76,7 @@ PARAMETERS: dict[str, tuple[str | bytes, Callable[[str], str | bytes]]] = {
         lambda text: text.removeprefix("%YAML 1.1\n"),
     ),
     "indent with spaces, not tabs": (replaced(ROWS_KEY, "\trows: 10000"), lambda text: text.replace("\t", "  ")),
-    "mend the line or restore it": (
+    "fix the line or restore it": (
         replaced(ROWS_KEY, "  rows: [10"),
         lambda text: text.replace("  rows: [10", ROWS_KEY),
     ),
@@ -102,7 +102,7 @@ PARAMETERS: dict[str, tuple[str | bytes, Callable[[str], str | bytes]]] = {
         replaced(ROWS_KEY, f"{ROWS_KEY}\n  zzz: 1"),
         lambda text: text.replace("\n  zzz: 1", ""),
     ),
-    "delete what is no parameter, or: restore it": (
+    "delete what is not a parameter, or: restore it": (
         PARAMS + "# words\n" * 200_000,
         lambda text: text.replace("# words\n", ""),
     ),
@@ -112,7 +112,7 @@ PARAMETERS: dict[str, tuple[str | bytes, Callable[[str], str | bytes]]] = {
         replaced(ROWS_KEY, f"{ROWS_KEY}\n  password: x\n# AKIA1234567890ABCDEF"),
         lambda text: text.replace("\n  password: x\n# AKIA1234567890ABCDEF", ""),
     ),
-    "is nested too deep; mend the line or restore it": (
+    "is nested too deep; fix the line or restore it": (
         replaced(ROWS_KEY, "  rows: " + "[ #\n" * 3000),
         lambda text: text.replace("  rows: " + "[ #\n" * 3000, ROWS_KEY),
     ),
@@ -121,13 +121,13 @@ PARAMETERS: dict[str, tuple[str | bytes, Callable[[str], str | bytes]]] = {
 
 @pytest.mark.parametrize("advice", PARAMETERS)
 def test_advice_about_params(project, advice):
-    bad, mend = PARAMETERS[advice]
+    bad, fix = PARAMETERS[advice]
     Path("params.yaml").write_bytes(bad if isinstance(bad, bytes) else bad.encode())
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         validate.main()
     assert caught.value.status == BAD_PARAMS
     assert advice in str(caught.value)
-    good = mend(bad.decode("latin-1") if isinstance(bad, bytes) else bad)
+    good = fix(bad.decode("latin-1") if isinstance(bad, bytes) else bad)
     Path("params.yaml").write_bytes(good if isinstance(good, bytes) else good.encode())
     validate.main()
 
@@ -140,7 +140,7 @@ def test_git_brings_params_back(project, content):
     Path("params.yaml").unlink()
     if content is not None:
         Path("params.yaml").write_bytes(content)
-    with pytest.raises(Fault, match=r"restore it with: git checkout params\.yaml"):
+    with pytest.raises(UserError, match=r"restore it with: git checkout params\.yaml"):
         validate.main()
     git(project, "checkout", "params.yaml")
     validate.main()
@@ -211,7 +211,7 @@ QUOTED = "".join(_lines)
 LISTS = pa.Table.from_pandas(frame(), preserve_index=False).append_column("l", pa.array([[1]] * ROWS))
 # What is said: what it is said of, and each way that it names, as another table or as other parameters.
 TABLES: dict[str, tuple[Any, list[Any]]] = {
-    "mend it, add it to create.reading.missing, or list the column in create.columns.categorical": (
+    "fix it, add it to create.reading.missing, or list the column in create.columns.categorical": (
         ODD,
         [
             text(x=numbers(1)),
@@ -233,7 +233,7 @@ TABLES: dict[str, tuple[Any, list[Any]]] = {
         + "".join(f"0.5,c{row},a\n" for row in range(ROWS, 1200)),
         [{"create.table.target": "kind"}],
     ),
-    "mend it, or store the labels as texts": (
+    "fix it, or store the labels as texts": (
         LABELS,
         [LABELS.set_column(1, "class", pa.array([f"k{row % 3}" for row in range(ROWS)]))],
     ),
@@ -246,11 +246,11 @@ TABLES: dict[str, tuple[Any, list[Any]]] = {
         text(kind=np.resize(["c", "d", "e"], ROWS)),
         [without_column("kind")],
     ),
-    "is not a finite number below 3.4e38; mend it, or leave the row out": (
+    "is not a finite number below 3.4e38; fix it, or leave the row out": (
         text(x=numbers("1e39")),
         [text(x=numbers(1)), without(text(x=numbers("1e39")))],
     ),
-    "mend the line, quote texts that hold the delimiter, give each column a name, or set create.reading.delimiter": (
+    "fix the line, quote texts that hold the delimiter, give each column a name, or set create.reading.delimiter": (
         MIXED.replace('"', ""),
         [MIXED, MIXED.replace("a,b", "ab"), MIXED.replace('"', "").replace(",", ";").replace("a;b", "a,b")],
     ),
@@ -464,7 +464,7 @@ def test_a_column_that_a_folders_name_gives_too_says_the_same_or_is_called_other
         if right:
             create.main()
         else:
-            assert line_of(create.main).endswith("mend one of them, or give the column another name")
+            assert line_of(create.main).endswith("fix one of them, or give the column another name")
 
 
 def test_what_is_no_part_of_a_folder_goes_or_is_called_otherwise(own):
@@ -472,7 +472,7 @@ def test_what_is_no_part_of_a_folder_goes_or_is_called_otherwise(own):
     frame().to_parquet(TABLE / "a.parquet", index=False)
     other = TABLE / "b.csv"
     other.write_text(text())
-    assert line_of(create.main).endswith("is no part of a table in Parquet; move it away, or begin its name with _")
+    assert line_of(create.main).endswith("is not part of a table in Parquet; move it away, or begin its name with _")
     other.rename(TABLE / "_b.csv")
     create.main()
 
@@ -493,8 +493,8 @@ def test_a_group_that_is_missing_is_filled_in_or_left_out(own):
     put(text(g=["" if row == 5 else group for row, group in enumerate(groups)]))
     create.main()
     assert line_of(split.main).endswith("by which split.column divides; fill it in, or leave the row out")
-    for mended in (text(g=groups), without(text(g=groups))):
-        put(mended)
+    for fixed in (text(g=groups), without(text(g=groups))):
+        put(fixed)
         create.main()
         split.main()
 
@@ -521,7 +521,7 @@ def test_advice_of_predict(own, monkeypatch):
     assert line_of(lambda: ask("--keep", "new.parquet", "said.csv")).endswith("let OUTPUT end with .parquet")
     ask("--keep", "new.parquet", "said.parquet")
     Path("new.csv").write_text(text(x=numbers("1e39")))
-    assert "mend it, or leave the row out" in line_of(lambda: ask("new.csv", "said.csv"))
+    assert "fix it, or leave the row out" in line_of(lambda: ask("new.csv", "said.csv"))
     Path("new.csv").write_text(without(text(x=numbers("1e39"))))
     ask("new.csv", "said.csv")
 
@@ -540,7 +540,7 @@ def test_a_kind_that_does_not_fit(own):
         turn(own, base | kind)
         put(text(x=["0.5", "a"] * 30))
         assert line_of(create.main).endswith(
-            "mend it, add it to create.reading.missing, or change the column's kind in create.columns"
+            "fix it, add it to create.reading.missing, or change the column's kind in create.columns"
         )
         Path("params.yaml").write_text(PARAMS)
         turn(own, base | kind | changes)
@@ -551,7 +551,7 @@ def test_a_kind_that_does_not_fit(own):
     table = pa.Table.from_pandas(frame(), preserve_index=False)
     far = pa.array([10**17 if row == 4 else row for row in range(ROWS)], pa.timestamp("ms"))
     put(table.append_column("when", far))
-    assert line_of(create.main).endswith("mend it, or list the column in create.columns.ignored")
+    assert line_of(create.main).endswith("fix it, or list the column in create.columns.ignored")
     turn(own, without_column("when"))
     create.main()
 
@@ -577,7 +577,7 @@ def test_a_packed_file_that_was_cut_comes_anew(own):
     whole = gzip.compress(text().encode() * 1)
     turn(own, {"create.table.path": f"{TABLE}.gz"})
     Path(f"{TABLE}.gz").write_bytes(whole[: len(whole) // 2])
-    assert line_of(create.main).endswith("mend it, or bring the file anew: dvc pull, or a new copy")
+    assert line_of(create.main).endswith("fix it, or bring the file anew: dvc pull, or a new copy")
     Path(f"{TABLE}.gz").write_bytes(whole)
     create.main()
 
@@ -839,7 +839,7 @@ def test_a_test_row_that_the_network_cannot_take_is_mended_or_left_out(own):
         for stage in (create, split, baseline, train):
             stage.main()
         if said:
-            assert line_of(evaluate.main).endswith("; mend it in the table, or leave the row out")
+            assert line_of(evaluate.main).endswith("; fix it in the table, or leave the row out")
         else:
             evaluate.main()
 
@@ -907,7 +907,7 @@ def test_new_rows_are_brought_as_the_model_knows_them(own, monkeypatch):
     rows = known.drop(columns="class")
     served = Classifier()
     served.load_context(SimpleNamespace(artifacts={"model": "models"}, model_config={"threshold": 0.5}))
-    for column, value, mended, rule in (
+    for column, value, fixed, rule in (
         ("code", 7, "007", "bring the column as texts; leave the row out or fill it in"),
         ("size", math.inf, 1.5, "is not a finite number; leave the row out or fill it in"),
     ):
@@ -915,7 +915,7 @@ def test_new_rows_are_brought_as_the_model_knows_them(own, monkeypatch):
         odd.loc[3, column] = value
         with pytest.raises(MlflowException, match=f"column '{column}', row 4: .*{rule}"):
             served.predict(None, odd)
-        odd.loc[3, column] = mended
+        odd.loc[3, column] = fixed
         assert len(served.predict(None, odd)) == ROWS
         assert len(served.predict(None, odd.drop(index=3))) == ROWS - 1
 
@@ -1180,7 +1180,7 @@ def test_a_training_that_may_write_larger_files_or_has_room_goes_on(circles, mon
 
 VERBS = (
     "add|ask|bring|change|check|choose|close|commit|copy|correct|delete|download|drop|end|export|fill|free|give|have|improve|indent|install"
-    "|keep|leave|let|list|look|lower|make|mend|move|name|open|point|put|quote|raise|read|remove|rename|repair|restore|run"
+    "|keep|leave|let|list|look|lower|make|fix|move|name|open|point|put|quote|raise|read|remove|rename|repair|restore|run"
     "|save|see|set|split|start|store|take|unpack|use|wait|write"
 )
 ADVICE = re.compile(rf"(?:^|[;:,?] |\bor )(?:{VERBS}) \S|settles it|with: |repair: |did you mean")
@@ -1211,11 +1211,11 @@ ELSEWHERE = {
     "was changed since this was made of it; run: dvc repro": "faults/test_advice.py::test_a_table_edited_in_place",
     "repair: ": "faults/test_cache.py::test_m30_the_commands_repair_all_of_it",
     "let its name end with": "test_advice.py::test_a_file_of_another_kind",
-    "mend one of them, or give the column": "test_advice.py::test_a_column_that_a_folders_name_gives_too",
+    "fix one of them, or give the column": "test_advice.py::test_a_column_that_a_folders_name_gives_too",
     "move it away, or begin its name with _": "test_advice.py::test_what_is_no_part_of_a_folder",
     "put them in their place and run: dvc commit": "test_repository.py::test_what_nobody_has_is_a_line_and_its_advice",
     "install -m 444": "faults/test_cache.py::test_m30_the_commands_repair_all_of_it",
-    "git checkout HEAD {}, or mend it by hand": "faults/test_cache.py::test_m31_so_is_a_damaged_dvc_file",
+    "git checkout HEAD {}, or fix it by hand": "faults/test_cache.py::test_m31_so_is_a_damaged_dvc_file",
     "put the original back, then: {}": "faults/test_cache.py::test_m30_the_commands_repair_all_of_it",
     "put it back, then: dvc repro": "faults/test_cache.py::test_m30_any_damage_is_repaired_in_one_pass",
     "delete the folder {}": "faults/test_resume.py::test_s02_a_checkpoint_that_was_made_up",
@@ -1226,7 +1226,7 @@ ELSEWHERE = {
     "end the other program that keeps it": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
     "make it writable": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
     "make room there": "faults/test_tracker.py::test_m11_",
-    "{}; mend or move the file, then run: make record": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
+    "{}; fix or move the file, then run: make record": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
     "a newer MLflow than {} made it": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
     "raise split.test_size": "test_bad_tables.py::test_n12_a_test_side_without_rows_is_refused",
     "raise split.validation_size": "test_split.py::test_advice_for_a_class_that_chance_leaves_out_works",
@@ -1242,14 +1242,14 @@ ELSEWHERE = {
     "{}; quote it": "test_advice.py::test_advice_about_params",
     "; did you mean {}": "test_advice.py::test_advice_about_params",
     "; delete the line": "test_advice.py::test_advice_about_params",
-    "; mend the line or {}": "test_advice.py::test_advice_about_params",
+    "; fix the line or {}": "test_advice.py::test_advice_about_params",
     "holds {}; delete it": "test_advice.py::test_advice_about_params",
-    "delete what is no parameter, or: {}": "test_advice.py::test_advice_about_params",
+    "delete what is not a parameter, or: {}": "test_advice.py::test_advice_about_params",
     "missing, or list the column in create.columns.categorical": "test_advice.py::test_advice_about_a_table",
     "each line between could be a row": "test_advice.py::test_advice_about_a_table",
     "leave such rows out where it does": "test_advice.py::test_a_class_that_may_stand_for_none_is_left_out",
     "change the column's kind in create.columns": "test_advice.py::test_a_kind_that_does_not_fit",
-    "is no date up to the year": "test_advice.py::test_a_kind_that_does_not_fit",
+    "is not a date up to the year": "test_advice.py::test_a_kind_that_does_not_fit",
     "put the parts of the table there": "test_advice.py::test_a_folder_without_parts_gets_them",
     "put the file itself there": "test_advice.py::test_a_link_out_of_the_folder_becomes_the_file_itself",
     "put the folder itself there": "test_advice.py::test_a_folder_of_parts_is_put_right",
@@ -1297,7 +1297,7 @@ ELSEWHERE = {
     "let the program write it": "test_advice.py::test_a_table_with_deleted_rows",
     "store them as such": "test_advice.py::test_numbers_that_a_file_with_types_has_as_texts",
     "{}: leave the cells empty, then": "test_advice.py::test_numbers_that_stand_for_none_become_empty_cells",
-    "mend it in the table, or": "test_advice.py::test_a_test_row_that_the_network_cannot_take",
+    "fix it in the table, or": "test_advice.py::test_a_test_row_that_the_network_cannot_take",
     "add rows of it from the time": "test_advice.py::test_rows_of_a_class_that_one_side_lacks",
     "lower split.test_size or split.validation_size": "test_advice.py::test_a_smaller_test_side",
     "add '' to create.reading.missing": "test_advice.py::test_the_empty_text_becomes_a_missing_value",

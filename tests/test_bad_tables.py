@@ -12,7 +12,7 @@ from retrace.artifacts import paths
 from retrace.artifacts.tables import read_table
 from retrace.cli.main import invoke
 from retrace.networks.model_files import load
-from retrace.runtime.errors import BAD_DATA, GATE_FAILED, Fault
+from retrace.runtime.errors import BAD_DATA, GATE_FAILED, UserError
 from stages import create, split, train
 from tests.project import TINY, turn
 
@@ -37,7 +37,7 @@ def frame(labels: list[str], seed: int = 0) -> pd.DataFrame:
 
 
 def refused(main) -> tuple[int, str]:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         main()
     assert "\n" not in str(caught.value)
     return caught.value.status, str(caught.value)
@@ -53,8 +53,8 @@ def test_d06_a_class_too_rare_is_named_with_its_count_and_with_what_helps(table)
     assert not paths.TRAIN.exists()
     # Either of both, as it says.
     more = pd.concat([rows, frame(["yak"], seed=1)])
-    for mended, classes in ((more, {0, 1, 2}), (rows[rows["y"] != "yak"], {0, 1})):
-        table(mended)
+    for fixed, classes in ((more, {0, 1, 2}), (rows[rows["y"] != "yak"], {0, 1})):
+        table(fixed)
         split.main()
         for path in (paths.TRAIN, paths.VALIDATION, paths.TEST):
             assert set(read_table(path).column("y").to_pylist()) == classes

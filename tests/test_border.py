@@ -22,7 +22,7 @@ from mlflow.pyfunc import scoring_server
 from retrace.artifacts.tables import read_json, read_table, write_table
 from retrace.cli.main import invoke
 from retrace.networks.model_files import load, save
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.tracking.model import Served, write_model
 from tests.conftest import PARAMS, ROOT
 from tests.project import TINY, turn
@@ -103,7 +103,7 @@ def test_10_what_the_network_cannot_judge_is_refused_by_row(numbers, monkeypatch
     # A network whose sums are no numbers there, however it was trained.
     harden(Path("models"))
     shutil.rmtree("recorded")
-    with pytest.raises(Fault, match=rf"^new.csv: column x[12], row 2: .*{value}") as caught:
+    with pytest.raises(UserError, match=rf"^new.csv: column x[12], row 2: .*{value}") as caught:
         commanded(monkeypatch, "new.csv")
     assert "\n" not in str(caught.value)
     assert not Path("out.parquet").exists()
@@ -142,7 +142,7 @@ def test_10_evaluate_names_the_row_of_the_test_table(numbers, monkeypatch):
         test = test.set_column(test.column_names.index(column), column, pa.array(values))
     write_table(Path("data/test.parquet"), test)
     harden(Path("models"))
-    with pytest.raises(Fault, match=r"^data/test.parquet: column x[12], row 5: -?3e\+38 is too large") as caught:
+    with pytest.raises(UserError, match=r"^data/test.parquet: column x[12], row 5: -?3e\+38 is too large") as caught:
         importlib.import_module("stages.evaluate").main()
     assert caught.value.status == BAD_DATA
     assert not Path("reports/metrics.json").exists()
@@ -167,8 +167,8 @@ def test_11_whole_numbers_of_any_type_are_numbers(numbers, frame):
     expected = model.predict(pd.DataFrame({"x1": [1.0, 2.0], "x2": [0.0, 1.0]}))
     pd.testing.assert_frame_equal(model.predict(frame), expected)
     text = frame.to_csv(index=False)
-    if frame["x2"].dtype == bool:  # in a text, true is no number
-        with pytest.raises(MlflowException, match="column 'x2', row 1: 'False' is no number"):
+    if frame["x2"].dtype == bool:  # in a text, true is not a number
+        with pytest.raises(MlflowException, match="column 'x2', row 1: 'False' is not a number"):
             served(model, text, "text/csv")
     else:
         pd.testing.assert_frame_equal(served(model, text, "text/csv"), expected)
@@ -181,7 +181,9 @@ def test_11_whole_numbers_of_any_type_are_numbers(numbers, frame):
 )
 def test_11_what_is_no_number_is_refused_by_row(numbers, value):
     frame = pd.DataFrame({"x1": [1.0, 2.0], "x2": pd.Series([0.5, value], dtype=object)})
-    with pytest.raises(MlflowException, match=r"column 'x2', row 2: .* is no number; leave the row out or fill it in"):
+    with pytest.raises(
+        MlflowException, match=r"column 'x2', row 2: .* is not a number; leave the row out or fill it in"
+    ):
         recorded(Path("recorded")).predict(frame)
 
 
@@ -196,7 +198,7 @@ def test_11_numbers_that_parquet_has_as_texts_are_numbers(numbers, monkeypatch, 
     pd.testing.assert_frame_equal(commanded(monkeypatch, "new.parquet"), expected)
     wrong = texts.set_column(0, "x1", pa.array(["1.5", "two"]).cast(kind))
     pq.write_table(wrong, "new.parquet")
-    with pytest.raises(Fault, match=r"^new.parquet: column x1, row 2: 'two' is not a number; mend it"):
+    with pytest.raises(UserError, match=r"^new.parquet: column x1, row 2: 'two' is not a number; fix it"):
         commanded(monkeypatch, "new.parquet")
 
 
@@ -218,7 +220,7 @@ def test_11_texts_of_numbers_are_read_as_in_training_or_refused(tmp_path, monkey
     expected = model.predict(rows.assign(share=right))
     pd.testing.assert_frame_equal(model.predict(rows.assign(share=asked)), expected)
     pd.testing.assert_frame_equal(served(model, rows.assign(share=asked).to_csv(index=False), "text/csv"), expected)
-    wrong, rule = ("12", "is no number with %") if case == "percent" else ("2.300", "has two readings or none")
+    wrong, rule = ("12", "is not a number with %") if case == "percent" else ("2.300", "has two readings or none")
     asked = rows.assign(share=[asked[0], wrong])
     for ask in (model.predict, lambda rows: served(model, rows.to_csv(index=False), "text/csv")):
         with pytest.raises(MlflowException, match=f"column 'share', row 2: '{wrong}' {rule}"):
@@ -259,7 +261,7 @@ def test_12_times_that_are_not_written_as_in_training_are_refused(tmp_path, monk
             pd.testing.assert_frame_equal(model.predict(rows), expected)
             pd.testing.assert_frame_equal(served(model, rows.to_csv(index=False), "text/csv"), expected)
             continue
-        with pytest.raises(Fault, match=rf"^new.{ending}: column when, row 2: {re.escape(repr(wrong))} .*{rule}"):
+        with pytest.raises(UserError, match=rf"^new.{ending}: column when, row 2: {re.escape(repr(wrong))} .*{rule}"):
             commanded(monkeypatch, f"new.{ending}")
         with pytest.raises(MlflowException, match=rf"column 'when', row 2: {re.escape(repr(wrong))} .*{rule}"):
             model.predict(rows)
@@ -271,7 +273,7 @@ def test_12_times_with_a_type_are_refused_by_the_same_rule(tmp_path, monkeypatch
     model = recorded(Path("recorded"))
     zoned = plain(20, when=pd.to_datetime(DAYS[:20], utc=True)).drop(columns="class")
     zoned.to_parquet("new.parquet")
-    with pytest.raises(Fault, match=r"column when, row 1: a timestamp.* is not .* without a zone"):
+    with pytest.raises(UserError, match=r"column when, row 1: a timestamp.* is not .* without a zone"):
         commanded(monkeypatch, "new.parquet")
     for value in (zoned, zoned.assign(when=[datetime.datetime(2021, 1, 1, tzinfo=datetime.UTC)] * 20)):
         with pytest.raises(MlflowException, match=r"column 'when', row 1: '2021.*00:00' is not .* without a zone"):
@@ -287,5 +289,5 @@ def test_12_a_mixture_is_refused_also_where_blocks_hide_it(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("retrace.data.source.BLOCK", 2000)
     when = [day if row < 100 else f"{day}Z" for row, day in enumerate(DAYS)]
-    with pytest.raises(Fault, match=r"column when, row 101: '.*Z' is not a date .* without a zone"):
+    with pytest.raises(UserError, match=r"column when, row 101: '.*Z' is not a date .* without a zone"):
         project(tmp_path, plain(when=when))

@@ -528,7 +528,7 @@ def test_a_bad_parameter_stops_the_run_and_deletes_nothing(restored):
     assert before == {path: (restored / path).read_bytes() for path in before}
     assert (restored / "dvc.lock").read_bytes() == lock
     turn(restored, {"train.optimizer.learning_rate": TINY["train.optimizer.learning_rate"]})
-    assert repro(restored) == [], "mended, nothing is left to do"
+    assert repro(restored) == [], "fixed, nothing is left to do"
 
 
 def test_another_clone_gives_the_same_bytes_and_verify_names_a_file_that_does_not(finished, tmp_path):

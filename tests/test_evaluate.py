@@ -18,7 +18,7 @@ from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import read_first, write_pieces
 from retrace.evaluation.gate import HEADLINES
 from retrace.evaluation.intervals import wilson
-from retrace.evaluation.metrics import Verdict, calibration, class_scores, log_losses, metrics, resamples
+from retrace.evaluation.metrics import Predictions, calibration, class_scores, log_losses, metrics, resamples
 from retrace.evaluation.plane import grid, plane
 from retrace.evaluation.predictions import Other
 from retrace.evaluation.reports import rounded
@@ -29,18 +29,18 @@ from retrace.params.evaluate import Evaluate
 from retrace.preprocessing.apply import encode
 from retrace.preprocessing.description import Number, Preprocessing
 from retrace.runtime.atomic import write_json
-from retrace.runtime.errors import Fault
+from retrace.runtime.errors import UserError
 from tests.conftest import VALUES, changed
 from tests.project import TINY, turn
 
 
-def verdict(classes: int, rows: int = 300, seed: int = 0, skill: float = 1.0) -> Verdict:
+def verdict(classes: int, rows: int = 300, seed: int = 0, skill: float = 1.0) -> Predictions:
     random = np.random.default_rng(seed)
     actual = random.integers(classes, size=rows)
     logits = random.normal(size=(rows, classes)) + skill * np.eye(classes)[actual]
     logits = logits.round(1)  # ties, which the ranking metrics must share out
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    return Verdict(actual, decide(probabilities, 0.5), probabilities)
+    return Predictions(actual, decide(probabilities, 0.5), probabilities)
 
 
 def section(**changes) -> Evaluate:
@@ -85,7 +85,7 @@ def test_calibration_error_is_the_weighted_gap_of_its_bins():
     assert sum(rows for *_, rows in bins) == len(v.actual)
     gap = sum(abs(confidence - accuracy) * rows for _, _, confidence, accuracy, rows in bins) / len(v.actual)
     assert metrics(v, np.ones((1, len(v.actual))), 10)["calibration_error"][0] == pytest.approx(gap)
-    certain = Verdict(v.actual, v.actual, np.eye(3)[v.actual])
+    certain = Predictions(v.actual, v.actual, np.eye(3)[v.actual])
     assert metrics(certain, np.ones((1, len(v.actual))), 10)["calibration_error"][0] == 0
 
 
@@ -156,14 +156,14 @@ def test_differences_in_log_loss_are_paired():
     assert (other["difference_low"], other["difference_high"]) == (0, 0)
 
 
-def ensemble(count: int) -> tuple[Verdict, list[Verdict]]:
+def ensemble(count: int) -> tuple[Predictions, list[Predictions]]:
     replicas = [verdict(3, seed=0)]
     for seed in range(1, count):
         other = verdict(3, seed=seed).probabilities
         probabilities = (replicas[0].probabilities + other) / 2
-        replicas.append(Verdict(replicas[0].actual, decide(probabilities, 0.5), probabilities))
+        replicas.append(Predictions(replicas[0].actual, decide(probabilities, 0.5), probabilities))
     mean = np.mean([each.probabilities for each in replicas], axis=0)
-    return Verdict(replicas[0].actual, decide(mean, 0.5), mean), replicas
+    return Predictions(replicas[0].actual, decide(mean, 0.5), mean), replicas
 
 
 def test_the_mean_has_a_jackknife_error_over_its_replicas():
@@ -287,5 +287,5 @@ def test_the_first_rows_of_a_table_are_read_without_the_others(tmp_path):
     bad[place] ^= 1  # in the last piece, whose checksum then tells that it was read
     (tmp_path / "t.parquet").write_bytes(bad)
     assert read_first(tmp_path / "t.parquet", 8, ["b"]).num_rows == 8
-    with pytest.raises(Fault, match="damaged"):
+    with pytest.raises(UserError, match="damaged"):
         read_first(tmp_path / "t.parquet", 9, ["b"])

@@ -20,7 +20,7 @@ from retrace.networks.model import Description, Model, decide
 from retrace.networks.model_files import load
 from retrace.networks.network import to_torch_layout
 from retrace.preprocessing.description import Category, Number, Preprocessing
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.serving import onnx_graph
 from retrace.serving.pyfunc import Classifier
 from stages import create, split, train
@@ -179,7 +179,7 @@ def test_names_of_columns_may_be_those_of_the_graph():
 
 
 def test_an_empty_text_cannot_be_a_category():
-    with pytest.raises(Fault, match="column colour has the empty text") as caught:
+    with pytest.raises(UserError, match="column colour has the empty text") as caught:
         onnx_graph.build(model_of(Preprocessing([], [Category("colour", ["", "red"], "none", False)])), 0.5)
     assert caught.value.status == BAD_DATA
 

@@ -26,16 +26,16 @@ import numpy as np
 import pytest
 
 from retrace.artifacts.live import FACTS, HISTORY, LOSS_OF_MEAN, Live, Training, read_training
-from retrace.runtime.errors import MACHINE_FAULT, Fault
+from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.runtime.processes import born, lives
-from retrace.runtime.single_instance import alone
+from retrace.runtime.single_instance import single_instance
 from retrace.tracking import follow, points
-from retrace.tracking.circumstances import CLOCK, last_finished
+from retrace.tracking.environment import CLOCK, last_finished
 from retrace.tracking.location import Store, exists, locate
-from retrace.tracking.replay import FINGERPRINT, TRAINING
 from retrace.tracking.store import connect, open_experiment
-from retrace.tracking.store_errors import faults
+from retrace.tracking.store_errors import translate_errors
 from retrace.tracking.store_lock import locked
+from retrace.tracking.sync import FINGERPRINT, TRAINING
 from stages import record, train
 from tests.project import TINY, copy_project, environment, turn
 
@@ -398,7 +398,7 @@ def test_a_recording_that_was_cut_off_in_the_adoption_is_completed(here, monkeyp
 
 
 def test_what_nobody_saw_end_is_closed_by_the_next(story, recorded):
-    """Three mirrors: of a training that goes on, of one that has ended and waits for its record, of one that died."""
+    """Three mirrors: of a training run that goes on, of one that has ended and waits for its record, of a dead one."""
     database = recorded.database
     before = runs(database)
     with under_way(3) as (alive, _):
@@ -408,16 +408,16 @@ def test_what_nobody_saw_end_is_closed_by_the_next(story, recorded):
             finish(waiting)
         with under_way(5) as (died, _):
             third = mirror(recorded, died).run_id
-        with faults(recorded), locked(recorded):
+        with translate_errors(recorded), locked(recorded):
             client = connect(recorded)
             experiment = open_experiment(client, recorded)
             # Where a server keeps the runs of many machines, nobody here can tell what goes on on another one.
             client.set_tag(third, follow.PROCESS, f"{died.pid} {died.born} another")
-            follow.settle(client, experiment, replace(recorded, database=None))
+            follow.close_orphans(client, experiment, replace(recorded, database=None))
             assert runs(database) == {**before, first: "RUNNING", second: "RUNNING", third: "RUNNING"}
             # Its number may be another process's by now.
             client.set_tag(third, follow.PROCESS, f"{os.getpid()} {died.born} another")
-            follow.settle(client, experiment, recorded)
+            follow.close_orphans(client, experiment, recorded)
         assert runs(database) == {**before, first: "RUNNING", second: "RUNNING", third: "KILLED"}
         assert "Ended at epoch 5 of at most 500" in tags(database, third)["mlflow.note.content"]
     # The first one has died too by now; and the result of the second one is what is recorded already.
@@ -429,8 +429,8 @@ def test_only_one_follows(tmp_path, monkeypatch):
     """Two would log each point twice."""
     monkeypatch.chdir(tmp_path)
     with (
-        alone(follow.FOLLOWING, "the first one"),
-        pytest.raises(Fault, match="another one follows this project already"),
+        single_instance(follow.FOLLOWING, "the first one"),
+        pytest.raises(UserError, match="another one follows this project already"),
     ):
         follow.follow(locate("any"))
 
@@ -439,7 +439,7 @@ def test_only_one_follows(tmp_path, monkeypatch):
 
     # That one was ended, and this one may begin.
     monkeypatch.setattr(follow, "_wait", wait)
-    with pytest.raises(Fault, match="follow: ended"):
+    with pytest.raises(UserError, match="follow: ended"):
         follow.follow(locate("any"))
 
 
@@ -649,9 +649,9 @@ def test_the_history_is_written_about_once_a_second_and_to_its_end(files, monkey
         return HISTORY.read_text().count("\n") - 1
 
     def diverge() -> None:
-        raise Fault(MACHINE_FAULT, "the loss is nan")
+        raise UserError(MACHINE_FAULT, "the loss is nan")
 
-    with contextlib.suppress(Fault), Live(files) as writer:
+    with contextlib.suppress(UserError), Live(files) as writer:
         counts = [epoch(10), epoch(10.9), epoch(11.1), epoch(11.2), epoch(20), epoch(20.1)]
         diverge()
     assert counts == [1, 1, 3, 3, 5, 5]

@@ -12,7 +12,7 @@ import pytest
 from retrace.evaluation.gate import HEADLINES, gate
 from retrace.evaluation.intervals import wilson
 from retrace.params.gate import Gate
-from retrace.runtime.errors import GATE_FAILED, Fault
+from retrace.runtime.errors import GATE_FAILED, UserError
 from tests.conftest import PARAMS, ROOT
 
 GOOD = {
@@ -39,7 +39,7 @@ def verdict(metrics, bar=0.95, macro_f1=0.9, margin=0.01, beat_baselines=True) -
     try:
         section = Gate(min_accuracy=bar, min_macro_f1=macro_f1, margin=margin, beat_baselines=beat_baselines)
         return gate(metrics, section)
-    except Fault as fault:
+    except UserError as fault:
         line, status = str(fault), fault.status
     assert status == GATE_FAILED
     assert "\n" not in line

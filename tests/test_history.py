@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from retrace.artifacts.dvc_lock import parse
 from retrace.cli import backfill as command
 from retrace.cli.backfill import record
-from retrace.runtime.errors import MACHINE_FAULT, Fault
+from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.tracking.location import locate
 from stages import record as stage
 from tests.conftest import ROOT
@@ -185,7 +185,7 @@ def test_what_the_cache_has_lost_comes_from_the_remote_or_is_skipped(past, tmp_p
 
 def test_a_store_that_dies_in_the_middle_is_no_fault_of_the_state(past, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(Fault, match="does not answer") as raised:
+    with pytest.raises(UserError, match="does not answer") as raised:
         record(past.folder, past.folder, "", locate("retrace"))
     assert raised.value.status == MACHINE_FAULT
 

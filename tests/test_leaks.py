@@ -14,11 +14,11 @@ from sklearn.metrics import roc_auc_score
 from retrace.artifacts import paths
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
-from retrace.data.checks.columns import alone, constant
+from retrace.data.checks.adversarial import adversarial_validation, area, distances
+from retrace.data.checks.columns import constant, single_feature_score
+from retrace.data.checks.duplicates import duplicates
 from retrace.data.checks.report import plain
-from retrace.data.checks.rows import twins
-from retrace.data.checks.splits import apart, area, distances
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from stages import create, split
 from tests.project import turn
 
@@ -112,7 +112,7 @@ def test_d16_a_column_that_is_constant_in_training_only(capsys):
 def test_d17_no_feature_varies_in_the_training_rows():
     late = np.where(np.arange(ROWS) < 590, 1.5, 2.5)
     table = frame(late=late, when=range(ROWS)).drop(columns=["size", "noise"])
-    with pytest.raises(Fault, match=r"no feature varies in the 362 training rows \(late\)") as caught:
+    with pytest.raises(UserError, match=r"no feature varies in the 362 training rows \(late\)") as caught:
         told(table, **{"split.method": "time", "split.column": "when", "create.columns.ignored": ["when"]})
     assert caught.value.status == BAD_DATA
     assert "\n" not in str(caught.value)
@@ -149,7 +149,7 @@ def test_d19_twins_of_two_classes_bound_the_accuracy(capsys):
 def test_d19_features_that_tell_nothing_stop_the_stage():
     table = frame()
     flipped = table.assign(**{"class": np.where(table["class"] == "yes", "no", "yes")})
-    with pytest.raises(Fault, match=r"the features \(size, noise\) tell nothing about class") as caught:
+    with pytest.raises(UserError, match=r"the features \(size, noise\) tell nothing about class") as caught:
         told(pd.concat([table, flipped]))
     assert caught.value.status == BAD_DATA
     assert "(600 of 1,200 rows) cannot be beaten; bring columns that tell more" in str(caught.value)
@@ -174,11 +174,11 @@ def test_twins_against_counting_by_hand():
         units = random.integers(0, 1 + seed, 80).astype(np.uint64)
         target = random.integers(0, 3, 80)
         groups = [target[units == unit] for unit in np.unique(units)]
-        counted = twins(units, target, 3)
+        counted = duplicates(units, target, 3)
         assert counted.rows == sum(len(each) for each in groups if len(each) > 1)
         assert counted.differing == sum(len(each) for each in groups if len(set(each)) > 1)
         assert counted.best == sum(np.bincount(each).max() for each in groups)
-    assert twins(np.arange(80, dtype=np.uint64), target, 3) == (0, 0, 80, False)
+    assert duplicates(np.arange(80, dtype=np.uint64), target, 3) == (0, 0, 80, False)
 
 
 # --- twins across sides ---------------------------------------------------------------------------------------------
@@ -254,13 +254,15 @@ def test_alone_on_columns_whose_score_is_known():
     random = np.random.default_rng(0)
     label = random.integers(0, 3, 3000)
     known = random.random(3000) < 0.6
-    assert alone(label * 1.0, label, known, True) == 1.0
-    assert alone(label * 1.0, label, known, False) == 1.0
-    assert alone(random.normal(size=3000), label, known, True) == pytest.approx(1 / 3, abs=0.05)
-    assert alone(np.arange(3000.0), label, known, False) == 0.0  # a category of its own in each row
+    assert single_feature_score(label * 1.0, label, known, True) == 1.0
+    assert single_feature_score(label * 1.0, label, known, False) == 1.0
+    assert single_feature_score(random.normal(size=3000), label, known, True) == pytest.approx(1 / 3, abs=0.05)
+    assert single_feature_score(np.arange(3000.0), label, known, False) == 0.0  # a category of its own in each row
     # A wrong label costs one row, and not its neighbours too.
     wrong = np.where(np.arange(3000) % 50 == 0, (label + 1) % 3, label)
-    assert alone(label + random.random(3000) / 2, wrong, known, True) == pytest.approx(1 - 1 / 50, abs=0.007)
+    assert single_feature_score(label + random.random(3000) / 2, wrong, known, True) == pytest.approx(
+        1 - 1 / 50, abs=0.007
+    )
 
 
 def test_d20_row_numbers_and_identifiers_among_the_features(capsys):
@@ -310,7 +312,7 @@ def test_rows_divided_by_chance_raise_no_alarm():
             if len(units) == 1600:
                 features = features + 0.5 * random.normal(size=features.shape)
             test = (random.permutation(units.max() + 1) < 0.33 * units.max())[units]
-            result = apart(features, test, units)
+            result = adversarial_validation(features, test, units)
             assert result
             alarms += result.surely
             scores.append((result.auc - 0.5) / result.error)
@@ -379,7 +381,7 @@ def test_the_report_says_who_is_where():
     train, validation, test = (read_table(path).num_rows for path in (paths.TRAIN, paths.VALIDATION, paths.TEST))
     assert re.search(rf"\| all \| {train} \(.*\) \| {validation} \(.*\) \| {test} \(.*\) \| 600 \|", text)
     assert "| categorical | 1 | town |\n| no feature | 1 | id |\n| numeric | 2 | size, noise |" in text
-    assert "| warning | id | column id names the row or nearly so, and is no feature | create.columns |" in text
+    assert "| warning | id | column id names the row or nearly so, and is not a feature | create.columns |" in text
 
 
 def test_the_same_state_gives_the_same_bytes():

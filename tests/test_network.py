@@ -33,7 +33,7 @@ from retrace.networks.network import (
 )
 from retrace.preprocessing.description import Number, Preprocessing, Residual
 from retrace.preprocessing.fit import _binned
-from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
 
 TORCH_ACTIVATIONS = {
     "sigmoid": nn.Sigmoid,
@@ -484,12 +484,12 @@ def test_another_file_under_the_models_name_is_refused(stored):
     flipped[-1] ^= 1
     for content in (bytes(flipped), good[:-1], b"", pickle.dumps(Canary())):
         path.write_bytes(content)
-        with pytest.raises(Fault, match=r"^models/model.safetensors is not the file that .* \(SHA-256\)") as caught:
+        with pytest.raises(UserError, match=r"^models/model.safetensors is not the file that .* \(SHA-256\)") as caught:
             model.load(MODELS)
         assert caught.value.status == BAD_DATA
     assert not Path("canary").exists()
     path.unlink()
-    with pytest.raises(Fault, match=r"^models/model.safetensors not found; bring it back with"):
+    with pytest.raises(UserError, match=r"^models/model.safetensors not found; bring it back with"):
         model.load(MODELS)
 
 
@@ -510,13 +510,13 @@ def test_n03_a_weight_that_is_not_finite_is_refused(stored, value):
     description = json.loads((MODELS / "model.json").read_text())
     description["sha256"]["model.safetensors"] = hashlib.sha256(content).hexdigest()
     (MODELS / "model.json").write_text(json.dumps(description))
-    with pytest.raises(Fault, match=r"^models/model.safetensors holds a weight that is not finite") as caught:
+    with pytest.raises(UserError, match=r"^models/model.safetensors holds a weight that is not finite") as caught:
         model.load(MODELS)
     assert caught.value.status == BAD_DATA
     # At save, and nothing of the earlier model is touched.
     before = {path.name: path.read_bytes() for path in MODELS.iterdir()}
     stored["layers.0.bias"][2, 0, 0] = value
-    with pytest.raises(Fault, match="a weight is not finite") as caught:
+    with pytest.raises(UserError, match="a weight is not finite") as caught:
         model.save(MODELS, DESCRIPTION, stored, shipped=1)
     assert caught.value.status == MACHINE_FAULT
     assert {path.name: path.read_bytes() for path in MODELS.iterdir()} == before

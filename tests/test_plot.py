@@ -24,12 +24,12 @@ from retrace.artifacts import paths
 from retrace.artifacts.schema import Schema, write_schema
 from retrace.artifacts.tables import read_csv, write_table
 from retrace.evaluation.intervals import wilson
-from retrace.figures import curves, rows, scores
+from retrace.figures import curves, scatter, scores
 from retrace.figures.curves import running_mean, thin
 from retrace.figures.drawing import plot, png
+from retrace.figures.inputs import Tables, numbers, read_tables
 from retrace.figures.registry import FIGURES
 from retrace.figures.style import clean, labels, styled
-from retrace.figures.tables import Tables, numbers, read_tables
 from retrace.params.plot import Plot
 from retrace.runtime.atomic import write_csv, write_json
 from stages import plot as stage
@@ -247,7 +247,7 @@ def test_all_figures_are_written_declared_and_the_same_twice(project, capsys):
 def test_no_figure_function_is_forgotten():
     public = {
         name: function
-        for module in (rows, curves, scores)
+        for module in (scatter, curves, scores)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
         if inspect.signature(function).return_annotation is Figure
@@ -378,7 +378,7 @@ def test_where_the_mean_ships_the_figures_are_of_the_mean(monkeypatch):
 
 
 def test_gradients_that_are_all_zero_have_no_logarithmic_axis():
-    """Weight decay alone moves the weights, so that the training is no failure."""
+    """Weight decay alone moves the weights, so that the training is not a failure."""
     tables = tables_of()
     history = tables.history
     for name in [name for name in history.column_names if name.startswith("gradient_norm")]:

@@ -19,7 +19,7 @@ from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
 from retrace.preprocessing.apply import encode
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.serving.frame import rows_of
 from stages import create, split, train
 from tests.conftest import PARAMS, ROOT
@@ -129,7 +129,7 @@ def test_in_small_pieces_it_says_the_same(here, tmp_path, monkeypatch):
 )
 def test_a_bad_table_is_one_line_and_leaves_no_output(here, tmp_path, monkeypatch, change, words):
     change(people(30)).to_csv(tmp_path / "rows.csv", index=False)
-    with pytest.raises(Fault, match=words) as caught:
+    with pytest.raises(UserError, match=words) as caught:
         call(monkeypatch, str(tmp_path / "rows.csv"), str(tmp_path / "out.csv"))
     assert caught.value.status == BAD_DATA
     assert "\n" not in str(caught.value)
@@ -175,7 +175,7 @@ def test_files_of_other_kinds_are_refused(here, tmp_path, monkeypatch):
         ("params.yaml", "out.csv", "params.yaml must end with .csv"),
         ("data/tables/people.csv", "out.xlsx", "out.xlsx must end with .csv or .parquet"),
     ):
-        with pytest.raises(Fault, match=words):
+        with pytest.raises(UserError, match=words):
             call(monkeypatch, given, out)
 
 
@@ -221,7 +221,7 @@ def test_a_parquet_table_with_empty_texts_and_missing_ones_is_predicted_as_it_wa
             stage.main()
         lacking.to_parquet("new.parquet")
         if refused:
-            with pytest.raises(Fault, match="column town, row 1: None may be the category ''"):
+            with pytest.raises(UserError, match="column town, row 1: None may be the category ''"):
                 invoke(["predict", "new.parquet", "out.parquet"])
         else:
             invoke(["predict", "new.parquet", "out.parquet"])

@@ -66,12 +66,12 @@ READS = """
 import sys
 from pathlib import Path
 from retrace.artifacts.tables import read_json
-from retrace.runtime.errors import Fault
+from retrace.runtime.errors import UserError
 from retrace.runtime.run import run
 def main():
     content = read_json(Path("reports/a.json"))
     if "fault" in sys.argv:
-        raise Fault(3, "data/b.parquet: column x is missing; run: dvc repro")
+        raise UserError(3, "data/b.parquet: column x is missing; run: dvc repro")
     content["bug"]
 if __name__ == "__main__":
     run(main)

@@ -10,7 +10,7 @@ from benchmarks.quality_report import report
 from benchmarks.quality_results import Results, key, measured, packed, rows_right, split_digest, unpacked
 from retrace.artifacts.schema import Schema, write_schema
 from retrace.artifacts.tables import write_table
-from retrace.evaluation.metrics import Verdict
+from retrace.evaluation.metrics import Predictions
 
 SEEDS = (26, 27)
 
@@ -77,7 +77,7 @@ def test_the_digest_is_of_the_rows_and_their_kinds(tmp_path, monkeypatch):
 
 def test_measures_are_the_pipelines_own():
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-    found = measured(Verdict(np.array([0, 1, 1]), np.array([0, 1, 0]), probabilities))
+    found = measured(Predictions(np.array([0, 1, 1]), np.array([0, 1, 0]), probabilities))
     assert found["accuracy"] == pytest.approx(2 / 3, abs=1e-6)
     assert found["log_loss"] == pytest.approx(-np.log([0.9, 0.8, 0.4]).mean(), abs=1e-6)
     assert list(unpacked(found["right"], found["rows"])) == [True, True, False]

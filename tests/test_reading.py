@@ -19,7 +19,7 @@ from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
 from retrace.cli.main import invoke
 from retrace.data import source
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from stages import create as stage
 from stages import split, train
 from tests.project import TINY, turn
@@ -51,7 +51,7 @@ def made(content: str | bytes, name: str = "table.csv", **changes) -> dict[str, 
 
 
 def refused(content: str | bytes, *words: str, name: str = "table.csv", **changes) -> str:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         made(content, name, **changes)
     line = str(caught.value)
     assert caught.value.status == BAD_DATA
@@ -155,10 +155,10 @@ def test_numbers_with_one_reading_are_read(values, right):
     [
         (["1.5", "2,5"], "column n holds '1.5' with a decimal point and '2,5' with a decimal comma"),
         (["1.234.567", "2.5"], "column n holds '2.5' with a decimal point and '1.234.567' with a decimal comma"),
-        (["$5", "$6", "7"], "row 3: '7' is no number with $, but 16 of 24 values are"),
-        (["12%", "0.12", "13%"], "row 2: '0.12' is no number with %"),
-        (["$5", "€6", "$7"], "row 2: '€6' is no number with $"),
-        (["1,5", "2,5", "1.2.3"], "row 3: '1.2.3' is no number"),
+        (["$5", "$6", "7"], "row 3: '7' is not a number with $, but 16 of 24 values are"),
+        (["12%", "0.12", "13%"], "row 2: '0.12' is not a number with %"),
+        (["$5", "€6", "$7"], "row 2: '€6' is not a number with $"),
+        (["1,5", "2,5", "1.2.3"], "row 3: '1.2.3' is not a number"),
     ],
 )
 def test_two_ways_of_writing_in_one_column_are_refused(values, words):
@@ -282,8 +282,8 @@ def test_a_header_that_is_missing_is_noticed(sign, target):
         create__table__target=target,
     )
     assert line.endswith("put a line with the names of the columns before it")
-    mended = sign.join(["size", "n", "kind"]) + "\n" + content
-    assert list(made(mended, create__table__target="kind")) == ["size", "n", "kind"]
+    fixed = sign.join(["size", "n", "kind"]) + "\n" + content
+    assert list(made(fixed, create__table__target="kind")) == ["size", "n", "kind"]
 
 
 @pytest.mark.parametrize("cell", ["", "NA", "?", "0.5"])
@@ -333,7 +333,7 @@ OTHERS = [
 # Named by place: what a packer writes has the time in it.
 @pytest.mark.parametrize(("content", "what", "fix"), OTHERS, ids=range(len(OTHERS)))
 def test_what_is_no_text_is_named_for_what_it_is(content, what, fix):
-    refused(content, f"table.csv is no CSV file but {what}", fix)
+    refused(content, f"table.csv is not a CSV file but {what}", fix)
 
 
 def test_names_that_begin_as_other_files_do_are_names():
@@ -468,7 +468,7 @@ def of_folder() -> dict[str, list]:
 
 
 def refused_folder(*words: str) -> None:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         stage.main()
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert "\n" not in str(caught.value)
@@ -548,7 +548,7 @@ def test_a_folder_whose_parts_hold_more_than_the_table_is_refused(log):
 def test_texts_beside_parquet_are_not_left_out_without_a_word(name):
     parts(**{"a.parquet": part()})
     (TABLES / "h" / name).write_bytes(b"size,kind\n1,x\n")
-    refused_folder(f"h/{name} is no part of a table in Parquet; move it away, or begin its name with _")
+    refused_folder(f"h/{name} is not part of a table in Parquet; move it away, or begin its name with _")
     (TABLES / "h" / name).rename(TABLES / f"h/_{name}")
     assert len(of_folder()["size"]) == 20
 
@@ -609,14 +609,14 @@ def test_predict_reads_as_training_did(monkeypatch):
     assert predicted("amount\tshare\tn\n1,200\t5%\t2\n", monkeypatch) == right
     assert predicted('amount,share,n\n"1.200,0","5,0 %",2\n', monkeypatch) == right  # of a program elsewhere
     for share in ("5", "0.05"):
-        with pytest.raises(Fault, match="column share is not in percent, and was in percent in training"):
+        with pytest.raises(UserError, match="column share is not in percent, and was in percent in training"):
             predicted(f"amount\tshare\tn\n1,200\t{share}\t2\n", monkeypatch)
-    with pytest.raises(Fault, match=r"column n: is '1,200' 1\.2 or 1200"):
+    with pytest.raises(UserError, match=r"column n: is '1,200' 1\.2 or 1200"):
         predicted("amount\tshare\tn\n950\t5%\t1,200\n", monkeypatch)
-    with pytest.raises(Fault, match="column amount is in percent, and was not in percent in training"):
+    with pytest.raises(UserError, match="column amount is in percent, and was not in percent in training"):
         predicted("amount\tshare\tn\n950%\t5%\t1\n", monkeypatch)
     for header in ("amount\tshare\tn\n", "amount\tshare\tn"):
-        with pytest.raises(Fault, match=r"new\.csv has no rows"):
+        with pytest.raises(UserError, match=r"new\.csv has no rows"):
             predicted(header, monkeypatch)
 
 
@@ -625,9 +625,9 @@ def test_predict_refuses_another_currency_than_that_of_training(monkeypatch):
     trained(lines(";", amount=["$950", "$1200.5", "$3", "$4", "$50"], n=[*range(7)]))
     right = predicted("amount,n\n$950,2\n", monkeypatch)
     assert predicted("amount,n\n950,2\n", monkeypatch) == right
-    with pytest.raises(Fault, match=r"column amount is in €, and was in \$ in training; write it as in training"):
+    with pytest.raises(UserError, match=r"column amount is in €, and was in \$ in training; write it as in training"):
         predicted("amount,n\n€950,2\n", monkeypatch)
-    with pytest.raises(Fault, match="row 1 has no value in the target kind; leave the column out, or the row"):
+    with pytest.raises(UserError, match="row 1 has no value in the target kind; leave the column out, or the row"):
         predicted("amount,n,kind\n$950,2,\n", monkeypatch)
 
 
@@ -638,7 +638,7 @@ def test_predict_refuses_types_of_which_nothing_can_be_made(column, values, monk
     trained(lines(";", amount=[1, 2], day=["2026-01-01", "2026-02-02"], town=["a", "b", "c", "a"], n=[1, 2, 3]))
     table = {"amount": [1], "day": ["2026-01-01"], "town": ["a"], "n": [1], column: values}
     pq.write_table(pa.table(table), "new.parquet")
-    with pytest.raises(Fault, match=rf"new\.parquet: column {column} holds .*; store one value in each row, as "):
+    with pytest.raises(UserError, match=rf"new\.parquet: column {column} holds .*; store one value in each row, as "):
         invoke(["predict", "new.parquet", "out.csv"])
 
 

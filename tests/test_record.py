@@ -32,10 +32,10 @@ from retrace.evaluation.comparisons import mcnemar
 from retrace.evaluation.gate import HEADLINES
 from retrace.params.gate import Gate
 from retrace.params.reader import read
-from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
 from retrace.runtime.stage_log import PATH as RAN
 from retrace.runtime.text import escape
-from retrace.tracking import describe, entry, location, points, store
+from retrace.tracking import entry, location, points, run_page, store
 from retrace.tracking.model import ENTRY
 from retrace.tracking.registry import Registered
 from retrace.tracking.state import read_state
@@ -270,7 +270,7 @@ def test_git_tells_commit_and_uncommitted_changes_and_the_committed_state_names_
     record.main()
     (run_id,) = runs(tmp_path, "retrace")
     assert tags(tmp_path, run_id)["mlflow.source.git.commit"] == head
-    # What the pipeline writes, dvc.lock and its outs, is no change.
+    # What the pipeline writes, dvc.lock and its outs, is not a change.
     assert tags(tmp_path, run_id)["retrace.uncommitted_changes"] == "false"
     with open("params.yaml", "a") as file:
         file.write("\n")
@@ -329,17 +329,17 @@ def test_a_file_that_dvc_lock_does_not_describe_is_not_recorded(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "reports/metrics.json"
     path.write_text(path.read_text().replace("0.75", "0.99"))
-    with pytest.raises(Fault, match=r"reports/metrics\.json is not the file that dvc\.lock describes") as caught:
+    with pytest.raises(UserError, match=r"reports/metrics\.json is not the file that dvc\.lock describes") as caught:
         record.main()
     assert caught.value.status == BAD_DATA
     assert not (tmp_path / "mlflow.db").exists()
     path.write_text(path.read_text().replace("0.99", "0.75"))
     (tmp_path / ENTRY).unlink()
-    with pytest.raises(Fault, match=rf"{ENTRY} not found; bring it back with: git checkout HEAD {ENTRY}$"):
+    with pytest.raises(UserError, match=rf"{ENTRY} not found; bring it back with: git checkout HEAD {ENTRY}$"):
         record.main()
     assert not (tmp_path / "mlflow.db").exists()
     (tmp_path / "dvc.lock").write_text("stages:\n<<<<<<< HEAD\n  a: 1\n")
-    with pytest.raises(Fault, match=r"dvc\.lock cannot be read .* git checkout HEAD dvc\.lock"):
+    with pytest.raises(UserError, match=r"dvc\.lock cannot be read .* git checkout HEAD dvc\.lock"):
         record.main()
 
 
@@ -483,7 +483,7 @@ def test_a_mean_is_told_on_the_page_and_with_the_version():
         },
     }
     registered = Registered("name", "1", "Champion.")
-    page = describe.description("run", "table", metrics, training, None, registered, [], [])
+    page = run_page.description("run", "table", metrics, training, None, registered, [], [])
     assert "- The mean of 8 replicas ships: best epoch 5 of 9, validation loss 0.2500. The luck of" in page
     assert "a standard error of 0.0020 in accuracy (jackknife)." in page
     assert "| one of its 8 replicas, on average&emsp; | 0.6500, standard deviation 0.0100&emsp; | 0.0500" in page
@@ -752,7 +752,7 @@ def test_a_server_that_fails_costs_seconds_and_one_line(here, monkeypatch, capfd
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.replace("//", f"//me:{SECRET}@"))
         (here / ".retrace/recorded").unlink(missing_ok=True)
         begin = time.monotonic()
-        with pytest.raises(Fault) as caught:
+        with pytest.raises(UserError) as caught:
             record.main()
         assert time.monotonic() - begin < HANG_SECONDS
     line = str(caught.value)
@@ -833,7 +833,7 @@ def test_a_store_that_cannot_be_used_is_one_line_and_stays_as_it_is(
     before = md5(database)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
     capfd.readouterr()
-    with pytest.raises(Fault, match=words) as caught:
+    with pytest.raises(UserError, match=words) as caught:
         record.main()
     assert caught.value.status == MACHINE_FAULT
     assert "\n" not in str(caught.value)
@@ -857,7 +857,7 @@ def test_a_store_that_record_does_not_know_is_one_line_and_leaves_nothing(tmp_pa
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with pytest.raises(Fault, match="MLFLOW_TRACKING_URI takes the address of a server") as caught:
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_URI takes the address of a server") as caught:
         record.main()
     assert caught.value.status == MACHINE_FAULT
     assert "\n" not in str(caught.value)
@@ -873,7 +873,7 @@ def test_a_sqlite_file_is_named_from_the_projects_root_and_by_one_name(tmp_path,
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         assert location.locate("any").database == tmp_path / "real/my%20store.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///../real")
-    with pytest.raises(Fault, match="is a folder, not a SQLite file"):
+    with pytest.raises(UserError, match="is a folder, not a SQLite file"):
         store.probe(location.locate("any"))
 
 
@@ -886,7 +886,7 @@ def test_an_experiment_in_the_trash_is_one_line(here, monkeypatch, request):
         change = "UPDATE experiments SET lifecycle_stage = 'deleted' WHERE name = ? RETURNING experiment_id"
         ((experiment,),) = connection.execute(change, (request.node.name,)).fetchall()
     command = f"mlflow experiments restore --experiment-id {experiment}"
-    with pytest.raises(Fault, match=rf"is in the trash; .* {command},"):
+    with pytest.raises(UserError, match=rf"is in the trash; .* {command},"):
         record.main()
     paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
@@ -922,7 +922,7 @@ def test_a_long_curve_is_thinned_evenly_and_keeps_its_end(monkeypatch):
 def test_a_name_is_short_but_not_ambiguous():
     names = ["train.seed", "split.seed", "train.optimizer.name", "train.schedule.name", "train.init"]
     short = ["train.seed", "split.seed", "optimizer.name", "schedule.name", "init"]
-    assert describe.short_names(names) == dict(zip(names, short, strict=True))
+    assert run_page.short_names(names) == dict(zip(names, short, strict=True))
 
 
 def test_names_cannot_write_markdown():
@@ -987,7 +987,7 @@ def family(pid: int) -> set[int]:
 
 def test_ui_says_what_to_run_first(tmp_path, monkeypatch, here):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    with pytest.raises(Fault, match=r"has no runs of experiment .* yet; run: make run") as caught:
+    with pytest.raises(UserError, match=r"has no runs of experiment .* yet; run: make run") as caught:
         ui.main()
     assert caught.value.status == MACHINE_FAULT
     assert list(tmp_path.iterdir()) == []
@@ -1000,5 +1000,5 @@ def test_ui_says_that_another_mlflow_made_the_store(here, tmp_path, monkeypatch,
     database.write_bytes((here / "mlflow.db").read_bytes())
     spoil(database)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
-    with pytest.raises(Fault, match=words):
+    with pytest.raises(UserError, match=words):
         ui.main()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from retrace.tracking import location, moved, store
+from retrace.tracking import location, relocation, store
 from stages import record
 from tests.conftest import ROOT
 from tests.served import served
@@ -118,18 +118,18 @@ def test_a_project_that_was_copied_or_moved_opens_its_artifacts_and_writes_new_o
 
 def test_nothing_is_touched_unless_the_store_surely_moved(original, tmp_path, capsys):
     database, artifacts = tmp_path / "a" / "mlflow.db", tmp_path / "a" / "mlartifacts"
-    assert moved.mend(original / "mlflow.db", original / "mlartifacts") is None
+    assert relocation.relocate(original / "mlflow.db", original / "mlartifacts") is None
     database.parent.mkdir()
     shutil.copyfile(original / "mlflow.db", database)
     before = md5(database)
     # The artifacts stayed where they were.
-    assert moved.mend(database, artifacts) is None
+    assert relocation.relocate(database, artifacts) is None
     artifacts.mkdir()
-    assert moved.mend(database, artifacts) is None
+    assert relocation.relocate(database, artifacts) is None
     # They are the same ones.
     artifacts.rmdir()
     artifacts.symlink_to(original / "mlartifacts")
-    assert moved.mend(database, artifacts) is None
+    assert relocation.relocate(database, artifacts) is None
     assert md5(database) == before
     # A person keeps them in a folder of another name.
     artifacts.unlink()
@@ -139,18 +139,18 @@ def test_nothing_is_touched_unless_the_store_surely_moved(original, tmp_path, ca
             "UPDATE experiments SET artifact_location = 's3://bucket/mlartifacts/0' WHERE experiment_id = 0"
         )
     before = md5(database)
-    assert moved.mend(database, artifacts) is None
+    assert relocation.relocate(database, artifacts) is None
     assert md5(database) == before
 
 
 def test_a_store_whose_old_place_is_gone_takes_the_new_one_though_its_artifacts_are_lost(original, tmp_path):
     former = tmp_path / "former"
     shutil.copytree(original, former)
-    assert moved.mend(former / "mlflow.db", former / "mlartifacts") == original
+    assert relocation.relocate(former / "mlflow.db", former / "mlartifacts") == original
     shutil.rmtree(former / "mlartifacts")
     former.rename(tmp_path / "now")
-    assert moved.mend(tmp_path / "now/mlflow.db", tmp_path / "now/mlartifacts") == former
-    assert moved.mend(tmp_path / "now/mlflow.db", tmp_path / "now/mlartifacts") is None
+    assert relocation.relocate(tmp_path / "now/mlflow.db", tmp_path / "now/mlartifacts") == former
+    assert relocation.relocate(tmp_path / "now/mlflow.db", tmp_path / "now/mlartifacts") is None
 
 
 def test_a_copy_of_a_store_without_runs_does_not_write_into_the_original(original, tmp_path):
@@ -159,8 +159,8 @@ def test_a_copy_of_a_store_without_runs_does_not_write_into_the_original(origina
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("DELETE FROM runs")
         connection.execute("DELETE FROM logged_models")
-    assert moved.mend(database, artifacts) == original
-    assert moved.mend(database, artifacts) is None
+    assert relocation.relocate(database, artifacts) == original
+    assert relocation.relocate(database, artifacts) is None
 
 
 def test_ui_serves_the_pictures_of_a_copy_from_the_copy(original, tmp_path):
@@ -178,11 +178,11 @@ OPEN = {
     "record": """
 from retrace.tracking.location import locate
 from retrace.tracking.store import connect
-from retrace.tracking.store_errors import faults
+from retrace.tracking.store_errors import translate_errors
 from retrace.tracking.store_lock import locked
 store = locate("retrace")
 for _ in range(2):
-    with faults(store), locked(store):
+    with translate_errors(store), locked(store):
         connect(store).search_experiments()
 """,
     "ui": """

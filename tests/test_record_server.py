@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from retrace.runtime.errors import MACHINE_FAULT, Fault
+from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.tracking import location, mlflow_patches, store
 from stages import record
 from tests.state import make_state, write_lock, write_scores
@@ -77,7 +77,7 @@ def fails(seconds: float) -> str:
     """Record, which fails in time and in one line; the line."""
     Path(".retrace/recorded").unlink(missing_ok=True)
     begin = time.monotonic()
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         record.main()
     assert time.monotonic() - begin < seconds
     assert caught.value.status == MACHINE_FAULT

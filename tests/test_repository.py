@@ -13,7 +13,7 @@ from dvc.cli import main
 from dvc.repo import Repo
 
 from retrace.cli.repository import bring_sources, clone, sources
-from retrace.runtime.errors import Fault
+from retrace.runtime.errors import UserError
 from stages import create
 from tests.project import TINY, commit, copy_project, git, repro, run, turn
 
@@ -136,7 +136,7 @@ def test_what_nobody_has_is_a_line_and_its_advice_works(project, tmp_path, remot
         dvc(project, "remote", "add", "--local", "--default", "elsewhere", remote)
     empty_cache(project)
     there = clone(project, tmp_path / "first")
-    with pytest.raises(Fault) as raised:
+    with pytest.raises(UserError) as raised:
         bring_sources(project, there)
     more, table = str(raised.value).splitlines()
     reason = r" \(s3 is supported, but requires 'dvc-s3' to be installed\)" if remote else ""
@@ -247,12 +247,12 @@ def test_git_elsewhere_than_in_the_project(project, tmp_path, kind):
 def test_nothing_committed_is_a_line(tmp_path):
     git(tmp_path, "init", "--quiet")
     (tmp_path / "file").write_text("a\n")
-    with pytest.raises(Fault, match=r"nothing is committed yet; commit it after: git add --all$"):
+    with pytest.raises(UserError, match=r"nothing is committed yet; commit it after: git add --all$"):
         clone(tmp_path, tmp_path / "clone")
     commit(tmp_path)
     assert (clone(tmp_path, tmp_path / "clone") / "file").read_text() == "a\n"
 
 
 def test_no_repository_has_gits_own_words(tmp_path):
-    with pytest.raises(Fault, match=r"^git rev-parse failed in .*: fatal: not a git repository"):
+    with pytest.raises(UserError, match=r"^git rev-parse failed in .*: fatal: not a git repository"):
         clone(tmp_path, tmp_path / "clone")

@@ -197,7 +197,7 @@ def test_it_is_served_over_http(project, elsewhere):
             np.testing.assert_allclose(found, probabilities, rtol=1e-6)
         status, answer = ask(port, "invocations", "x 1,größe\n1,2\n1,big\n", "text/csv")
         assert status == 400
-        assert "column 'größe', row 2: 'big' is no number" in answer["message"]
+        assert "column 'größe', row 2: 'big' is not a number" in answer["message"]
         status, answer = ask(port, "invocations", {"dataframe_records": [{"x 1": 1.0}]})
         assert status == 400
         assert "missing inputs ['größe']" in answer["message"]

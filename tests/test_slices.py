@@ -12,7 +12,7 @@ from retrace.evaluation.intervals import wilson
 from retrace.evaluation.slices import MOST_VALUES, groups, sliced, slices
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
-from retrace.runtime.errors import BAD_PARAMS, Fault
+from retrace.runtime.errors import BAD_PARAMS, UserError
 from tests.project import turn
 
 SCHEMA = Schema(
@@ -110,7 +110,7 @@ def test_rare_values_share_a_slice_and_no_name_is_there_twice():
 )
 def test_a_column_that_is_not_there_is_a_fault_of_params_yaml(name, hint, project):
     turn(project, {"evaluate.slices": ["age", name]})
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         sliced(pa.table({"age": [1.0]}), SCHEMA, read(Evaluate))
     assert caught.value.status == BAD_PARAMS
     assert f"evaluate.slices must name columns of the data set; {name!r} is none{hint}; got [" in str(caught.value)
@@ -121,5 +121,5 @@ def test_features_and_carried_columns_can_be_named_each_once(project):
     table = pa.table({"age": [1.0], "colour": ["red"], "kind": [0], "hospital": ["H"]})
     assert list(sliced(table, SCHEMA, read(Evaluate))) == ["hospital", "age"]
     turn(project, {"evaluate.slices": ["age", "colour", "age"]})
-    with pytest.raises(Fault, match=r"evaluate\.slices must not name the column 'age' twice"):
+    with pytest.raises(UserError, match=r"evaluate\.slices must not name the column 'age' twice"):
         read(Evaluate)

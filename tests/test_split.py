@@ -20,7 +20,7 @@ from retrace.artifacts.schema import Schema, read_schema, write_schema
 from retrace.artifacts.tables import read_table, write_pieces, write_table
 from retrace.data.dataset import create
 from retrace.data.splitting import split
-from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, Fault
+from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, UserError
 from stages import split as stage
 from tests.conftest import PARAMS, ROOT, create_section, split_section
 
@@ -133,7 +133,7 @@ def test_a_table_too_small_names_the_key_in_one_line(project, rows, changes, key
     for name, value in changes.items():
         text = text.replace(f"  {name}: {0.33 if name == 'test_size' else 0.1} ", f"  {name}: {value} ")
     Path("params.yaml").write_text(text)
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         split(table, schema, split_section(**changes))
     line = str(caught.value)
     assert caught.value.status == BAD_PARAMS
@@ -155,7 +155,7 @@ def test_a_class_without_training_or_test_rows_is_named(project):
     table = table.append_column("when", pa.array(range(66)))
     schema = replace(schema, carried=["when"])
     with pytest.raises(
-        Fault, match="class 'class 1' of kind has 6 rows and none of them is a training row; "
+        UserError, match="class 'class 1' of kind has 6 rows and none of them is a training row; "
     ) as caught:
         split(table, schema, split_section(method="time", column="when"))
     assert caught.value.status == BAD_DATA
@@ -268,7 +268,7 @@ def test_rare_classes_among_twins_of_other_ones(rare, seed):
 
 
 def refusal(table, schema, **changes) -> str:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         split(table, schema, split_section(**changes))
     assert caught.value.status == BAD_DATA
     assert "\n" not in str(caught.value)
@@ -348,15 +348,15 @@ def test_a_class_that_was_never_drawn_is_named():
 
 
 def test_missing_data_is_one_line_that_says_how_to_get_it_back(project):
-    with pytest.raises(Fault, match=r"^data/schema.json not found; bring it back with: dvc repro$"):
+    with pytest.raises(UserError, match=r"^data/schema.json not found; bring it back with: dvc repro$"):
         stage.main()
     _, schema = distinct(20)
     write_schema(schema)
     assert read_schema() == schema
-    with pytest.raises(Fault, match=r"^data/dataset.parquet not found; bring it back"):
+    with pytest.raises(UserError, match=r"^data/dataset.parquet not found; bring it back"):
         stage.main()
     paths.DATASET.write_bytes(b"PAR1 half a file")
-    with pytest.raises(Fault, match=r"^data/dataset.parquet is damaged \(.*\); bring it back"):
+    with pytest.raises(UserError, match=r"^data/dataset.parquet is damaged \(.*\); bring it back"):
         stage.main()
 
 
@@ -380,7 +380,7 @@ def test_a_schema_that_this_code_did_not_write_is_refused(project, change):
     content = json.loads(Path("data/schema.json").read_text())
     Path("data/schema.json").write_text(json.dumps({**content, **change} if change else change))
     with pytest.raises(
-        Fault,
+        UserError,
         match=r"^data/schema\.json is not what this code writes .*; bring it back with: rm -f \S+ && dvc repro$",
     ) as caught:
         stage.main()
@@ -479,11 +479,11 @@ def test_by_time_training_comes_before_validation_before_test(make):
 
 def test_a_column_that_is_not_there_or_has_gaps_is_named(project):
     table, schema = with_column([None, *range(599)])
-    with pytest.raises(Fault, match=r"row 1 has no key, by which split\.column divides"):
+    with pytest.raises(UserError, match=r"row 1 has no key, by which split\.column divides"):
         split(table, schema, split_section(method="time", column="key"))
     text = PARAMS.replace("  column: null ", "  column: kee ")
     Path("params.yaml").write_text(text)
-    with pytest.raises(Fault, match=r"split.column must be a column of the data set \(x0, x1, key\); got"):
+    with pytest.raises(UserError, match=r"split.column must be a column of the data set \(x0, x1, key\); got"):
         split(table, schema, split_section(method="time", column="kee"))
 
 

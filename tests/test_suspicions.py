@@ -11,7 +11,7 @@ import pytest
 from retrace.artifacts import paths
 from retrace.artifacts.schema import Finding, Schema, read_schema
 from retrace.artifacts.tables import read_table
-from retrace.runtime.errors import Fault
+from retrace.runtime.errors import UserError
 from stages import create as stage
 from tests.project import turn
 
@@ -128,7 +128,7 @@ def test_05_an_index_that_was_shuffled_names_the_row(name):
 def test_05_also_where_it_repeats_often_or_is_a_text():
     for ids in (np.arange(ROWS) // 8 + 500, [f"P{row // 8}" for row in range(ROWS)]):
         assert only(found(frame(patient_id=ids))).kind == "identifier"
-    # Of a text that hardly repeats, why it is no feature, and what keeps its rows together.
+    # Of a text that hardly repeats, why it is not a feature, and what keeps its rows together.
     ids = [f"P{row // 2 if row < 20 else row}" for row in range(ROWS)]
     schema = found(frame(patient_id=ids))
     assert schema.carried == ["patient_id"]
@@ -343,7 +343,7 @@ def test_06_texts_of_parquet_that_are_numbers_are_named_as_such():
 
 def test_06_where_nothing_is_left_the_reason_of_each_column_is_told():
     days = [f"{1 + row % 28:02}JAN2019 {row}" for row in range(ROWS)]
-    with pytest.raises(Fault, match=r"nothing can be learned; column size looks like dates .*write 2026-01-31"):
+    with pytest.raises(UserError, match=r"nothing can be learned; column size looks like dates .*write 2026-01-31"):
         found(frame(size=days))
 
 
@@ -359,7 +359,7 @@ def test_06_dates_by_which_programs_say_that_they_have_none(none):
 
 def test_06_dates_of_two_readings_are_not_guessed_also_when_asked_for():
     texts = [f"{1 + row % 12:02}/{1 + row % 11:02}/2019" for row in range(ROWS)]
-    with pytest.raises(Fault, match="row 1: '01/01/2019' is not a date or time like 2026-01-31"):
+    with pytest.raises(UserError, match="row 1: '01/01/2019' is not a date or time like 2026-01-31"):
         found(frame(odd=texts), **{"create.columns.datetime": ["odd"]})
 
 

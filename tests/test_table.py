@@ -18,7 +18,7 @@ from sklearn import datasets
 from retrace.artifacts import paths
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
-from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, Fault
+from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, UserError
 from stages import create as stage
 from tests.conftest import ROOT
 from tests.project import turn
@@ -58,7 +58,7 @@ def made(source, name: str = "table.csv", **changes) -> tuple[pa.Table, object]:
 def refused(source, *words: str, status: int = BAD_DATA, **changes) -> str:
     """The one line with which the stage refuses; nothing of it is left under a final name."""
     before = paths.DATASET.read_bytes() if paths.DATASET.exists() else None
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         made(source, **changes)
     line = str(caught.value)
     assert caught.value.status == status
@@ -234,7 +234,7 @@ def test_d32_the_order_of_classes_depends_on_nothing_but_their_names():
 def test_d01_a_file_that_is_not_there():
     (TABLES / "penguins.csv").write_text("")
     turn(Path(), {"create.table.path": "data/tables/pinguins.csv"})
-    with pytest.raises(Fault, match=r"^data/tables/pinguins.csv .* not found; did you mean penguins.csv\?"):
+    with pytest.raises(UserError, match=r"^data/tables/pinguins.csv .* not found; did you mean penguins.csv\?"):
         stage.main()
 
 
@@ -266,7 +266,7 @@ def test_d10_labels_that_are_not_exact(label):
     labels = np.resize([1.0, 2.0, 3.0], ROWS)
     labels[4] = label
     table = pa.Table.from_pandas(frame(**{"class": labels}))
-    refused(table, f"the target class, row 5: {re.escape(str(label))} is no class", "as texts")
+    refused(table, f"the target class, row 5: {re.escape(str(label))} is not a class", "as texts")
 
 
 def test_labels_of_many_digits_have_an_order():
@@ -284,14 +284,14 @@ def test_dates_out_of_range(kind, value):
     table = pa.Table.from_pandas(frame(), preserve_index=False)
     days = pa.array([*range(4), value, *range(5, ROWS)], pa.int32() if kind == pa.date32() else pa.int64())
     table = table.append_column("when", days.view(kind))
-    line = f"column when, row 5: {value} as {re.escape(str(kind))} is no date up to the year 294,246"
+    line = f"column when, row 5: {value} as {re.escape(str(kind))} is not a date up to the year 294,246"
     refused(table, line, "ignored")
 
 
 def test_d12_text_among_numbers():
     table = frame(size=np.resize(["1.5", "2", "3", "4"], ROWS))
     table.loc[16, "size"] = "abc"
-    refused(table, "column size, row 17: 'abc' is no number, but 59 of 60 values are", "create.columns.categorical")
+    refused(table, "column size, row 17: 'abc' is not a number, but 59 of 60 values are", "create.columns.categorical")
     dataset, schema = made(table, **{"create.reading.missing": ["abc"]})
     assert schema.kind("size") == "numeric"
     assert dataset.column("size").null_count == 1
@@ -313,7 +313,7 @@ def test_times_in_parquet_that_the_params_call_numbers_are_refused_by_row():
     table = pa.table({"day": days, "other": np.random.default_rng(0).normal(size=60)})
     pq.write_table(table.append_column("class", pa.array(["a", "b", "b"] * 20)), TABLES / "table.parquet")
     turn(Path(), {"create.table.path": "data/tables/table.parquet", "create.columns.numeric": ["day"]})
-    with pytest.raises(Fault, match=r"column day, row 1: '2026-01-01 00:00:00\.000' is not a number"):
+    with pytest.raises(UserError, match=r"column day, row 1: '2026-01-01 00:00:00\.000' is not a number"):
         stage.main()
 
 
@@ -369,7 +369,7 @@ def test_d28_damaged_parquet():
     # A letter of a column's name, in the footer, that is none any more.
     harmed = good.replace(b"size", b"s\xffze")
     refused(
-        harmed, "^data/tables/table.parquet cannot be read .*; mend it, or bring the file anew", name="table.parquet"
+        harmed, "^data/tables/table.parquet cannot be read .*; fix it, or bring the file anew", name="table.parquet"
     )
 
 
@@ -394,7 +394,7 @@ def test_a_gzip_file_with_a_flipped_bit():
 
 
 def test_a_line_that_is_no_header_is_not_quoted_whole():
-    with pytest.raises(Fault, match="there is no column 'class'") as caught:
+    with pytest.raises(UserError, match="there is no column 'class'") as caught:
         made("-" * 100_000)
     assert len(str(caught.value)) < 1000
 
@@ -416,14 +416,14 @@ def test_a_target_that_is_no_class():
 )
 def test_a_path_out_of_the_folder_is_refused(path):
     turn(Path(), {"create.table.path": path})
-    with pytest.raises(Fault, match=r"create\.table\.path must (stay|be a path) below data/tables") as caught:
+    with pytest.raises(UserError, match=r"create\.table\.path must (stay|be a path) below data/tables") as caught:
         stage.main()
     assert caught.value.status == BAD_PARAMS
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path):
     (TABLES / "table.csv").symlink_to("/etc/passwd")
-    with pytest.raises(Fault, match="leads out of data/tables"):
+    with pytest.raises(UserError, match="leads out of data/tables"):
         stage.main()
 
 
@@ -435,7 +435,7 @@ def test_a_column_that_does_not_exist_is_named():
         status=BAD_PARAMS,
         **{"create.columns.ignored": ["sise"]},
     )
-    assert "'sise' is no column of the table" in line
+    assert "'sise' is not a column of the table" in line
     refused(frame(), "'class' is the target", status=BAD_PARAMS, **{"create.columns.ignored": ["class"]})
 
 

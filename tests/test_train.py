@@ -23,9 +23,9 @@ from retrace.networks.model import Description
 from retrace.networks.model_files import load
 from retrace.preprocessing.apply import encode
 from retrace.preprocessing.description import Number, Preprocessing
-from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, UserError
 from retrace.training.device import choose, make_deterministic
-from retrace.training.resources import taken
+from retrace.training.resources import memory_bytes
 from retrace.training.rows import fit_preprocessing, read_rows
 from stages import create, split, train
 from tests.conftest import PARAMS, ROOT, train_section
@@ -167,10 +167,10 @@ def test_the_memory_that_is_asked_for_counts_bins_and_factors():
     assert description.widths == [1700, 64, 1]
     section = train_section(replicas=4, batch_size=128, hidden=[64])
     device = torch.device("cpu")
-    plain = taken(description, section, 1000, device)
+    plain = memory_bytes(description, section, 1000, device)
     weights = 1700 * 64 + 64 + 64 + 1
     assert plain == 4 * (1000 * 100 + 4 * (4 * weights + 2 * 128 * (1700 + 64 + 1)))
-    factors = taken(description, section.model_copy(update={"input_scale_rate": 2.0}), 1000, device)
+    factors = memory_bytes(description, section.model_copy(update={"input_scale_rate": 2.0}), 1000, device)
     assert factors - plain == 4 * 4 * 1700 * 64
 
 
@@ -221,7 +221,7 @@ def test_p14_a_batch_is_at_most_all_rows(data, changes):
 
 def test_class_weights_must_be_as_many_as_the_classes(data):
     write_params(**TINY | {"class_weights": [1.0, 2.0, 3.0]})
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         train.main()
     assert caught.value.status == BAD_PARAMS
     assert "train.class_weights must hold a weight for each of the 2 classes (" in str(caught.value)
@@ -235,7 +235,7 @@ def test_a_value_no_float32_can_hold_is_named(data, value, bins):
     table.loc[6, "x1"] = value
     write_table(paths.TRAIN, pa.Table.from_pandas(table, preserve_index=False))
     with pytest.raises(
-        Fault, match=r"^data/train.parquet: column x1, row 7: .* (is not a finite number|is too large)"
+        UserError, match=r"^data/train.parquet: column x1, row 7: .* (is not a finite number|is too large)"
     ) as caught:
         train.main()
     assert caught.value.status == BAD_DATA
@@ -246,7 +246,9 @@ def test_n09_m16_a_class_that_does_not_exist_is_refused(data, index):
     table = read_table(paths.VALIDATION).to_pandas()
     table.loc[3, "kind"] = index
     write_table(paths.VALIDATION, pa.Table.from_pandas(table, preserve_index=False))
-    with pytest.raises(Fault, match=r"^data/validation.parquet: column kind must hold class indices 0 to 1") as caught:
+    with pytest.raises(
+        UserError, match=r"^data/validation.parquet: column kind must hold class indices 0 to 1"
+    ) as caught:
         train.main()
     assert caught.value.status == BAD_DATA
 
@@ -282,7 +284,7 @@ def test_n03_weights_that_overflow_behind_a_finite_loss_are_not_saved(project):
     write_data(features, (features[:, 0] > 0).astype(int), sizes=(200, 0))
     write_table(paths.VALIDATION, read_table(paths.TRAIN))
     write_params(**TINY | {"hidden": "[]", "init": "zeros", "loss": "mean_squared_error", "learning_rate": "1e6"})
-    with pytest.raises(Fault, match="learning_rate") as caught:
+    with pytest.raises(UserError, match="learning_rate") as caught:
         train.main()
     assert caught.value.status == MACHINE_FAULT
     assert not list(paths.MODELS.glob("*"))
@@ -290,7 +292,7 @@ def test_n03_weights_that_overflow_behind_a_finite_loss_are_not_saved(project):
 
 def test_a_missing_table_says_how_to_get_it_back(data):
     paths.VALIDATION.unlink()
-    with pytest.raises(Fault, match=r"^data/validation.parquet not found; bring it back with: dvc repro"):
+    with pytest.raises(UserError, match=r"^data/validation.parquet not found; bring it back with: dvc repro"):
         train.main()
 
 
@@ -300,7 +302,7 @@ def test_a_missing_table_says_how_to_get_it_back(data):
 @pytest.mark.parametrize("device", ["cuda:99", *([] if torch.cuda.is_available() else ["cuda", "cuda:0"])])
 def test_m14_a_device_that_is_not_there_names_those_that_are(data, device):
     write_params(device=device)
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         train.main()
     assert caught.value.status == BAD_PARAMS
     number = next(n for n, line in enumerate(PARAMS.splitlines(), 1) if "  device: " in line)

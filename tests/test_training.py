@@ -14,14 +14,14 @@ from torch.nn import functional as F
 from retrace.networks.activations import ACTIVATIONS
 from retrace.networks.initializers import initialize
 from retrace.networks.network import Network, to_torch_layout
-from retrace.runtime.errors import MACHINE_FAULT, Fault
+from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.training import trainer
 from retrace.training.backpropagation import backward, forward
 from retrace.training.losses import LOSSES, class_weights, shares, targets
 from retrace.training.optimizers import OPTIMIZERS, grouped
 from retrace.training.rows import Rows
 from retrace.training.schedules import SCHEDULES, learning_rates
-from retrace.training.trainer import DROPOUT, ORDER, Fit, fit, generator, log_mean, roles
+from retrace.training.trainer import DROPOUT, ORDER, TrainingResult, fit, generator, log_mean, roles
 from tests.conftest import train_section
 
 CPU = torch.device("cpu")
@@ -52,7 +52,7 @@ def rows(count, features=3, classes=2, seed=0) -> Rows:
     return Rows(x, ((x[:, 0] * x[:, 1] + x[:, 2] + noise) * classes / 2).floor().long() % classes)
 
 
-def trained(train=None, validation=None, classes=2, edges=(), **changes) -> Fit:
+def trained(train=None, validation=None, classes=2, edges=(), **changes) -> TrainingResult:
     """A short training; 150 rows in batches of 32 leave a last batch of 22."""
     small = {"replicas": 3, "hidden": [6, 5], "epochs": 3, "batch_size": 32}
     section = train_section(**{**small, **changes})
@@ -65,7 +65,7 @@ def trained(train=None, validation=None, classes=2, edges=(), **changes) -> Fit:
     return fit(network, train, validation, section, CPU)
 
 
-def column(result: Fit, name: str, replica: int) -> list[float]:
+def column(result: TrainingResult, name: str, replica: int) -> list[float]:
     """History of one replica, an entry an epoch."""
     index = result.header.index(name)
     return [row[index] for row in result.history if row[1] == replica]
@@ -786,7 +786,7 @@ def test_where_the_mean_ships_its_log_loss_stops_all_and_each_keeps_its_best(cla
     changes = {"replicas": 4, "hidden": [32], "batch_size": 8, "optimizer_learning_rate": 0.3, "epochs": 40, **changes}
     # After each epoch, what each replica says of the validation rows.
     said = []
-    close = trainer.Training._close_epoch
+    close = trainer.Trainer._close_epoch
 
     def watched(self, *arguments):
         close(self, *arguments)
@@ -796,7 +796,7 @@ def test_where_the_mean_ships_its_log_loss_stops_all_and_each_keeps_its_best(cla
         chosen = torch.softmax(both.double(), 2)[:, torch.arange(60), validation.y]
         said.append((chosen, self.network.layers[0].weight.detach().clone()))
 
-    monkeypatch.setattr(trainer.Training, "_close_epoch", watched)
+    monkeypatch.setattr(trainer.Trainer, "_close_epoch", watched)
     result = trained(train, validation, classes, **changes, ship="mean", patience=3)
     counts = torch.bincount(train.y, minlength=classes)
     weights = 40 / (classes * counts[validation.y]) if "class_weights" in changes else torch.ones(60)
@@ -932,7 +932,7 @@ def test_a_warning_is_about_rows_from_all_over_the_table(capsys, monkeypatch):
 def test_a_training_that_diverges_stops_and_says_where(changes, scale, message):
     train = Rows(scale * rows(150).x, rows(150, classes=changes.get("classes", 2)).y)
     with pytest.raises(
-        Fault, match=rf"^train: epoch \d+, step \d+: {message} at learning rate (0.1|1e\+06); lower"
+        UserError, match=rf"^train: epoch \d+, step \d+: {message} at learning rate (0.1|1e\+06); lower"
     ) as caught:
         trained(train, train, **changes)
     assert caught.value.status == MACHINE_FAULT
@@ -952,7 +952,7 @@ def test_p15_a_last_batch_of_one_row_is_a_batch_like_any_other():
 def test_n06_a_training_in_which_no_weight_moves_is_a_fault(changes):
     # From zero weights every probability is a half, and as many rows pull up as down.
     even = Rows(torch.tensor([[1.0, 2.0], [1.0, 2.0]]), torch.tensor([0, 1]))
-    with pytest.raises(Fault, match=r"^train: no weight changed in the whole training") as caught:
+    with pytest.raises(UserError, match=r"^train: no weight changed in the whole training") as caught:
         trained(even, even, init="zeros", batch_size=2, **changes)
     assert caught.value.status == MACHINE_FAULT
 

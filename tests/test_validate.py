@@ -18,7 +18,7 @@ from retrace.params import reader
 from retrace.params.create import Create
 from retrace.params.document import parse
 from retrace.params.train import Optimizer, Schedule, Train
-from retrace.runtime.errors import BAD_PARAMS, Fault
+from retrace.runtime.errors import BAD_PARAMS, UserError
 from retrace.training.losses import LOSSES
 from retrace.training.optimizers import OPTIMIZERS
 from retrace.training.schedules import SCHEDULES
@@ -56,7 +56,7 @@ def edited(old: str, new: str) -> bytes:
 def fault_of(data: bytes) -> list[str]:
     """The lines of the fault that the stage ends with; nothing was written."""
     Path("params.yaml").write_bytes(data)
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         validate.main()
     assert caught.value.status == BAD_PARAMS
     assert not validate.RECEIPT.exists()
@@ -254,7 +254,7 @@ def key(case: str, old: str, new: str, rule: str) -> object:
 def test_a_bad_value_is_one_line_with_its_place(project, old, new, rule):
     number = next(n for n, line in enumerate(LINES, 1) if old in line)
     if "momentum must" in rule:
-        number -= 1  # the key to mend stands above the one that asks for it
+        number -= 1  # the key to fix stands above the one that asks for it
     (line,) = fault_of(edited(old, new))
     assert line.startswith(f"params.yaml:{number}: {rule}")
     assert line == f"params.yaml:{number}: {rule}" or "not the text" in rule
@@ -382,7 +382,7 @@ def test_a_bad_file_is_named_with_its_place(project, data, lines):
 
 def test_p04_a_missing_file_says_how_to_restore_it(project):
     Path("params.yaml").unlink()
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         validate.main()
     assert str(caught.value) == f"params.yaml not found; {RESTORE}"
 
@@ -393,7 +393,7 @@ def test_a_file_far_too_large_is_refused_before_it_is_parsed(project):
         file.write(f"# {'x' * 97}\n" * 100_000)
     began = time.process_time()
     with pytest.raises(
-        Fault, match=r"^params\.yaml must have at most 1,000,000 bytes, and has 10,0\d\d,\d{3}; "
+        UserError, match=r"^params\.yaml must have at most 1,000,000 bytes, and has 10,0\d\d,\d{3}; "
     ) as caught:
         validate.main()
     assert str(caught.value).endswith(RESTORE)
@@ -464,7 +464,7 @@ def test_the_stage_as_a_process_ends_with_status_2_and_one_line(project):
 
 def test_a_later_stage_refuses_a_fault_in_its_own_section_by_itself(project):
     Path("params.yaml").write_bytes(edited("learning_rate: 0.1 ", "learning_rate: 0_.1 "))
-    with pytest.raises(Fault, match=r"^params.yaml:\d+: train.optimizer.learning_rate must"):
+    with pytest.raises(UserError, match=r"^params.yaml:\d+: train.optimizer.learning_rate must"):
         reader.read(Train)
     assert reader.read(Create).dataset == "circles"  # the others are not its business
 
@@ -484,7 +484,7 @@ def test_what_this_reader_accepts_dvc_reads_as_the_same_value(project, text):
     Path("params.yaml").write_text(content)
     try:
         document = parse(Path("params.yaml"))
-    except Fault:
+    except UserError:
         return  # refused: nothing to disagree about
     if document.faults:
         return

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrace.cli.verify import NO_LONGER, NO_ORIGINAL, judge, original, outputs, verify
-from retrace.runtime.errors import Fault
+from retrace.runtime.errors import UserError
 from tests.project import commit, git, run
 
 
@@ -124,7 +124,7 @@ def test_the_original_is_whatever_copy_has_its_hash(tmp_path):
 )
 def test_m31_a_committed_lock_that_is_damaged_is_one_line(tmp_path, content):
     (tmp_path / "dvc.lock").write_bytes(content)
-    with pytest.raises(Fault, match=r"^dvc\.lock of the last commit cannot be read; .* dvc repro$"):
+    with pytest.raises(UserError, match=r"^dvc\.lock of the last commit cannot be read; .* dvc repro$"):
         outputs(tmp_path)
 
 
@@ -185,12 +185,12 @@ GOOD = dict.fromkeys(["a.txt", "b.txt", "c.txt"], "identical")
 def test_a_lock_that_is_missing_or_damaged_is_committed_after_what_it_says(small):
     git(small, "rm", "--quiet", "--cached", "dvc.lock")
     git(small, "commit", "--quiet", "--message=none")
-    with pytest.raises(Fault, match=r"is not in the last commit; commit it after: dvc repro$"):
+    with pytest.raises(UserError, match=r"is not in the last commit; commit it after: dvc repro$"):
         verify(small)
     repro_and_commit()
     Path("dvc.lock").write_text("<<<<<<< HEAD\n")
     commit(small)
-    with pytest.raises(Fault, match=r"cannot be read; commit it after: rm -f dvc.lock && dvc repro$"):
+    with pytest.raises(UserError, match=r"cannot be read; commit it after: rm -f dvc.lock && dvc repro$"):
         verify(small)
     Path("dvc.lock").unlink()
     repro_and_commit()

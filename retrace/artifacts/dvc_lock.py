@@ -16,7 +16,7 @@ from ruamel.yaml.error import YAMLError
 from retrace.artifacts.tables import opened, read_bytes
 from retrace.params.reader import leaves
 from retrace.runtime.digest import md5, md5_of
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.integrity import restore
 
 PATH = Path("dvc.lock")
@@ -70,7 +70,7 @@ class Lock:
         return {path: value for path, value in read.items() if path not in made and Path(path).suffix != ".ok"}
 
     def check(self, path: Path) -> bytes:
-        """The content of a file that a stage made or read, if it is as dvc.lock describes it; else raises Fault."""
+        """The content of a file that a stage made or read, if it is as dvc.lock describes it; else raises UserError."""
         content = read_bytes(path)
         self._compare(path, md5(content).hexdigest())
         return content
@@ -83,11 +83,11 @@ class Lock:
     def _compare(self, path: Path, digest: str) -> None:
         expected = self._files.get(path.as_posix())
         if expected is None:
-            raise Fault(BAD_DATA, f"{path} is not in {PATH}, so nobody knows what it was made of; run: dvc repro")
+            raise UserError(BAD_DATA, f"{path} is not in {PATH}, so nobody knows what it was made of; run: dvc repro")
         if digest != expected:
             # Code that a person changed stays.
             fix = restore(path) if path.as_posix() in self.outs else "run: dvc repro"
-            raise Fault(BAD_DATA, f"{path} is not the file that {PATH} describes; {fix}")
+            raise UserError(BAD_DATA, f"{path} is not the file that {PATH} describes; {fix}")
 
     @functools.cached_property
     def _files(self) -> dict[str, str]:
@@ -116,7 +116,7 @@ def read_lock() -> Lock:
 # The committed state is often the previously recorded one: the same text is not read twice.
 @functools.lru_cache
 def parse(text: str) -> Lock:
-    """Raises Fault when the text is not a dvc.lock."""
+    """Raises UserError when the text is not a dvc.lock."""
     try:
         # YAML 1.2, as DVC itself reads and writes it; a reader of 1.1 takes 1e-05 for a text and no for false.
         stages = YAML(typ="safe").load(text)["stages"]
@@ -124,7 +124,9 @@ def parse(text: str) -> Lock:
     except (YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = " ".join(str(getattr(error, "problem", None) or error).split())[:100]
         # Without HEAD git would refuse a file that is in conflict.
-        raise Fault(BAD_DATA, f"{PATH} cannot be read ({reason}); restore it with: git checkout HEAD {PATH}") from None
+        raise UserError(
+            BAD_DATA, f"{PATH} cannot be read ({reason}); restore it with: git checkout HEAD {PATH}"
+        ) from None
 
 
 def compare(old: Lock, new: Lock) -> Changes:

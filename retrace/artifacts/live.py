@@ -1,4 +1,4 @@
-"""The side files of a training that is under way: `train` writes them, `record --follow` reads them.
+"""The side files of a training run that is under way: `train` writes them, `record --follow` reads them.
 
 DVC does not know them, and no result depends on them. A training goes on where they cannot be written.
 """
@@ -61,7 +61,7 @@ class Live:
 
     def __enter__(self) -> "Live":
         try:
-            # In this order, and as a new file: whoever finds these facts finds no row of another training, and one
+            # In this order, and as a new file: whoever finds these facts finds no row of another training run, and one
             # that still runs writes into a file without a name.
             write_text(HISTORY, "")
             write_json(FACTS, asdict(self.training))

@@ -8,7 +8,7 @@ from typing import Any
 
 from retrace.artifacts.tables import read_json
 from retrace.runtime.atomic import write_json
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.integrity import restore
 from retrace.runtime.text import one_line
 
@@ -58,7 +58,7 @@ class Schema:
               or datetime (timestamp[us]). A missing value is null.
     date_formats: how the dates of features are written, where that is known (see retrace/data/values.py).
     missing:  of a person's own table: texts that stand for a missing value.
-    carried:  other columns of the tables, which are no features (strings): identifiers and ignored ones.
+    carried:  other columns of the tables, which are not features (strings): identifiers and ignored ones.
     own:      whether it is a person's own table: what `auto` means in params.yaml may depend on it.
     target:   name of the column that holds the class as an index into `classes` (int64 in the tables).
     classes:  one name a class.
@@ -137,10 +137,10 @@ def read_schema() -> Schema:
             isinstance(text, str)
             for text in (*texts, *schema.kinds.values(), *schema.date_formats.values(), *schema.missing)
         ):
-            raise TypeError("a name is no text")
+            raise TypeError("a name is not a text")
         if not all(isinstance(count, int) for count in schema.counts):
-            raise TypeError("a count of rows is no whole number")
+            raise TypeError("a count of rows is not a whole number")
     except (AttributeError, KeyError, TypeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise Fault(BAD_DATA, f"{PATH} is not what this code writes ({reason}); {restore(PATH)}") from None
+        raise UserError(BAD_DATA, f"{PATH} is not what this code writes ({reason}); {restore(PATH)}") from None
     return schema

@@ -13,7 +13,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from retrace.runtime.atomic import FORMULA, write
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.integrity import check, restore
 
 # Parquet has checksums for its pages and none for its footer, which says what types the columns have, how many rows and
@@ -39,22 +39,22 @@ def read_json(path: Path) -> Any:
     try:
         tree = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise Fault(BAD_DATA, f"{path} is not valid JSON ({error}); {restore(path)}") from None
+        raise UserError(BAD_DATA, f"{path} is not valid JSON ({error}); {restore(path)}") from None
     check(path, content)
     return tree
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[pa.NativeFile]:
-    """The file; raises Fault where there is none."""
+    """The file; raises UserError where there is none."""
     try:
         # Of what cannot be opened Python says more than Arrow.
         with open(path, "rb"):
             file = native(path)
     except FileNotFoundError:
-        raise Fault(BAD_DATA, f"{path} not found; {restore(path)}") from None
+        raise UserError(BAD_DATA, f"{path} not found; {restore(path)}") from None
     except IsADirectoryError:
-        raise Fault(BAD_DATA, f"{path} is a folder and must be a file; {restore(path)}") from None
+        raise UserError(BAD_DATA, f"{path} is a folder and must be a file; {restore(path)}") from None
     with file:
         yield file
 
@@ -108,7 +108,7 @@ def _parquet(path: Path, columns: list[str] | None = None) -> Iterator[pq.Parque
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
             missing = [name for name in columns or () if name not in parquet.schema_arrow.names]
             if missing:
-                raise Fault(BAD_DATA, f"{path}: column {missing[0]} is missing; {restore(path)}")
+                raise UserError(BAD_DATA, f"{path}: column {missing[0]} is missing; {restore(path)}")
             yield parquet
     except MemoryError:  # Arrow's is an ArrowException, too
         raise
@@ -135,9 +135,9 @@ def _footer(file: BinaryIO | pa.NativeFile) -> tuple[bytes, bytes]:
     return content[: start - end], content[start - end :]
 
 
-def _damage(path: Path, error: Exception) -> Fault:
+def _damage(path: Path, error: Exception) -> UserError:
     reason = " ".join(str(error).split("\n", 1)[0].split())
-    return Fault(BAD_DATA, f"{path} is damaged ({reason}); {restore(path)}")
+    return UserError(BAD_DATA, f"{path} is damaged ({reason}); {restore(path)}")
 
 
 def complete(table: pa.Table, rows: int) -> pa.Table:
@@ -168,7 +168,7 @@ def read_csv(path: Path, text: Sequence[str] = ()) -> pa.Table:
         raise _damage(path, error) from None
     for name in text:
         if name not in names:
-            raise Fault(BAD_DATA, f"{path}: column {name} is missing; {restore(path)}")
+            raise UserError(BAD_DATA, f"{path}: column {name} is missing; {restore(path)}")
         values = table.column(name).to_pylist()
         plain = [value[1:] if value.startswith("'") and FORMULA.match(value) else value for value in values]
         if plain != values:

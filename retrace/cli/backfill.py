@@ -25,12 +25,12 @@ from retrace.artifacts.dvc_lock import parse, read_lock
 from retrace.cli.repository import clone, git, words
 from retrace.params.reader import read
 from retrace.params.record import Record
-from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
 from retrace.tracking.location import Store, exists, locate
-from retrace.tracking.replay import COMPLETE, FINGERPRINT
 from retrace.tracking.store import connect, probe
-from retrace.tracking.store_errors import faults
+from retrace.tracking.store_errors import translate_errors
 from retrace.tracking.store_lock import locked
+from retrace.tracking.sync import COMPLETE, FINGERPRINT
 
 GRAPH = Path("dvc.yaml")
 FIGURES = Path("reports/figures")
@@ -70,7 +70,7 @@ def history(root: Path) -> tuple[Counter[str], set[str]]:
                 git(copy, "checkout", "--quiet", "--force", "--detach", commit.revision)
                 git(copy, "clean", "--quiet", "-ffdx")
                 happened, why = _replay(root, project, commit, text, needed, repository), ""
-            except Fault as fault:
+            except UserError as fault:
                 if fault.status == MACHINE_FAULT:  # of the store or of git: the other states would meet the same
                     raise
                 happened, why = SKIPPED, f": {_short(str(fault))}"
@@ -112,17 +112,17 @@ def _replay(root: Path, project: Path, commit: Commit, text: str, needed: set[st
 
 
 def is_recorded(store: Store, fingerprint: str) -> bool:
-    """Whether the store has this state's complete run and its files; raises Fault (status 4) when it cannot be used."""
+    """Whether the store has this state's complete run and its files. Raises UserError (4) when it is unusable."""
     probe(store)
     if store.database and not exists(store.database):
         return False
-    with faults(store), locked(store):
+    with translate_errors(store), locked(store):
         client = connect(store)
         experiment = client.get_experiment_by_name(store.experiment)
         if experiment is None:
             return False
         if experiment.lifecycle_stage == "deleted":
-            raise Fault(BAD_DATA, f"its experiment {store.experiment} is in MLflow's trash")
+            raise UserError(BAD_DATA, f"its experiment {store.experiment} is in MLflow's trash")
         query = f"tags.`{FINGERPRINT}` = '{fingerprint}' AND tags.`{COMPLETE}` = 'true'"
         runs = client.search_runs([experiment.experiment_id], query, max_results=1)
         # Their folder may have been deleted; which files it lacks is for the recording to find.
@@ -141,7 +141,7 @@ def restore(project: Path, revision: str, files: dict[str, str], repository: Any
     for path, digest in wanted.items():
         source = cached(repository, digest)
         if source is None:
-            raise Fault(BAD_DATA, f"{path} is neither in the commit nor in DVC's cache or remote{reason}")
+            raise UserError(BAD_DATA, f"{path} is neither in the commit nor in DVC's cache or remote{reason}")
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).symlink_to(source)
 
@@ -161,7 +161,7 @@ def record(root: Path, project: Path, experiment: str, store: Store) -> None:
     if done.returncode:
         is_recorded(store, "")  # raises when the fault is the store's and not the state's
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        raise Fault(BAD_DATA, f"today's `record` cannot read it: {lines[-1]}")
+        raise UserError(BAD_DATA, f"today's `record` cannot read it: {lines[-1]}")
 
 
 def _short(text: str) -> str:

@@ -27,7 +27,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from retrace.runtime.digest import md5, md5_of
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 
 LOCK = Path("dvc.lock")
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
@@ -296,21 +296,21 @@ def _take_in(path: Path) -> str:
     return f"{touch} && dvc repro"
 
 
-def _unreadable(error: DvcException) -> Fault:
-    """DVC cannot begin: dvc.lock, dvc.yaml, params.yaml or a .dvc file is no YAML, or not what it should be."""
+def _unreadable(error: DvcException) -> UserError:
+    """DVC cannot begin: dvc.lock, dvc.yaml, params.yaml or a .dvc file is not YAML, or not what it should be."""
     reason = str(error).splitlines()[0]
     quoted = re.search(r"'(?:\./)?([^']+)'", reason)
     path = Path(quoted[1]) if quoted else None
     if path is None or not path.is_file():
-        return Fault(BAD_DATA, f"check-cache: {reason}")
+        return UserError(BAD_DATA, f"check-cache: {reason}")
     text = path.read_text("utf-8", "replace")
     if not text:
         reason = f"{path} is empty"
     elif conflict := CONFLICT.search(text):
         line = text.count("\n", 0, conflict.start()) + 1
         reason = f"{path} has merge-conflict markers at line {line}"
-    restore = _restore_lock() if path == LOCK else f"git checkout HEAD {_quote(path)}, or mend it by hand"
-    return Fault(BAD_DATA, f"{reason}; repair: {restore}")
+    restore = _restore_lock() if path == LOCK else f"git checkout HEAD {_quote(path)}, or fix it by hand"
+    return UserError(BAD_DATA, f"{reason}; repair: {restore}")
 
 
 def _unsaid(file: Path, paths: list[Path]) -> str:
@@ -351,4 +351,4 @@ def command() -> None:
     hashed = f"{verdict.files:,} files here, {verdict.objects:,} objects and {verdict.runs:,} runs in the cache"
     print(f"check-cache: hashed {hashed}: {len(verdict.faults) or 'no'} faults")
     if verdict.faults:
-        raise Fault(BAD_DATA, *verdict.faults)
+        raise UserError(BAD_DATA, *verdict.faults)

@@ -1,4 +1,4 @@
-"""`retrace follow`: a training that is under way, in MLflow as it goes on (retrace/tracking/follow.py)."""
+"""`retrace follow`: a training run that is under way, in MLflow as it goes on (retrace/tracking/follow.py)."""
 
 import click
 

@@ -1,7 +1,7 @@
 """`make gate`: is the result surely good enough? One line; exit status 0, or 5 when it is not.
 
-Reads reports/metrics.json and the section `gate`; the rule stands in retrace/evaluation/gate.py. It is no DVC stage: a
-teaching configuration that fails it must still run and be recorded. It also fails where a table of one's own was
+Reads reports/metrics.json and the section `gate`; the rule stands in retrace/evaluation/gate.py. It is not a DVC stage:
+a teaching configuration that fails it must still run and be recorded. It also fails where a table of one's own was
 changed after the result was made.
 """
 

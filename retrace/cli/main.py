@@ -18,7 +18,7 @@ COMMANDS = {
     "gate": "Fail unless the test result is surely good enough.",
     "summary": "The result in a few lines.",
     "ui": "The recorded runs in a browser.",
-    "follow": "Show a training that is under way in MLflow, as it goes on.",
+    "follow": "Show a training run that is under way in MLflow, as it goes on.",
     "backfill": "Record every state that git's history and DVC's cache still have.",
     "verify": "Rerun the last commit in a fresh clone and compare with dvc.lock.",
     "check-cache": "Hash what is here and in DVC's cache, and name what is damaged and what repairs it.",

@@ -33,7 +33,7 @@ from retrace.params.reader import read
 from retrace.preprocessing.apply import AS_TEXTS, sure
 from retrace.preprocessing.description import Preprocessing, Unusable
 from retrace.runtime.atomic import FORMULA, write
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.text import listed, shown
 
 MODELS = Path("models")
@@ -48,14 +48,14 @@ def predict(
     description = model.description
     for name in description.features:
         if name not in source.names:
-            raise Fault(
+            raise UserError(
                 BAD_DATA,
                 f"{source.path}: column {name} is missing; the model needs {listed(description.features)}",
             )
     added = ["label", *(f"probability_{name}" for name in description.classes)]
     for name in added if keep else ():
         if name in source.names:
-            raise Fault(
+            raise UserError(
                 BAD_DATA, f"{source.path}: column {name} would be lost: the output has one of its own; leave out --keep"
             )
     rows, preprocessing = 0, description.preprocessing
@@ -70,7 +70,7 @@ def predict(
             raw = pa.table(columns)
             probabilities = sure(preprocessing, raw, model.probabilities(raw))
         except Unusable as error:
-            raise Fault(
+            raise UserError(
                 BAD_DATA,
                 f"{source.path}: column {error.column}, row {rows + error.row + 1:,}: {error.value} {error.rule}",
             ) from None
@@ -111,7 +111,7 @@ def _right(source: Source, column: pa.Array, description: Description, labels: p
     known = pc.is_in(actual, pa.array(description.classes, pa.string()))
     if not pc.all(known).as_py():
         row = pc.index(known, False).as_py()
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"{source.path}: row {rows + row + 1:,}: the label {actual[row].as_py()!r} is none of the"
             f" model's ({listed(description.classes)}); {WITHOUT_LABEL}",
@@ -149,7 +149,9 @@ def harmless(table: pa.Table, path: Path) -> pa.Table:
             if plain != texts:
                 column = pa.array(plain, pa.string()).take(pc.index_in(column, unlike))
         elif not (pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
-            raise Fault(BAD_DATA, f"{path}: column {name} holds {kind}, which CSV cannot; let OUTPUT end with .parquet")
+            raise UserError(
+                BAD_DATA, f"{path}: column {name} holds {kind}, which CSV cannot; let OUTPUT end with .parquet"
+            )
         columns.append(column)
     return pa.table(columns, [marked(name) for name in table.column_names])
 
@@ -163,9 +165,9 @@ def command(input: Path, output: Path, keep: bool) -> None:  # noqa: A002
 
     INPUT is a CSV or Parquet file, or a folder of Parquet parts; OUTPUT ends with .csv or .parquet."""
     if not input.exists():
-        raise Fault(BAD_DATA, f"{input} not found; name a CSV or Parquet file")
+        raise UserError(BAD_DATA, f"{input} not found; name a CSV or Parquet file")
     if output.suffix not in (".csv", ".parquet"):
-        raise Fault(BAD_DATA, f"{output} must end with .csv or .parquet, which says how it is written")
+        raise UserError(BAD_DATA, f"{output} must end with .csv or .parquet, which says how it is written")
     model, reading = load(MODELS), read(Create).reading
     source = open_table(input, reading, model.description.features[0])
     texts = frozenset([model.description.target, *model.description.kinds])
@@ -189,7 +191,7 @@ def command(input: Path, output: Path, keep: bool) -> None:  # noqa: A002
             rows += table.num_rows
             right += hits
         if writer is None:
-            raise Fault(BAD_DATA, f"{input} has no rows")
+            raise UserError(BAD_DATA, f"{input} has no rows")
         writer.close()
 
     write(output, fill)

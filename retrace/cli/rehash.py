@@ -12,7 +12,7 @@ from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 
 from retrace.cli.repository import words
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 
 
 def edited_tables() -> list[str]:
@@ -26,7 +26,7 @@ def edited_tables() -> list[str]:
     except NotDvcRepoError:
         return []  # no pipeline that could have missed it
     except DvcException as error:
-        raise Fault(BAD_DATA, f"gate: {words(error)}") from None
+        raise UserError(BAD_DATA, f"gate: {words(error)}") from None
 
 
 @click.command(epilog="Example: retrace rehash && dvc repro")

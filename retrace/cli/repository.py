@@ -13,18 +13,18 @@ from dvc.exceptions import CheckoutError, DvcException
 from dvc.repo import Repo
 from dvc.stage import Stage
 
-from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
 
 
 def git(folder: Path, *arguments: str, may_fail: bool = False) -> str:
-    """What git prints; raises Fault with git's own words, or with may_fail returns ""."""
+    """What git prints; raises UserError with git's own words, or with may_fail returns ""."""
     try:
         done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
     except FileNotFoundError:
-        raise Fault(MACHINE_FAULT, "git is not installed") from None
+        raise UserError(MACHINE_FAULT, "git is not installed") from None
     if done.returncode and not may_fail:
         lines = (line.strip() for line in done.stderr.decode(errors="replace").splitlines())
-        raise Fault(MACHINE_FAULT, f"git {arguments[0]} failed in {folder}: {' '.join(filter(None, lines))}")
+        raise UserError(MACHINE_FAULT, f"git {arguments[0]} failed in {folder}: {' '.join(filter(None, lines))}")
     return "" if done.returncode else done.stdout.decode(errors="replace")
 
 
@@ -32,7 +32,7 @@ def clone(root: Path, folder: Path, *options: str) -> Path:
     """Clone the whole repository into `folder`; returns the project's folder in it."""
     top, inside = git(root, "rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
     if not git(root, "rev-parse", "--verify", "--quiet", "HEAD", may_fail=True):
-        raise Fault(BAD_DATA, f"{top}: nothing is committed yet; commit it after: git add --all")
+        raise UserError(BAD_DATA, f"{top}: nothing is committed yet; commit it after: git add --all")
     # Whether another owner's folder is trusted was asked by the line above; a clone would ask for one more setting.
     trusting = "--upload-pack=git -c safe.directory='*' upload-pack"
     git(root, "clone", "--quiet", "--no-local", trusting, *options, top, str(folder))
@@ -54,14 +54,14 @@ def bring_sources(root: Path, project: Path) -> None:
                 if not missing:
                     break
         if missing:
-            raise Fault(BAD_DATA, *missing)
+            raise UserError(BAD_DATA, *missing)
         # A shared one, named in the committed settings or in those of the user or the machine, is not empty.
         (project / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n", "utf-8")
         with contextlib.chdir(project), Repo() as repo, repo.lock:
             for source in sources(repo):
                 source.commit()  # else DVC would ask where an imported one came from, which may be gone
     except DvcException as error:
-        raise Fault(BAD_DATA, f"the last commit: {words(error)}") from None
+        raise UserError(BAD_DATA, f"the last commit: {words(error)}") from None
 
 
 def sources(repo: Repo) -> list[Stage]:

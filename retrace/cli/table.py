@@ -24,7 +24,7 @@ from retrace.data.kinds import CARRIED, FEATURES
 from retrace.data.parquet_parts import folder_parts
 from retrace.data.reading import open_own, open_source
 from retrace.data.source import Source
-from retrace.data.table import Found, convert, look
+from retrace.data.table import InspectedTable, convert, inspect
 from retrace.data.values import sources
 from retrace.params.create import Columns, Create, TableSource
 from retrace.params.edit import Key, edited, written
@@ -34,7 +34,7 @@ from retrace.params.reader import read, read_verbatim
 from retrace.params.split import Split
 from retrace.params.train import Train
 from retrace.runtime.atomic import write, write_bytes
-from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, Fault
+from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, UserError
 from retrace.runtime.text import shown
 from retrace.training.recipe import recipe
 
@@ -51,26 +51,26 @@ def settle(file: Path) -> tuple[Path, bool]:
     whole = file.parent.resolve() / file.name if file.name not in ("", "..") else file.resolve()
     root = TABLES.resolve()
     if root.is_relative_to(whole):
-        raise Fault(BAD_DATA, f"{file} holds all tables; name one file, or one folder of Parquet parts")
+        raise UserError(BAD_DATA, f"{file} holds all tables; name one file, or one folder of Parquet parts")
     if whole.is_relative_to(root):
         return TABLES / whole.relative_to(root), True
     place = TABLES / whole.name
     if not whole.is_file() and not whole.is_dir():
         beside = [each.name for each in whole.parent.iterdir()] if whole.parent.is_dir() else []
         hint = f"; did you mean {place}?" if place.exists() else suggest(whole.name, beside)
-        raise Fault(BAD_DATA, f"{file} not found{hint}; name a CSV or Parquet file, or a folder of Parquet parts")
+        raise UserError(BAD_DATA, f"{file} not found{hint}; name a CSV or Parquet file, or a folder of Parquet parts")
     return place, False
 
 
 def is_there(source: Source, place: Path) -> bool:
-    """Whether the table has been copied; raises Fault where another one has its name."""
+    """Whether the table has been copied; raises UserError where another one has its name."""
     if not place.exists() and not place.is_symlink():
         return False
     parts = {part.relative_to(source.path) for part in source.parts}
     there = {part.relative_to(place) for part in folder_parts(place)} if place.is_dir() else {Path()}
     alike = place.exists() and place.is_dir() == source.path.is_dir() and there == parts
     if not alike or not all(filecmp.cmp(source.path / part, place / part, shallow=False) for part in parts):
-        raise Fault(
+        raise UserError(
             BAD_DATA, f"{place} is there already and differs from {source.path}; rename one of them, or delete {place}"
         )
     return True
@@ -104,7 +104,7 @@ def named(section: Create, place: Path, target: str) -> Create:
         table = TableSource(path=place.as_posix(), target=target)
     except ValidationError:
         rule = "both must be UTF-8, and the file's name without backslash, to stand in params.yaml; rename what is not"
-        raise Fault(BAD_DATA, f"{place}, {target}: {rule}") from None
+        raise UserError(BAD_DATA, f"{place}, {target}: {rule}") from None
     return section.model_copy(update={"dataset": "table", "table": table})
 
 
@@ -125,7 +125,7 @@ def changes(old: Create, new: Create) -> dict[Key, Any]:
     return {key: after for key, (before, after) in values.items() if before != after}
 
 
-def suited(found: Found, split: Split) -> tuple[str, dict[Key, Any]]:
+def suited(found: InspectedTable, split: Split) -> tuple[str, dict[Key, Any]]:
     """What the recipe goes by, in words, and what of sections train and gate it sets otherwise than params.yaml."""
     rows = int(sum(found.counts) * (1 - split.test_size) * (1 - split.validation_size))
     kinds = [(name, kind) for name, kind in found.kinds.items() if kind in ("numeric", "datetime")]
@@ -142,7 +142,7 @@ def suited(found: Found, split: Split) -> tuple[str, dict[Key, Any]]:
 # --- what a person sees ---------------------------------------------------------------------------------------------
 
 
-def report(found: Found) -> Iterator[str]:
+def report(found: InspectedTable) -> Iterator[str]:
     source, rows = found.source, sum(found.counts)
     width = len(f"{rows:,}")  # of all counts
     yield f"{source.path}"
@@ -187,7 +187,9 @@ def difference(old: str, new: str) -> Iterable[str]:
 
 def agreed() -> bool:
     if not (sys.stdin and sys.stdin.isatty()):  # it may be closed
-        raise Fault(BAD_PARAMS, "table: nothing was written, since nobody is there to ask; add YES=1 to make, or --yes")
+        raise UserError(
+            BAD_PARAMS, "table: nothing was written, since nobody is there to ask; add YES=1 to make, or --yes"
+        )
     try:
         return input("write this? [y/N] ").strip().lower() in ("y", "yes")
     except (EOFError, UnicodeDecodeError):
@@ -205,7 +207,7 @@ def table(section: Create, file: Path, target: str, yes: bool = False, anew: boo
     if not copying:
         source = open_source(wanted)
     wanted = fitted(wanted, source)
-    found = look(wanted, source)
+    found = inspect(wanted, source)
     deque(convert(found), maxlen=0)  # a single value may be one that `create` would refuse, by its row
     for line in report(found):
         print(shown(line))
@@ -232,7 +234,7 @@ def table(section: Create, file: Path, target: str, yes: bool = False, anew: boo
         print("table: nothing was written")
         return
     if PATH.read_bytes() != before:
-        raise Fault(BAD_PARAMS, f"{PATH} has changed in the meantime; nothing was written; run this again")
+        raise UserError(BAD_PARAMS, f"{PATH} has changed in the meantime; nothing was written; run this again")
     if copying and not is_there(source, place):
         copy(source, place)
     if new != old:
@@ -250,7 +252,7 @@ def command(file: str, target: str, yes: bool, anew: bool) -> None:
 
     FILE is a CSV or Parquet file, or a folder of Parquet parts; TARGET is the column to predict."""
     if not file or not target:
-        raise Fault(BAD_PARAMS, "table: FILE and TARGET are needed: make table FILE=penguins.csv TARGET=species")
+        raise UserError(BAD_PARAMS, "table: FILE and TARGET are needed: make table FILE=penguins.csv TARGET=species")
     # Not every shell knows that what follows FILE= is a path.
     place = Path(file).expanduser() if file.startswith("~/") else Path(file)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # letters that the terminal lacks

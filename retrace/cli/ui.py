@@ -33,11 +33,11 @@ import psutil
 from retrace.cli.ui_server import Place, cookie
 from retrace.params.reader import read
 from retrace.params.record import Record
-from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, UserError
 from retrace.tracking.artifacts import PICTURES
 from retrace.tracking.location import Store, exists, locate
-from retrace.tracking.mlflow_patches import match
-from retrace.tracking.store import mend
+from retrace.tracking.mlflow_patches import check_schema_version
+from retrace.tracking.store import relocate
 from retrace.tracking.store_errors import store_error
 
 HOST, EVERY_HOST = "127.0.0.1", "0.0.0.0"
@@ -81,7 +81,7 @@ def command(address: str, open_to_network: bool) -> None:
         print(f"ui: the runs are on the server {store.shown}; open that in a browser")
         return
     experiment = find_experiment(store)
-    mend(store)
+    relocate(store)
     log = store.root / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_urlsafe(32)
@@ -117,19 +117,19 @@ def command(address: str, open_to_network: bool) -> None:
             return
         finally:
             end(server)
-    raise Fault(MACHINE_FAULT, f"ui: the server ended by itself with status {server.returncode}; {log} says why")
+    raise UserError(MACHINE_FAULT, f"ui: the server ended by itself with status {server.returncode}; {log} says why")
 
 
 def check(address: str, opened: bool) -> None:
-    """Raise Fault where the address is none, or lets others in and nobody said that they may."""
+    """Raise UserError where the address is none, or lets others in and nobody said that they may."""
     try:
         local = ipaddress.IPv4Address(address).is_loopback
     except ValueError:
-        raise Fault(
+        raise UserError(
             BAD_PARAMS, f"ui: {address!r} must be an IPv4 address of this machine; without one it is {HOST}"
         ) from None
     if not local and not opened:
-        raise Fault(
+        raise UserError(
             BAD_PARAMS,
             f"ui: at {address} {OPENED}; if that is wanted: make ui ADDRESS={address} OPEN_TO_NETWORK=1;"
             f" else keep to {HOST}, and come from elsewhere with: ssh -L {FIRST_PORT}:{HOST}:{FIRST_PORT} THIS_MACHINE",
@@ -137,7 +137,7 @@ def check(address: str, opened: bool) -> None:
 
 
 def find_experiment(store: Store) -> str | None:
-    """The id of the project's experiment, or None where only MLflow can ask; raises Fault where nothing is yet."""
+    """The id of the project's experiment, or None where only MLflow can ask; raises UserError where nothing is yet."""
     if store.database is None:
         return None
     nothing = (
@@ -145,7 +145,7 @@ def find_experiment(store: Store) -> str | None:
         " the pipeline has nothing to do"
     )
     if not exists(store.database):
-        raise Fault(MACHINE_FAULT, nothing)
+        raise UserError(MACHINE_FAULT, nothing)
     try:
         with contextlib.closing(sqlite3.connect(store.database, timeout=20)) as connection:
             row = connection.execute(
@@ -155,7 +155,7 @@ def find_experiment(store: Store) -> str | None:
     except sqlite3.Error as error:
         raise store_error(error, store) from None
     if row is None:
-        raise Fault(MACHINE_FAULT, nothing)
+        raise UserError(MACHINE_FAULT, nothing)
     return str(row[0])
 
 
@@ -172,8 +172,8 @@ def listen(address: str) -> socket.socket:
         except OSError as error:
             listening.close()
             if error.errno == errno.EADDRNOTAVAIL:
-                raise Fault(BAD_PARAMS, f"ui: this machine has no address {address}") from None
-    raise Fault(
+                raise UserError(BAD_PARAMS, f"ui: this machine has no address {address}") from None
+    raise UserError(
         MACHINE_FAULT, f"ui: no free port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1}; end another server first"
     )
 
@@ -208,8 +208,8 @@ def wait(server: "subprocess.Popen[bytes]", base: str, owner: dict[str, str], st
             return
         time.sleep(0.2)
     if store.database:
-        match(store, store.database)  # a store of another MLflow is the likeliest reason
-    raise Fault(MACHINE_FAULT, f"ui: the server did not start; {log} says why")
+        check_schema_version(store, store.database)  # a store of another MLflow is the likeliest reason
+    raise UserError(MACHINE_FAULT, f"ui: the server did not start; {log} says why")
 
 
 def share_view(base: str, owner: dict[str, str], experiment: str) -> bool:

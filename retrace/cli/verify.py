@@ -30,7 +30,7 @@ from safetensors.numpy import load as load_tensors
 
 from retrace.cli.repository import bring_sources, clone, git, words
 from retrace.runtime.digest import md5
-from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
 from retrace.runtime.text import shown
 
 # Sum of absolute differences over sum of absolute values, all numbers of a file taken together. Rows and splits come
@@ -62,7 +62,7 @@ def verify(root: Path) -> list[Verdict]:
         with Repo(str(root)) as repo:
             cache = Path(repo.cache.local.path)
     except DvcException as error:
-        raise Fault(BAD_DATA, f"verify: {words(error)}") from None
+        raise UserError(BAD_DATA, f"verify: {words(error)}") from None
     with tempfile.TemporaryDirectory(prefix="retrace verify ") as folder:
         project = clone(root, Path(folder) / "clone")
         committed = outputs(project)
@@ -83,9 +83,9 @@ def outputs(folder: Path) -> dict[str, str]:
         stages = YAML(typ="safe").load((folder / "dvc.lock").read_bytes())["stages"]
         return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ())}
     except FileNotFoundError:
-        raise Fault(MACHINE_FAULT, "dvc.lock is not in the last commit; commit it after: dvc repro") from None
+        raise UserError(MACHINE_FAULT, "dvc.lock is not in the last commit; commit it after: dvc repro") from None
     except (YAMLError, ValueError, TypeError, KeyError, AttributeError):
-        raise Fault(
+        raise UserError(
             BAD_DATA, "dvc.lock of the last commit cannot be read; commit it after: rm -f dvc.lock && dvc repro"
         ) from None
 
@@ -186,7 +186,9 @@ def _repro(project: Path) -> None:
     command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache"]
     status = subprocess.run(command, cwd=project, env=environment, check=False).returncode
     if status:
-        raise Fault(MACHINE_FAULT, f"verify: dvc repro failed with status {status} in a fresh clone of the last commit")
+        raise UserError(
+            MACHINE_FAULT, f"verify: dvc repro failed with status {status} in a fresh clone of the last commit"
+        )
 
 
 @click.command(epilog="Example: retrace verify")
@@ -205,4 +207,4 @@ def command() -> None:
     bad = [verdict for verdict in verdicts if not verdict.good]
     print(f"\nverify: {len(verdicts) - len(bad)} of {len(verdicts)} outputs reproduce")
     if bad:
-        raise Fault(1, f"verify: failed: {', '.join(verdict.path for verdict in bad)}")
+        raise UserError(1, f"verify: failed: {', '.join(verdict.path for verdict in bad)}")

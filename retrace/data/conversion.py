@@ -15,7 +15,7 @@ from retrace.data.kinds import CARRIED, to_truths
 from retrace.data.numbers import to_numbers
 from retrace.data.source import Source, holds_texts
 from retrace.data.values import TIMES, ZONED, to_times
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 
 # Whole numbers from here on are not all different as float64, and as float32 from the second one on.
 FLOAT64_WHOLE, FLOAT32_WHOLE = 2.0**53, 2.0**24
@@ -46,10 +46,10 @@ def label_texts(
         wrong = np.abs(values) >= FLOAT64_WHOLE
         if wrong.any():
             row = int(wrong.argmax())
-            raise Fault(
+            raise UserError(
                 BAD_DATA,
-                f"{source.path}: the target {target}, row {rows + row + 1:,}: {values[row]} is no class, since numbers"
-                " with a point are not all different from 2^53 on; mend it, or store the labels as texts",
+                f"{source.path}: the target {target}, row {rows + row + 1:,}: {values[row]} is not a class, since"
+                " numbers with a point are not all different from 2^53 on; fix it, or store the labels as texts",
             )
         known = ~np.isnan(values)
         if (values[known] % 1 == 0).all():
@@ -59,7 +59,7 @@ def label_texts(
     try:
         texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"{source.path}: the target {target} holds {column.type}; its values must be texts, numbers or true"
             " and false",
@@ -67,7 +67,7 @@ def label_texts(
     lacks = pc.or_kleene(pc.is_null(texts), pc.equal(texts, ""))
     if pc.any(lacks).as_py():
         row = rows + pc.index(lacks, True).as_py() + 1
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"{source.path}: row {row:,} has no value in the target {target}; {fix}",
         )
@@ -109,7 +109,7 @@ def converted(
     date_format: str | None = None,
     missing: Sequence[str] | None = None,
 ) -> pa.Array:
-    """A column of a block as its kind has it; rows: that came before the block. Raises Fault, naming row and value.
+    """A column of a block as its kind has it; rows: that came before the block. Raises UserError, naming row and value.
 
     date_format: how dates are written, if that is known. missing: texts for no value, where they
     are not those of the source.
@@ -118,7 +118,7 @@ def converted(
     if typed == "nested":
         if kind in CARRIED:
             return pa.nulls(len(column), pa.string())
-        raise Fault(
+        raise UserError(
             BAD_DATA, f"{source.path}: column {name} holds {column.type}; store one value in each row, as {kind}"
         )
     if kind == "numeric":
@@ -131,7 +131,7 @@ def converted(
                 what = f"a number with {form.unit}" if form.unit else "a number"
                 text = texts[row := _first(texts, lambda some: to_numbers(some, form))].as_py()
                 if form.fits(text):
-                    raise Fault(
+                    raise UserError(
                         BAD_DATA,
                         f"{source.path}: column {name}, row {rows + row + 1:,}: {text!r} is closer to 0 than a number"
                         " of 64 bits can be; write 0",
@@ -140,17 +140,17 @@ def converted(
         wrong = np.abs(values) > LARGEST
         if wrong.any():
             row = int(wrong.argmax())
-            raise Fault(
+            raise UserError(
                 BAD_DATA,
                 f"{source.path}: column {name}, row {rows + row + 1:,}: {values[row]} is not a finite number below"
-                " 3.4e38; mend it, or leave the row out",
+                " 3.4e38; fix it, or leave the row out",
             )
         return pa.array(values, pa.float64(), from_pandas=True)
     if kind == "datetime" and typed == "datetime":
         if date_format and has_zone(column.type) != (date_format == ZONED):
             row = pc.index(pc.is_valid(column), True).as_py()
             if row >= 0:
-                raise Fault(
+                raise UserError(
                     BAD_DATA,
                     f"{source.path}: column {name}, row {rows + row + 1:,}: a {column.type} is not"
                     f" {TIMES[date_format]}; bring the column so",
@@ -186,22 +186,22 @@ def _microseconds(source: Source, name: str, column: pa.Array, rows: int) -> pa.
     if converted is None:
         row = _first(column, times)
         value = column.dictionary_decode()[row] if isinstance(column, pa.DictionaryArray) else column[row]
-        raise Fault(
+        raise UserError(
             BAD_DATA,
-            f"{source.path}: column {name}, row {rows + row + 1:,}: {value.value} as {value.type} is no date up to the"
-            " year 294,246; mend it, or list the column in create.columns.ignored",
+            f"{source.path}: column {name}, row {rows + row + 1:,}: {value.value} as {value.type} is not a date up to"
+            " the year 294,246; fix it, or list the column in create.columns.ignored",
         )
     return converted
 
 
 def _no(
     source: Source, name: str, texts: pa.StringArray, rows: int, what: str, parse: Callable[[pa.StringArray], Any]
-) -> Fault:
+) -> UserError:
     """The fault of the first text that is not what its column's kind says, or does not go with those before it."""
     row = _first(texts, parse)
-    return Fault(
+    return UserError(
         BAD_DATA,
-        f"{source.path}: column {name}, row {rows + row + 1:,}: {texts[row].as_py()!r} is not {what}; mend it, add it"
+        f"{source.path}: column {name}, row {rows + row + 1:,}: {texts[row].as_py()!r} is not {what}; fix it, add it"
         " to create.reading.missing, or change the column's kind in create.columns",
     )
 

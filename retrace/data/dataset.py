@@ -14,11 +14,11 @@ from retrace.artifacts.paths import DATASET
 from retrace.artifacts.schema import Schema
 from retrace.data.generators import DATASETS
 from retrace.data.reading import open_source
-from retrace.data.table import convert, look
+from retrace.data.table import convert, inspect
 from retrace.params.create import Create
-from retrace.runtime.disk import prepare
-from retrace.runtime.errors import BAD_DATA, Fault
-from retrace.runtime.memory import need
+from retrace.runtime.disk import require_disk
+from retrace.runtime.errors import BAD_DATA, UserError
+from retrace.runtime.memory import require_memory
 from retrace.runtime.text import shown
 
 
@@ -34,15 +34,15 @@ class Dataset(NamedTuple):
 
 
 def open_dataset(section: Create) -> Dataset:
-    """Raises Fault for a table that is not one, and where disk or memory have no room for the data set."""
+    """Raises UserError for a table that is not one, and where disk or memory have no room for the data set."""
     return _of_table(section) if section.dataset == "table" else _made(section)
 
 
 def _of_table(section: Create) -> Dataset:
     in_experiment(Path(section.table.path))
     source = open_source(section)
-    prepare([DATASET], sum(part.stat().st_size for part in source.parts), "leave rows or columns out of the table")
-    found = look(section, source)
+    require_disk([DATASET], sum(part.stat().st_size for part in source.parts), "leave rows or columns out of the table")
+    found = inspect(section, source)
     return Dataset(section.table.path, found.schema, convert(found))
 
 
@@ -50,8 +50,8 @@ def _made(section: Create) -> Dataset:
     # Those that come with scikit-learn have no keys, and are small.
     keys = getattr(section, section.dataset, None)
     size = 8 * section.rows * (getattr(keys, "features", 2) + 1) if keys else 0
-    prepare([DATASET], size, f"lower create.rows (now {section.rows:,})")
-    need(2 * size, f"create: {section.rows:,} rows", f"lower create.rows (now {section.rows:,})")
+    require_disk([DATASET], size, f"lower create.rows (now {section.rows:,})")
+    require_memory(2 * size, f"create: {section.rows:,} rows", f"lower create.rows (now {section.rows:,})")
     table, schema = create(section)
     return Dataset(schema.dataset, schema, iter([table]))
 
@@ -74,12 +74,12 @@ def create(section: Create) -> tuple[pa.Table, Schema]:
 
 
 def in_experiment(path: Path) -> None:
-    """Raise Fault where an experiment in a folder of its own (--temp, --queue) did not get the project's table."""
+    """Raise UserError where an experiment in a folder of its own (--temp, --queue) did not get the project's table."""
     project = Path(os.environ.get("DVC_ROOT") or ".")
     if path.exists() or not (project / path).exists():
         return
     file, note = (shlex.quote(str(each)) for each in (path, path.with_name(f"{path.name}.dvc")))
-    raise Fault(
+    raise UserError(
         BAD_DATA,
         f"{path} (create.table.path) is not in this experiment's folder, which has what git knows and nothing else;"
         f" run: git add {file}, or: dvc add {file} && git add {note}; then the same `dvc exp run` again",

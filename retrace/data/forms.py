@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retrace.data.numbers import ANY_NUMBER, PLAIN, SAMPLE_ROWS, UNIT, Form, to_numbers
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Forms:
         self._whole = False  # whether all rows have been looked at
 
     def of(self, name: str, texts: pa.StringArray) -> Form:
-        """The form of a column, of which the texts are the next rows. Raises Fault where it has two readings."""
+        """The form of a column, of which the texts are the next rows. Raises UserError where it has two readings."""
         if self._seen is None:
             self._look(SAMPLE_ROWS)
         if name not in self._known and not _digits(texts):
@@ -96,7 +96,7 @@ class Forms:
                 f"in {unit.replace('%', 'percent')}" if unit else f"not in {''.join(units).replace('%', 'percent')}"
                 for unit in units
             )
-            raise Fault(
+            raise UserError(
                 BAD_DATA,
                 f"{self._path}: column {name} is {here}, and was {there} in training; write it as in training",
             )
@@ -155,19 +155,19 @@ class Forms:
             if sign or not (seen.open or seen.decided):
                 self._known[name] = Form(sign or ".", seen.unit)
 
-    def _ambiguous(self, name: str) -> Fault:
+    def _ambiguous(self, name: str) -> UserError:
         assert self._seen is not None
         seen = self._seen[name]
         if seen.decided:
             texts = f"{seen.decided['.']!r} with a decimal point and {seen.decided[',']!r} with a decimal comma"
             fix = "write all in one way, set create.reading.decimal to point or comma and add the others to"
-            return Fault(
+            return UserError(
                 BAD_DATA,
                 f"{self._path}: column {name} holds {texts}; {fix} create.reading.missing, or list the column in"
                 " create.columns.categorical",
             )
         sign, other, word = (".", ",", "point") if "." in seen.open else (",", ".", "comma")
-        return Fault(
+        return UserError(
             BAD_DATA,
             f"{self._path}: column {name}: is {seen.open!r} {_read(seen.open, sign)} or {_read(seen.open, other)}?"
             f" each {word} in the column has three digits behind it, and nothing else in the file tells; set"

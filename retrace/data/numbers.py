@@ -87,7 +87,7 @@ def is_number(text: str) -> bool:
 
 
 def to_numbers(texts: pa.StringArray, form: Form) -> NDArray[np.float64] | None:
-    """Texts as numbers, NaN where a value is missing; None if one of them is no number of this form."""
+    """Texts as numbers, NaN where a value is missing; None if one of them is not a number of this form."""
     if form == PLAIN:
         values = _cast(texts)
         if values is not None:

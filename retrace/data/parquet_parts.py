@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from retrace.artifacts.tables import complete, native
 from retrace.data.unreadable import MOST_COLUMNS
-from retrace.runtime.errors import BAD_DATA, Fault
-from retrace.runtime.memory import need
+from retrace.runtime.errors import BAD_DATA, UserError
+from retrace.runtime.memory import require_memory
 
 # Of any list in the footer of a Parquet file: more columns than that would take gigabytes before they could be counted.
 LONGEST_LIST = 10 * MOST_COLUMNS
@@ -36,12 +36,12 @@ def difference(schema: pa.Schema, first: pa.Schema) -> str:
 def folder_parts(folder: Path) -> list[Path]:
     """The Parquet files of a table in a folder and its folders; what begins with _ or . is a writer's own, and no data.
 
-    Raises Fault for one that would be left out by mistake.
+    Raises UserError for one that would be left out by mistake.
     """
     parts: list[Path] = []
     for log, program in _LOGS.items():
         if any(folder.glob(log)):
-            raise Fault(
+            raise UserError(
                 BAD_DATA,
                 f"{folder} is a table of {program}, and its parts also hold rows that were deleted or replaced; let"
                 " the program write it as plain Parquet",
@@ -51,16 +51,20 @@ def folder_parts(folder: Path) -> list[Path]:
             continue
         if each.is_dir():
             if each.is_symlink():
-                raise Fault(BAD_DATA, f"{each} is a link to a folder; put the folder itself there")
+                raise UserError(BAD_DATA, f"{each} is a link to a folder; put the folder itself there")
             parts += folder_parts(each)
         elif each.suffix == ".parquet":
             parts.append(each)
         elif each.name.removesuffix(".gz").endswith((".csv", ".tsv")):
-            raise Fault(BAD_DATA, f"{each} is no part of a table in Parquet; move it away, or begin its name with _")
+            raise UserError(
+                BAD_DATA, f"{each} is not part of a table in Parquet; move it away, or begin its name with _"
+            )
         elif each.is_file():
             with open(each, "rb") as file:
                 if file.read(4) == b"PAR1":
-                    raise Fault(BAD_DATA, f"{each} is Parquet by another name; let it end with .parquet, or delete it")
+                    raise UserError(
+                        BAD_DATA, f"{each} is Parquet by another name; let it end with .parquet, or delete it"
+                    )
     return parts
 
 
@@ -105,8 +109,10 @@ def parquet_file(file: BinaryIO) -> pq.ParquetFile:
 
 
 def _fits(part: Path, parquet: pq.ParquetFile, group: int) -> None:
-    """Raise Fault where the rows of a group would not fit into memory: of equal ones a kilobyte holds a billion."""
+    """Raise UserError where the rows of a group would not fit into memory: of equal ones a kilobyte holds a billion."""
     metadata = parquet.metadata.row_group(group)
     fixed = sum(kind.bit_width // 8 if pa.types.is_primitive(kind) else 4 for kind in parquet.schema_arrow.types)
     size = max(metadata.total_byte_size, metadata.num_rows * fixed)
-    need(size, f"{part}: a row group of {metadata.num_rows:,} rows", "write the file anew with smaller row groups")
+    require_memory(
+        size, f"{part}: a row group of {metadata.num_rows:,} rows", "write the file anew with smaller row groups"
+    )

@@ -18,7 +18,7 @@ _DATE = rf"^\d{{4}}([-/.])\d{{1,2}}[-/.]\d{{1,2}}({_CLOCK}{_ZONE}?)?$"
 _ZONED = rf"^\d{{4}}-\d{{2}}-\d{{2}}{_CLOCK}{_ZONE}$"
 _TURNED = rf"^\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{4}}({_CLOCK})?$"
 _OVER_12 = r"(1[3-9]|2\d|3[01])"
-# Distinct values of a column that are kept; one with more is no small category, whatever else it is.
+# Distinct values of a column that are kept; one with more is not a small category, whatever else it is.
 MOST_DISTINCT = 10_000
 OUTERMOST = 5  # numbers of a column whose rows are counted, at each end
 EXAMPLES = 200  # texts of a column that are kept, whatever else it holds

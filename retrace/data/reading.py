@@ -26,7 +26,7 @@ from retrace.data.text_files import (
 from retrace.data.unreadable import MOST_COLUMNS, first_line, undecodable, unreadable
 from retrace.params.create import Create, Reading
 from retrace.params.messages import suggest
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.integrity import cache
 from retrace.runtime.text import listed
 
@@ -34,12 +34,12 @@ TEXT_ENDINGS = (".csv", ".tsv", ".txt")
 
 
 def open_source(section: Create) -> Source:
-    """The table that `create.table.path` names; raises Fault where it is none or lacks the target."""
+    """The table that `create.table.path` names; raises UserError where it is none or lacks the target."""
     path = Path(section.table.path)
     _stays_inside(path)
     if not path.exists():
         hint = suggest(path.name, [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else [])
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"{path} (create.table.path) not found{hint}; put the file there, or, where DVC has it, run: dvc pull",
         )
@@ -54,16 +54,16 @@ def _stays_inside(path: Path) -> None:
     if not any(
         path.resolve().is_relative_to(place.resolve()) for place in (Path("data/tables"), cache() / "files/md5")
     ):
-        raise Fault(BAD_DATA, f"{path} leads out of data/tables through a link; put the file itself there")
+        raise UserError(BAD_DATA, f"{path} leads out of data/tables through a link; put the file itself there")
 
 
 def open_own(path: Path, section: Create) -> Source:
-    """A table with the target `create.table.target`, wherever it lies; raises Fault where it is none or lacks it."""
+    """A table with the target `create.table.target`, wherever it is. Raises UserError without a table or a target."""
     source = open_table(path, section.reading, section.table.target)
     if section.table.target not in source.names:
         hint = _only_one(source) or suggest(section.table.target, source.names)
         there = listed(source.names)
-        raise Fault(
+        raise UserError(
             BAD_DATA, f"{path}: there is no column {section.table.target!r} (create.table.target); it has {there}{hint}"
         )
     texts = [name for name, kind in section.columns.kinds().items() if kind != "numeric"]
@@ -78,12 +78,14 @@ def open_table(path: Path, reading: Reading, column: str) -> Source:
         else _open_text(path, reading, column)
     )
     if len(source.names) > MOST_COLUMNS:
-        raise Fault(BAD_DATA, f"{path} has more than {MOST_COLUMNS:,} columns")
+        raise UserError(BAD_DATA, f"{path} has more than {MOST_COLUMNS:,} columns")
     for name, count in Counter(source.names).items():
         if "\0" in name:
-            raise Fault(BAD_DATA, f"{path}: column {name} has a NUL byte in its name, which numpy cuts off; rename it")
+            raise UserError(
+                BAD_DATA, f"{path}: column {name} has a NUL byte in its name, which numpy cuts off; rename it"
+            )
         if count > 1:
-            raise Fault(BAD_DATA, f"{path}: {count} columns are called {name!r}; each must have a name of its own")
+            raise UserError(BAD_DATA, f"{path}: {count} columns are called {name!r}; each must have a name of its own")
     return source
 
 
@@ -100,7 +102,7 @@ def _only_one(source: Source) -> str:
 def _open_parquet(path: Path, reading: Reading) -> Source:
     parts = folder_parts(path) if path.is_dir() else [path]
     if not parts:
-        raise Fault(BAD_DATA, f"{path} is a folder without a .parquet file; put the parts of the table there")
+        raise UserError(BAD_DATA, f"{path} is a folder without a .parquet file; put the parts of the table there")
     first: pa.Schema | None = None
     for part in parts:
         try:
@@ -113,9 +115,9 @@ def _open_parquet(path: Path, reading: Reading) -> Source:
             raise unreadable(part, error) from None
         first = first or schema
         if names != first.names or schema.types != first.types:
-            raise Fault(BAD_DATA, f"{part} {difference(schema, first)} {parts[0]}; the parts must be alike")
+            raise UserError(BAD_DATA, f"{part} {difference(schema, first)} {parts[0]}; the parts must be alike")
         if list(folder_keys(path, part)) != list(folder_keys(path, parts[0])):
-            raise Fault(
+            raise UserError(
                 BAD_DATA,
                 f"{part} lies in folders that name other columns (such as year=2026) than those of {parts[0]}; the"
                 " parts must be alike",
@@ -128,15 +130,15 @@ def _open_parquet(path: Path, reading: Reading) -> Source:
 
 def _open_text(path: Path, reading: Reading, column: str) -> Source:
     if not path.name.removesuffix(".gz").endswith(TEXT_ENDINGS):
-        raise Fault(
+        raise UserError(
             BAD_DATA, f"{path} must end with {', '.join(TEXT_ENDINGS)} (or one of them and .gz), or with .parquet"
         )
     sample = read_sample(path)
     if not sample.strip():
-        raise Fault(BAD_DATA, f"{path} is empty; it must hold a header and rows")
+        raise UserError(BAD_DATA, f"{path} is empty; it must hold a header and rows")
     for begins, what, fix in OTHER_FORMATS:
         if re.match(begins, sample.removeprefix(codecs.BOM_UTF8)):
-            raise Fault(BAD_DATA, f"{path} is no CSV file but {what}; {fix}")
+            raise UserError(BAD_DATA, f"{path} is not a CSV file but {what}; {fix}")
     encoding, notes = reading.encoding, list[Finding]()
     if encoding == "auto":
         encoding = find_encoding(sample)
@@ -153,7 +155,7 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
         notes.append(Finding("file", "", f"{what}: write the file anew from its source", "create.reading.encoding"))
     if "\0" in text:
         row = text.count("\n", 0, text.index("\0")) + 1
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"{path}: line {row} holds a NUL byte; is it UTF-16 without a byte-order mark, or damaged? set"
             " create.reading.encoding, or save the file anew as UTF-8",
@@ -161,16 +163,16 @@ def _open_text(path: Path, reading: Reading, column: str) -> Source:
     try:
         head = find_head(text, column, DELIMITERS.get(reading.delimiter), reading.missing)
     except csv.Error as error:
-        raise Fault(BAD_DATA, f"{path}: line 1 is no header with the names of the columns ({error})") from None
+        raise UserError(BAD_DATA, f"{path}: line 1 is not a header with the names of the columns ({error})") from None
     if head.row:
         cells = listed([repr(name) for name in head.names])
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"{path}: line {head.skipped + 1} looks like a row and not like a header ({cells}); put a line with the"
             " names of the columns before it",
         )
     if head.line:
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"{path}: line {head.line} names the column {column}, and what stands before it looks like rows; delete the"
             " lines before the header",

@@ -23,7 +23,7 @@ from retrace.data.numbers import Form
 from retrace.data.parquet_parts import ROWS_AT_ONCE, first_unlike, folder_keys, parquet_blocks
 from retrace.data.text_files import open_bytes
 from retrace.data.unreadable import ragged, unreadable
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 
 BLOCK = 1 << 24  # bytes of text at a time
 
@@ -76,7 +76,7 @@ class Source:
         return pc.if_else(pc.is_in(texts, known), None, texts)
 
     def blocks(self) -> Iterator[pa.RecordBatch]:
-        """All rows in order. Raises Fault for a file that cannot be read, or that is cut off."""
+        """All rows in order. Raises UserError for a file that cannot be read, or that is cut off."""
         for part in self.parts:
             try:
                 yield from self._typed_blocks(part) if self.typed else self._text_blocks(part)
@@ -92,10 +92,10 @@ class Source:
             for name in keys.keys() - self.hive.keys():
                 row = first_unlike(block.column(name), keys[name])
                 if row >= 0:
-                    raise Fault(
+                    raise UserError(
                         BAD_DATA,
                         f"{part}: column {name}, row {rows + row + 1:,}: the file holds {block.column(name)[row]}, and"
-                        f" the name of its folder {keys[name]}; mend one of them, or give the column another name",
+                        f" the name of its folder {keys[name]}; fix one of them, or give the column another name",
                     )
             rows += block.num_rows
             columns = [pa.scalar(keys[name], pa.string()).cast(kind) for name, kind in self.hive.items()]
@@ -111,7 +111,7 @@ class Source:
             rows += batch.num_rows
             yield batch
         if rows != count.rows:
-            raise Fault(
+            raise UserError(
                 BAD_DATA,
                 f"{part}: {rows:,} rows were read, but its lines make {count.rows:,}; look at its quotes, or save"
                 " it anew",

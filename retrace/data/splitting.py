@@ -18,9 +18,9 @@ from retrace.data.groups import Sides, row_hashes, shuffled_hash, together, valu
 from retrace.data.stratify import Holders, divide
 from retrace.params.reader import fault
 from retrace.params.split import Split
-from retrace.runtime.disk import prepare
-from retrace.runtime.errors import BAD_DATA, Fault
-from retrace.runtime.memory import need
+from retrace.runtime.disk import require_disk
+from retrace.runtime.errors import BAD_DATA, UserError
+from retrace.runtime.memory import require_memory
 from retrace.runtime.text import listed, one_line, shown
 
 # In memory, of a value by its kind (8 if nothing else is said), and of what each row has besides: class, hash, order.
@@ -34,7 +34,7 @@ FEWEST = 3  # distinct rows that a class needs: one each for training, validatio
 def split(table: pa.Table, schema: Schema, section: Split) -> Sides:
     """Divide the rows: row numbers of each side, shuffled, but by time in the order of time.
 
-    Raises Fault when a side would be empty or a class would be missing from one.
+    Raises UserError when a side would be empty or a class would be missing from one.
     """
     target = table.column(schema.target).to_numpy()
     method = method_of(section, schema)
@@ -55,7 +55,9 @@ def split(table: pa.Table, schema: Schema, section: Split) -> Sides:
     return sides
 
 
-def _missing(table: pa.Table, schema: Schema, section: Split, index: int, name: str, rows: int, share: str) -> Fault:
+def _missing(
+    table: pa.Table, schema: Schema, section: Split, index: int, name: str, rows: int, share: str
+) -> UserError:
     """The fault of a class with no training, validation or test row, and what is sure to help."""
     target = table.column(schema.target).to_numpy()
     firsts, members, starts = _units(row_hashes(table.select(schema.features)))
@@ -70,14 +72,14 @@ def _missing(table: pa.Table, schema: Schema, section: Split, index: int, name: 
         fixes.append("leave its rows out of the table")
     if not fixes:  # by time, and rows of another time would come to another side
         fixes.append(f"add rows of it from the time of the {name} rows to the table")
-    return Fault(
+    return UserError(
         BAD_DATA,
         f"{DATASET}: class '{one_line(schema.classes[index], 60)}' of {schema.target} has {schema.counts[index]} rows"
         f" and none of them is a {name} row; {', or '.join(fixes)}",
     )
 
 
-def _too_rare(schema: Schema, distinct: NDArray[np.int64]) -> Fault:
+def _too_rare(schema: Schema, distinct: NDArray[np.int64]) -> UserError:
     """The fault of classes that no method can divide. Only other rows help."""
     rare = np.flatnonzero(distinct < FEWEST)
     names = listed([f"'{one_line(schema.classes[index], 60)}' ({distinct[index]})" for index in rare])
@@ -86,7 +88,7 @@ def _too_rare(schema: Schema, distinct: NDArray[np.int64]) -> Fault:
         fix = "add rows that differ in a feature"
         if len(schema.classes) - len(rare) >= 2:
             fix += ", or leave the rows of these classes out of the table"
-    return Fault(
+    return UserError(
         BAD_DATA,
         f"{DATASET}: too few distinct rows in class {names} of {schema.target}; every class needs {FEWEST}: one"
         f" each for training, validation and test; {fix}",
@@ -207,7 +209,7 @@ def _column(table: pa.Table, schema: Schema, section: Split) -> pa.ChunkedArray:
     column = table.column(section.column)
     if column.null_count:
         row = column.is_null().index(True).as_py() + 1
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"{DATASET}: row {row:,} has no {section.column}, by which split.column divides; fill it in, or leave"
             " the row out",
@@ -216,11 +218,13 @@ def _column(table: pa.Table, schema: Schema, section: Split) -> pa.ChunkedArray:
 
 
 def require_room(schema: Schema) -> None:
-    """Raise Fault (status 4) where disk or memory have no room for the data set and its sides."""
+    """Raise UserError (status 4) where disk or memory have no room for the data set and its sides."""
     count, width = count_rows(DATASET), sum(BYTES.get(schema.kind(name), 8) for name in schema.features)
     # The sides hold the same rows as the data set.
-    prepare([TRAIN, FINDINGS], DATASET.stat().st_size, "leave rows or columns out of the table")
-    need(count * (width + KEPT_BYTES), f"split: {DATASET}, {count:,} rows,", "leave rows or columns out of the table")
+    require_disk([TRAIN, FINDINGS], DATASET.stat().st_size, "leave rows or columns out of the table")
+    require_memory(
+        count * (width + KEPT_BYTES), f"split: {DATASET}, {count:,} rows,", "leave rows or columns out of the table"
+    )
 
 
 def pieces(table: pa.Table, rows: NDArray[np.int64]) -> Iterator[pa.Table]:

@@ -84,12 +84,12 @@ def of_labels(target: str, labels: Mapping[str, int]) -> Iterator[Finding]:
 
 
 def left_out(profile: Profile) -> str:
-    """Why a column of texts is no feature."""
+    """Why a column of texts is not a feature."""
     name = profile.name
     if seen := looks_like(profile):
-        what = f"column {name} looks like {seen[0]}, and is no feature"
+        what = f"column {name} looks like {seen[0]}, and is not a feature"
         return f"{what}, since most rows have one of their own: {seen[1]}"
-    text = f"column {name} names the row or nearly so, and is no feature"
+    text = f"column {name} names the row or nearly so, and is not a feature"
     if profile.values is not None and len(profile.values) < profile.present:
         return f"{text}; split.method: group with split.column: {name} keeps rows on one side that share a value"
     return text

@@ -32,14 +32,14 @@ from retrace.data.values import label, sources
 from retrace.params.create import Create
 from retrace.params.messages import suggest
 from retrace.params.reader import fault
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 
 MOST_CLASSES = 1000
 ROWS_TOGETHER = 262_144  # of a row group
 
 
 @dataclass
-class Found:
+class InspectedTable:
     """A table that was looked through: its columns by name, and its classes in their order."""
 
     source: Source
@@ -83,13 +83,13 @@ class Found:
         return {name: asdict(form) for name, form in forms if self.kinds.get(name) == "numeric"}
 
 
-def look(section: Create, source: Source) -> Found:
-    """Read the table once. Raises Fault where it is none that a classifier can be trained on, naming row and column."""
+def inspect(section: Create, source: Source) -> InspectedTable:
+    """Read the table once. Raises UserError, naming row and column, where no classifier can be trained on it."""
     target = section.table.target
     given = section.columns.kinds()
     for name, kind in given.items():
         if name not in source.names or name == target:
-            what = "is the target" if name == target else f"is no column of the table{suggest(name, source.names)}"
+            what = "is the target" if name == target else f"is not a column of the table{suggest(name, source.names)}"
             raise fault(Create, f"columns.{kind}", f"must name features; {name!r} {what}")
     profiles: dict[str, Profile] = {}
     labels: dict[str, int] = {}
@@ -102,24 +102,24 @@ def look(section: Create, source: Source) -> Found:
         for name, count in zip(coded.dictionary.to_pylist(), counts.tolist(), strict=True):
             labels[name] = labels.get(name, 0) + count
         if len(labels) > MOST_CLASSES:
-            raise Fault(
+            raise UserError(
                 BAD_DATA,
                 f"{source.path}: the target {target} has more than {MOST_CLASSES:,} different values; a classifier"
                 " needs classes: name another create.table.target",
             )
         for name in source.names:
             if name != target:
-                _watch(profiles, name, block.column(name), section, source, coded)
+                _update_profile(profiles, name, block.column(name), section, source, coded)
         rows += block.num_rows
     if rows < FEWEST_ROWS:
-        raise Fault(BAD_DATA, f"{source.path} has {rows} rows; at least {FEWEST_ROWS} are needed")
+        raise UserError(BAD_DATA, f"{source.path} has {rows} rows; at least {FEWEST_ROWS} are needed")
     if len(labels) < 2:
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"{source.path}: the target {target} is {next(iter(labels))!r} in every row; two classes are needed",
         )
     classes = in_order(labels)
-    found = Found(
+    found = InspectedTable(
         source,
         target,
         profiles,
@@ -128,11 +128,11 @@ def look(section: Create, source: Source) -> Found:
         [labels[name] for name in classes],
         list(source.notes),
     )
-    _judge(found, given)
+    _check(found, given)
     return found
 
 
-def convert(found: Found) -> Iterator[pa.Table]:
+def convert(found: InspectedTable) -> Iterator[pa.Table]:
     """Read the table again, as pieces of the data set: features, carried columns and class indices."""
     source, schema, date_formats = found.source, found.schema, found.date_formats
     order = pa.array(schema.classes, pa.string())
@@ -157,15 +157,15 @@ def convert(found: Found) -> Iterator[pa.Table]:
 
 
 def _no_header(source: Source, block: pa.RecordBatch, marks: pa.StringArray, target: str, rows: int) -> None:
-    """Raise Fault where a row repeats the header, as in files that were put one behind the other."""
+    """Raise UserError where a row repeats the header, as in files that were put one behind the other."""
     row = -1 if source.typed else pc.index(marks, target).as_py()
     if row >= 0 and all(
         source.texts(block.column(name).slice(row, 1), ())[0].as_py() in (name, "") for name in source.names
     ):
-        raise Fault(BAD_DATA, f"{source.path}: row {rows + row + 1:,} repeats the header; delete it")
+        raise UserError(BAD_DATA, f"{source.path}: row {rows + row + 1:,} repeats the header; delete it")
 
 
-def _watch(
+def _update_profile(
     profiles: dict[str, Profile],
     name: str,
     column: pa.Array,
@@ -179,7 +179,7 @@ def _watch(
     profile = profiles[name]
     if profile.typed == "nested":
         if section.columns.kinds().get(name) != "ignored":
-            raise Fault(
+            raise UserError(
                 BAD_DATA,
                 f"{source.path}: column {name} holds {column.type}, which no network takes as it is; list it in"
                 " create.columns.ignored",
@@ -196,7 +196,7 @@ def _watch(
         profile.add(texts, source.forms.of(name, texts) if kind == "numeric" else PLAIN, labels)
 
 
-def _judge(found: Found, given: dict[str, str]) -> None:
+def _check(found: InspectedTable, given: dict[str, str]) -> None:
     """Faults that make a result worthless, and what else a person should know."""
     path, target = found.source.path, found.target
     for name, kind in found.kinds.items():
@@ -204,16 +204,16 @@ def _judge(found: Found, given: dict[str, str]) -> None:
         if kind == "mixed":
             assert profile.oddest
             row, text = profile.oddest
-            raise Fault(
+            raise UserError(
                 BAD_DATA,
-                f"{path}: column {name}, row {row:,}: {text!r} is no number{_with_unit(found.source, name)}, but"
-                f" {profile.numbers:,} of {profile.present:,} values are; mend it, add it to create.reading.missing, or"
+                f"{path}: column {name}, row {row:,}: {text!r} is not a number{_with_unit(found.source, name)}, but"
+                f" {profile.numbers:,} of {profile.present:,} values are; fix it, add it to create.reading.missing, or"
                 " list the column in create.columns.categorical",
             )
         # One that is larger still is refused by its row, when it is converted.
         if kind == "numeric" and profile.whole and FLOAT64_WHOLE <= max(-profile.low, profile.high) <= LARGEST:
             value = profile.high if profile.high >= FLOAT64_WHOLE else profile.low
-            raise Fault(
+            raise UserError(
                 BAD_DATA,
                 f"{path}: column {name} holds whole numbers up to {value:.0f}, which are not exact from 2^53 on; list"
                 " it in create.columns.categorical or create.columns.identifier",
@@ -222,7 +222,7 @@ def _judge(found: Found, given: dict[str, str]) -> None:
     parts = {label(name, part): name for name, part in sources((name, found.kinds[name]) for name in features) if part}
     for name in features:
         if name in parts:
-            raise Fault(
+            raise UserError(
                 BAD_DATA,
                 f"{path}: column {name} is called as that part of column {parts[name]} is, which is a date; give it"
                 " another name, or list it in create.columns.ignored",
@@ -233,7 +233,7 @@ def _judge(found: Found, given: dict[str, str]) -> None:
         named = [name for name, kind in found.kinds.items() if kind == "identifier" and name not in given]
         if named:
             why = "; ".join(suspicions.left_out(found.profiles[name]) for name in named[:MOST_NAMED])
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"{path}: no column but {target} varies, so that nothing can be learned"
             + (f" (constant: {', '.join(constant)})" if constant else f"; {why}"),
@@ -241,7 +241,7 @@ def _judge(found: Found, given: dict[str, str]) -> None:
     for name in features:
         profile = found.profiles[name]
         if _copies(profile, len(found.classes)):
-            raise Fault(
+            raise UserError(
                 BAD_DATA,
                 f"{path}: column {name} is the target {target} in other words: each of its values goes with one"
                 " class and back; list it in create.columns.ignored",
@@ -250,7 +250,7 @@ def _judge(found: Found, given: dict[str, str]) -> None:
             found.findings.append(
                 Finding("constant", name, f"column {name} is the same in every row", "create.columns.ignored")
             )
-        # What is larger still is no number to the network, and is refused by its row.
+        # What is larger still is not a number to the network, and is refused by its row.
         size = max(-profile.low, profile.high) if found.kinds[name] == "numeric" and profile.whole else 0
         if FLOAT32_WHOLE < size <= LARGEST:
             text = (
@@ -269,7 +269,7 @@ def _judge(found: Found, given: dict[str, str]) -> None:
         if name not in given and kind == "identifier":
             found.findings.append(Finding("left_out", name, suspicions.left_out(profile), "create.columns"))
         if name not in given and kind == "ignored":
-            text = f"column {name} is empty and is no feature"
+            text = f"column {name} is empty and is not a feature"
             found.findings.append(Finding("left_out", name, text, "create.columns.ignored"))
 
     found.findings += suspicions.of_labels(target, dict(zip(found.classes, found.counts, strict=True)))

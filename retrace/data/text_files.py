@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 from retrace.data.dialect import Count, Head, count_records
 from retrace.data.unreadable import unreadable
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 
 SAMPLE = 1 << 20  # bytes from which delimiter, encoding and decimal sign are found
 
@@ -61,7 +61,7 @@ def read_sample(path: Path) -> bytes:
 
 
 def count_rows(path: Path, encoding: str, head: Head) -> Count:
-    """Its records. Raises Fault where a quote would swallow some of them."""
+    """Its records. Raises UserError where a quote would swallow some of them."""
     try:
         with open_bytes(path) as file:
             count = count_records(file, encoding, head)
@@ -71,13 +71,13 @@ def count_rows(path: Path, encoding: str, head: Head) -> Count:
     if 0 < count.stray < (first or count.unclosed):  # whatever comes later comes of it
         raise _torn(path, count.stray)
     if count.unclosed:
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"{path}: a quote opened in line {count.unclosed:,} is never closed, and would swallow all that follows;"
             " close or delete it",
         )
     if first:
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"{path}: a quote opened in line {first:,} is closed in line {last:,} only, and each line between could be"
             " a row; close or delete it",
@@ -87,8 +87,8 @@ def count_rows(path: Path, encoding: str, head: Head) -> Count:
     return count
 
 
-def _torn(path: Path, line: int) -> Fault:
-    return Fault(
+def _torn(path: Path, line: int) -> UserError:
+    return UserError(
         BAD_DATA,
         f"{path}: line {line:,}: text follows a closing quote; write a quote inside of quotes twice, as in"
         ' "say ""hi""", not with a backslash before it',

@@ -4,28 +4,28 @@ import re
 from pathlib import Path
 from typing import Any
 
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 
 MOST_COLUMNS = 10_000
 
 
-def undecodable(path: Path, encoding: str, reason: str) -> Fault:
-    return Fault(
+def undecodable(path: Path, encoding: str, reason: str) -> UserError:
+    return UserError(
         BAD_DATA,
         f"{path} is not {encoding} ({reason}); set create.reading.encoding to the encoding it was saved in,"
         f" {'cp850 or mac_roman' if encoding == 'cp1252' else 'cp1252'} for instance, or save it anew as UTF-8",
     )
 
 
-def ragged(path: Path, place: str, text: str) -> Fault:
-    return Fault(
+def ragged(path: Path, place: str, text: str) -> UserError:
+    return UserError(
         BAD_DATA,
-        f"{path}: {place} has {text}; mend the line, quote texts that hold the delimiter, give each column a name, or"
+        f"{path}: {place} has {text}; fix the line, quote texts that hold the delimiter, give each column a name, or"
         " set create.reading.delimiter",
     )
 
 
-def unreadable(path: Path, error: Exception, dialect: Any = None) -> Fault:
+def unreadable(path: Path, error: Exception, dialect: Any = None) -> UserError:
     reason = first_line(error)
     if dialect and (isinstance(error, UnicodeError) or "UTF8" in reason or "utf-8" in reason):
         return undecodable(path, dialect[1], reason)
@@ -34,8 +34,8 @@ def unreadable(path: Path, error: Exception, dialect: Any = None) -> Fault:
         return ragged(path, place, f"{found[3]} cells where the header has {found[2]}")
     if "Exceeded size limit" in reason:
         reason = f"its footer is larger than that of a table with {MOST_COLUMNS:,} columns"
-    return Fault(
-        BAD_DATA, f"{path} cannot be read ({reason}); mend it, or bring the file anew: dvc pull, or a new copy"
+    return UserError(
+        BAD_DATA, f"{path} cannot be read ({reason}); fix it, or bring the file anew: dvc pull, or a new copy"
     )
 
 

@@ -63,7 +63,7 @@ def numbers(column: pa.Array, part: str | None) -> Floats:
 
 
 def to_times(texts: pa.StringArray, date_format: str | None = None) -> pa.TimestampArray | None:
-    """Dates and times as UTC; None where one of them is no time, or they are not written alike.
+    """Dates and times as UTC; None where one of them is not a time, or they are not written alike.
 
     date_format: how they must be written; without one, ISO 8601, all with a zone or none. What begins with the year has
     one reading only and is taken in any format without a zone.

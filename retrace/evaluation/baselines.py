@@ -26,7 +26,7 @@ from retrace.artifacts.tables import count_rows
 from retrace.evaluation.metrics import log_losses
 from retrace.params.baseline import Baseline
 from retrace.preprocessing.frame import Spellings, expanded
-from retrace.runtime.memory import need
+from retrace.runtime.memory import require_memory
 
 # Categories with fewer training rows than this, and those beyond so many of a column, are taken as one.
 RARE, MOST_CATEGORIES, RARE_CODE = 10, 64, 250
@@ -116,6 +116,6 @@ def predictions(results: dict[str, Result], actual: NDArray[np.int64]) -> pa.Tab
 
 
 def require_room(paths: Sequence[Path], schema: Schema) -> None:
-    """Raise Fault (status 4) where memory has no room for the rows of these files, as they are read and encoded."""
+    """Raise UserError (status 4) where memory has no room for the rows of these files, as they are read and encoded."""
     count, width = sum(map(count_rows, paths)), len(schema.features)
-    need(16 * count * width, f"baseline: {count:,} rows of {width:,} columns", "use fewer rows or columns")
+    require_memory(16 * count * width, f"baseline: {count:,} rows of {width:,} columns", "use fewer rows or columns")

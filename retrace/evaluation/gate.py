@@ -10,7 +10,7 @@ from typing import Any
 from retrace.evaluation.comparisons import COMPARED, leads
 from retrace.evaluation.intervals import wilson
 from retrace.params.gate import Gate
-from retrace.runtime.errors import GATE_FAILED, Fault
+from retrace.runtime.errors import GATE_FAILED, UserError
 from retrace.runtime.integrity import restore
 
 METRICS = Path("reports/metrics.json")
@@ -30,7 +30,7 @@ HEADLINES = (
 
 
 def gate(metrics: Any, section: Gate) -> str:
-    """The line to print when the result passes; raises Fault (status 5) when it does not or cannot be judged."""
+    """The line to print when the result passes; raises UserError (status 5) when it does not or cannot be judged."""
     for key, value in _leaves(metrics):
         if (isinstance(value, float) and not math.isfinite(value)) or (value is None and not _may_be_null(key)):
             raise failure(f"{key} is not a finite number; {restore(METRICS)}")
@@ -78,8 +78,8 @@ def gate(metrics: Any, section: Gate) -> str:
     return f"gate: passed: {interval}, {balance}; bars {section.min_accuracy} and {section.min_macro_f1}; {baseline}"
 
 
-def failure(reason: str) -> Fault:
-    return Fault(GATE_FAILED, f"{FAILED}{reason}")
+def failure(reason: str) -> UserError:
+    return UserError(GATE_FAILED, f"{FAILED}{reason}")
 
 
 def _count(metrics: Any, key: str) -> int:

@@ -14,7 +14,7 @@ def wilson(correct: int, rows: int, confidence: float) -> tuple[float, float]:
     Raises ValueError where there is no proportion: no rows, or a count outside of them.
     """
     if rows <= 0 or not 0 <= correct <= rows:
-        raise ValueError(f"{correct} of {rows} rows is no proportion")
+        raise ValueError(f"{correct} of {rows} rows is not a proportion")
     z = quantile(confidence)
     share, weight = correct / rows, z * z / rows
     middle = (share + weight / 2) / (1 + weight)

@@ -17,7 +17,7 @@ Indices = NDArray[np.int64]
 PIECE = 20_000_000
 
 
-class Verdict(NamedTuple):
+class Predictions(NamedTuple):
     """actual, predicted [rows] class indices; probabilities [rows, classes], each row adding up to 1."""
 
     actual: Indices
@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
     probabilities: Floats
 
 
-def metrics(verdict: Verdict, weights: Floats, bins: int) -> dict[str, Floats]:
+def metrics(verdict: Predictions, weights: Floats, bins: int) -> dict[str, Floats]:
     """Each metric for each weighting: weights [weightings, rows] -> name: [weightings].
 
     A class that a weighting leaves out counts 0 where the metric divides by its rows, as in scikit-learn.
@@ -59,7 +59,7 @@ def log_losses(probabilities: Floats, actual: Indices) -> Floats:
     return losses
 
 
-def class_scores(verdict: Verdict, weights: Floats) -> dict[str, Floats]:
+def class_scores(verdict: Predictions, weights: Floats) -> dict[str, Floats]:
     """precision, recall, f1 and rows of each class, each [weightings, classes]."""
     actual, predicted, probabilities = verdict
     classes = probabilities.shape[1]
@@ -86,7 +86,7 @@ def resamples(rows: int, count: int, seed: int) -> Iterator[Floats]:
         yield np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
 
 
-def calibration(verdict: Verdict, bins: int) -> list[tuple[float, float, float, float, int]]:
+def calibration(verdict: Predictions, bins: int) -> list[tuple[float, float, float, float, int]]:
     """Reliability of the predicted class by confidence: (low, high, mean confidence, accuracy, rows), no empty bin."""
     confidence, place = _confidence(verdict, bins)
     hit = verdict.actual == verdict.probabilities.argmax(1)
@@ -102,12 +102,12 @@ def calibration(verdict: Verdict, bins: int) -> list[tuple[float, float, float, 
     ]
 
 
-def _confidence(verdict: Verdict, bins: int) -> tuple[Floats, Indices]:
+def _confidence(verdict: Predictions, bins: int) -> tuple[Floats, Indices]:
     confidence = verdict.probabilities.max(1)
     return confidence, np.minimum((confidence * bins).astype(np.int64), bins - 1)
 
 
-def _calibration_error(verdict: Verdict, weights: Floats, bins: int) -> Floats:
+def _calibration_error(verdict: Predictions, weights: Floats, bins: int) -> Floats:
     """Expected calibration error of the most likely class, equal-width bins (Guo et al. 2017)."""
     confidence, place = _confidence(verdict, bins)
     gap = confidence - (verdict.actual == verdict.probabilities.argmax(1))

@@ -10,14 +10,14 @@ from retrace.artifacts.paths import METRICS, TEST
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import count_rows
 from retrace.data.densities import bayes_probabilities
-from retrace.evaluation.metrics import Verdict, log_losses
+from retrace.evaluation.metrics import Predictions, log_losses
 from retrace.networks.model import Model, decide
 from retrace.params.evaluate import Evaluate
 from retrace.preprocessing.apply import encode, sure
 from retrace.preprocessing.description import Unusable
-from retrace.runtime.disk import prepare
-from retrace.runtime.errors import BAD_DATA, Fault
-from retrace.runtime.memory import need
+from retrace.runtime.disk import require_disk
+from retrace.runtime.errors import BAD_DATA, UserError
+from retrace.runtime.memory import require_memory
 
 
 class Other(NamedTuple):
@@ -27,25 +27,25 @@ class Other(NamedTuple):
     losses: NDArray[np.float64]
 
 
-class Predictions(NamedTuple):
+class AllPredictions(NamedTuple):
     """inputs [rows, inputs] float32: the test rows as the networks see them; model: what ships; replicas: each."""
 
     inputs: NDArray[np.float32]
-    model: Verdict
-    replicas: list[Verdict]
+    model: Predictions
+    replicas: list[Predictions]
 
 
 def require_room(model: Model, replicas: int, schema: Schema, section: Evaluate) -> None:
-    """Raise Fault (status 4) where disk or memory have no room for the evaluation."""
+    """Raise UserError (status 4) where disk or memory have no room for the evaluation."""
     few = "use fewer test rows (split.test_size)"
     count, width, classes = count_rows(TEST), model.description.preprocessing.width, len(schema.classes)
-    prepare([METRICS], written(schema, section, count), few)
+    require_disk([METRICS], output_bytes(schema, section, count), few)
     # Inputs, and the probabilities of all replicas.
     size = 4 * count * (width + classes * (1 + replicas))
-    need(size, f"evaluate: {count:,} test rows of {width:,} columns", few)
+    require_memory(size, f"evaluate: {count:,} test rows of {width:,} columns", few)
 
 
-def written(schema: Schema, section: Evaluate, rows: int) -> int:
+def output_bytes(schema: Schema, section: Evaluate, rows: int) -> int:
     """Bytes of what this stage writes, about: predictions, curves in text, the surface of the picture."""
     classes, longest = len(schema.classes), max(map(len, schema.classes))
     # A curve has a point where the class changes: over all classes, of both curves, hardly more than two a row.
@@ -53,8 +53,8 @@ def written(schema: Schema, section: Evaluate, rows: int) -> int:
     return rows * (32 + 4 * classes + 2 * (longest + 1) + points) + 28 * section.grid**2
 
 
-def predict(model: Model, replicas: Model, test: pa.Table, schema: Schema, section: Evaluate) -> Predictions:
-    """Of raw rows; raises Fault for a row that the network cannot take."""
+def predict(model: Model, replicas: Model, test: pa.Table, schema: Schema, section: Evaluate) -> AllPredictions:
+    """Of raw rows; raises UserError for a row that the network cannot take."""
     actual = test.column(schema.target).to_numpy()
     preprocessing = model.description.preprocessing
     try:
@@ -65,18 +65,23 @@ def predict(model: Model, replicas: Model, test: pa.Table, schema: Schema, secti
         for each in of_replicas:
             sure(preprocessing, test, each.probabilities)
     except Unusable as error:
-        raise Fault(
+        raise UserError(
             BAD_DATA,
-            f"{TEST}: column {error.column}, row {error.row + 1:,}: {error.value} {error.rule}; mend it in the"
+            f"{TEST}: column {error.column}, row {error.row + 1:,}: {error.value} {error.rule}; fix it in the"
             " table, or leave the row out",
         ) from None
-    return Predictions(inputs, Verdict(actual, decide(probabilities, section.threshold), probabilities), of_replicas)
+    return AllPredictions(
+        inputs, Predictions(actual, decide(probabilities, section.threshold), probabilities), of_replicas
+    )
 
 
-def verdicts(model: Model, inputs: NDArray[np.float32], actual: NDArray[np.int64], threshold: float) -> list[Verdict]:
+def verdicts(
+    model: Model, inputs: NDArray[np.float32], actual: NDArray[np.int64], threshold: float
+) -> list[Predictions]:
     """Each replica's verdict; with two classes the second one is predicted from `threshold` on, else the likeliest."""
     return [
-        Verdict(actual, decide(probabilities, threshold), probabilities) for probabilities in model.of_replicas(inputs)
+        Predictions(actual, decide(probabilities, threshold), probabilities)
+        for probabilities in model.of_replicas(inputs)
     ]
 
 

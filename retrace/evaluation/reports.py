@@ -29,7 +29,7 @@ from retrace.artifacts.tables import count_rows, write_table
 from retrace.evaluation import plane as planes
 from retrace.evaluation.comparisons import training_of_shipped
 from retrace.evaluation.importance import importance
-from retrace.evaluation.metrics import Verdict, calibration
+from retrace.evaluation.metrics import Predictions, calibration
 from retrace.evaluation.plane import Plane, grid, plane, space
 from retrace.evaluation.slices import Slice
 from retrace.networks.model import Model, decide
@@ -41,7 +41,7 @@ DIGITS = 6
 LESS_THAN = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
 
 
-def write_curves(verdict: Verdict, schema: Schema, section: Evaluate) -> None:
+def write_curves(verdict: Predictions, schema: Schema, section: Evaluate) -> None:
     """The tables behind the confusion matrix, ROC, precision-recall and calibration figures, and the report."""
     indices = list(range(len(schema.classes)))
     matrix = confusion_matrix(verdict.actual, verdict.predicted, labels=indices)
@@ -95,7 +95,7 @@ def write_plane(
     training: pa.Table,
     test: pa.Table,
     inputs: NDArray[np.float32],
-    verdict: Verdict,
+    verdict: Predictions,
     section: Evaluate,
 ) -> None:
     """The surface, and the rows on it.
@@ -121,7 +121,7 @@ def write_boundary(model: Model, surface: Plane, test: NDArray[np.float64], sect
     write_table(BOUNDARY, pa.table(table))
 
 
-def write_predictions(verdict: Verdict, coordinates: NDArray[np.float64]) -> None:
+def write_predictions(verdict: Predictions, coordinates: NDArray[np.float64]) -> None:
     columns: dict[str, NDArray[Any]] = {"actual": verdict.actual, "predicted": verdict.predicted}
     columns |= {f"probability_{index}": column for index, column in enumerate(verdict.probabilities.T)}
     columns |= {"x": coordinates[:, 0], "y": coordinates[:, 1]}

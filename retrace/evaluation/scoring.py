@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from retrace.artifacts.schema import Schema
 from retrace.evaluation.comparisons import leads
 from retrace.evaluation.intervals import wilson
-from retrace.evaluation.metrics import Verdict, class_scores, log_losses, metrics, resamples
+from retrace.evaluation.metrics import Predictions, class_scores, log_losses, metrics, resamples
 from retrace.evaluation.predictions import Other
 from retrace.evaluation.slices import Slice
 from retrace.networks.model import decide
@@ -23,8 +23,8 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    verdict: Verdict,
-    replicas: list[Verdict],
+    verdict: Predictions,
+    replicas: list[Predictions],
     others: dict[str, Other],
     schema: Schema,
     section: Evaluate,
@@ -100,7 +100,7 @@ def evaluate(
     return Evaluation(content, spread)
 
 
-def jackknife(replicas: list[Verdict], section: Evaluate) -> dict[str, float]:
+def jackknife(replicas: list[Predictions], section: Evaluate) -> dict[str, float]:
     """Standard error of each metric of the replicas' mean, by leaving out one of them at a time (Efron 1982, ch. 3).
 
     It says how much of a metric is the luck of these seeds: about how far the mean of as many other replicas would be
@@ -111,7 +111,7 @@ def jackknife(replicas: list[Verdict], section: Evaluate) -> dict[str, float]:
     left_out = []
     for replica in replicas:
         probabilities = ((total - replica.probabilities) / (count - 1)).clip(0, 1)
-        rest = Verdict(actual, decide(probabilities, section.threshold), probabilities)
+        rest = Predictions(actual, decide(probabilities, section.threshold), probabilities)
         left_out.append(metrics(rest, np.ones((1, len(actual))), section.calibration_bins))
     return {
         name: float(np.sqrt((count - 1) * np.var([scores[name][0] for scores in left_out]))) for name in left_out[0]

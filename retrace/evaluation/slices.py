@@ -36,7 +36,7 @@ class Slice(NamedTuple):
 
 
 def sliced(test: pa.Table, schema: Schema, section: Evaluate) -> dict[str, pa.ChunkedArray]:
-    """The columns that `slices` names; raises Fault where one is not there."""
+    """The columns that `slices` names; raises UserError where one is not there."""
     there = [*schema.features, *schema.carried]
     for name in section.slices:
         if name not in there:

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from retrace.artifacts.live import LOSS_OF_MEAN
 from retrace.evaluation.comparisons import training_of_shipped
+from retrace.figures.inputs import Floats, Tables, by_replica, numbers
 from retrace.figures.style import BLUE, GRAY, ORANGE, legend, logarithmic, new_figure
-from retrace.figures.tables import Floats, Tables, by_replica, numbers
 from retrace.params.plot import Plot
 
 # Runs of points that a line is thinned to: more than a figure has columns of pixels.

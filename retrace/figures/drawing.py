@@ -5,11 +5,11 @@ from io import BytesIO
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from retrace.figures.inputs import Tables
 from retrace.figures.registry import FIGURES
 from retrace.figures.style import styled
-from retrace.figures.tables import Tables
 from retrace.params.plot import Plot
-from retrace.runtime.memory import need
+from retrace.runtime.memory import require_memory
 from retrace.runtime.preflight import RAISE
 
 # What fonts take when the first figure is drawn.
@@ -36,5 +36,5 @@ def png(figure: Figure) -> bytes:
 
 
 def require_room() -> None:
-    """Raise Fault (status 4) where memory has no room to draw anything."""
-    need(DRAWING, "plot: drawing", RAISE)
+    """Raise UserError (status 4) where memory has no room to draw anything."""
+    require_memory(DRAWING, "plot: drawing", RAISE)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from matplotlib.figure import Figure
 
 from retrace.figures.curves import gradients, loss, steps
-from retrace.figures.rows import data, decision_boundary
+from retrace.figures.inputs import Tables
+from retrace.figures.scatter import data, decision_boundary
 from retrace.figures.scores import accuracy, calibration, confusion_matrix, importance, roc_precision_recall
-from retrace.figures.tables import Tables
 from retrace.params.plot import Plot
 
 FIGURES: dict[str, Callable[[Tables, Plot], Figure]] = {

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
 from retrace.evaluation.intervals import wilson
+from retrace.figures.inputs import Floats, Tables, indices, numbers
 from retrace.figures.style import (
     BLACK,
     BLUE,
@@ -23,7 +24,6 @@ from retrace.figures.style import (
     legend,
     new_figure,
 )
-from retrace.figures.tables import Floats, Tables, indices, numbers
 from retrace.params.plot import Plot
 
 MODELS = {"majority": "majority class"}

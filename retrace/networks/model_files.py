@@ -16,7 +16,7 @@ from retrace.artifacts.tables import read_bytes, read_json
 from retrace.networks.model import Damaged, Description, Model, digest, read
 from retrace.networks.network import to_torch_layout
 from retrace.runtime.atomic import write_bytes, write_json
-from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
 from retrace.runtime.integrity import restore
 
 
@@ -24,11 +24,11 @@ def save(folder: Path, description: Description, replicas: dict[str, Tensor], sh
     """Write model.json, model.safetensors (the shipped replica) and replicas.safetensors (all), weights as in Network.
 
     shipped: None where all of them ship; then both files hold the same.
-    Raises Fault, before anything is written, when a weight is not finite.
+    Raises UserError, before anything is written, when a weight is not finite.
     """
     stacked = to_torch_layout(replicas)
     if not all(torch.isfinite(tensor).all() for tensor in stacked.values()):
-        raise Fault(
+        raise UserError(
             MACHINE_FAULT,
             "train: a weight is not finite; lower train.optimizer.learning_rate, or set train.gradient_clip or"
             " train.scaling: standard",
@@ -44,8 +44,8 @@ def save(folder: Path, description: Description, replicas: dict[str, Tensor], sh
 
 
 def load(folder: Path, name: str = "model") -> Model:
-    """As `model.read`, which reads it where it is served; raises Fault with the command that brings a file back."""
+    """As `model.read`, which reads it where it is served; raises UserError with the command that brings a file back."""
     try:
         return read(folder, name, read_json, read_bytes)
     except Damaged as damaged:
-        raise Fault(BAD_DATA, f"{damaged}; {restore(damaged.path)}") from None
+        raise UserError(BAD_DATA, f"{damaged}; {restore(damaged.path)}") from None

@@ -87,7 +87,7 @@ class Reading(Section):
     def _encoding_exists(self) -> Self:
         if self.encoding != "auto":
             try:
-                "".encode(self.encoding)  # codecs.lookup also knows base64, which is no encoding of texts
+                "".encode(self.encoding)  # codecs.lookup also knows base64, which is not an encoding of texts
             except (LookupError, UnicodeError):
                 rule = "must be auto or an encoding that Python knows, such as utf-8, cp1252 or utf-16"
                 raise broken("encoding", rule) from None

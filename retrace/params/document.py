@@ -12,7 +12,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from retrace.params.messages import PATH, RESTORE, Key, dotted_key, place_of, shown_value
-from retrace.runtime.errors import BAD_PARAMS, Fault
+from retrace.runtime.errors import BAD_PARAMS, UserError
 
 DEEPEST = 8
 # The YAML parser thinks for minutes about ten million bytes of comments.
@@ -48,57 +48,59 @@ def parse(path: Path) -> Document:
     try:
         if (size := path.stat().st_size) > MOST_BYTES:
             rule = f"must have at most {MOST_BYTES:,} bytes, and has {size:,}"
-            raise Fault(BAD_PARAMS, f"{path} {rule}; delete what is no parameter, or: {RESTORE}")
+            raise UserError(BAD_PARAMS, f"{path} {rule}; delete what is not a parameter, or: {RESTORE}")
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise Fault(BAD_PARAMS, f"{path} not found; {RESTORE}") from None
+        raise UserError(BAD_PARAMS, f"{path} not found; {RESTORE}") from None
     except IsADirectoryError:
-        raise Fault(BAD_PARAMS, f"{path} is a folder, not a file; {RESTORE}") from None
+        raise UserError(BAD_PARAMS, f"{path} is a folder, not a file; {RESTORE}") from None
     if raw.startswith(b"\xef\xbb\xbf"):
-        raise Fault(BAD_PARAMS, f"{path}:1: column 1: starts with a byte-order mark; save it as UTF-8 without one")
+        raise UserError(BAD_PARAMS, f"{path}:1: column 1: starts with a byte-order mark; save it as UTF-8 without one")
     if conflict := _CONFLICT.search(raw):
         line = raw.count(b"\n", 0, conflict.start()) + 1
-        raise Fault(BAD_PARAMS, f"{path}:{line}: has merge-conflict markers; keep one side and delete the markers")
+        raise UserError(BAD_PARAMS, f"{path}:{line}: has merge-conflict markers; keep one side and delete the markers")
     if secret := _SECRET.search(raw):
         line = raw.count(b"\n", 0, secret.start()) + 1
-        raise Fault(BAD_PARAMS, f"{path}:{line}: must hold no key or password, and here seems to be one; {_PUBLIC}")
+        raise UserError(BAD_PARAMS, f"{path}:{line}: must hold no key or password, and here seems to be one; {_PUBLIC}")
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         column = error.start - raw.rfind(b"\n", 0, error.start)
         byte = raw[error.start]
-        raise Fault(
+        raise UserError(
             BAD_PARAMS, f"{path}:{line}: column {column}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8"
         ) from None
     if directive := _DIRECTIVE.search(raw):  # %YAML 1.1 would turn `no` into false
         line = raw.count(b"\n", 0, directive.start()) + 1
-        raise Fault(BAD_PARAMS, f"{path}:{line}: must not begin with %, a YAML directive; delete the line")
+        raise UserError(BAD_PARAMS, f"{path}:{line}: must not begin with %, a YAML directive; delete the line")
     if nested := _NESTED.search(raw):
         line = raw.count(b"\n", 0, nested.start()) + 1
-        raise Fault(BAD_PARAMS, f"{path}:{line}: holds a hundred brackets in a row; {RESTORE}")
+        raise UserError(BAD_PARAMS, f"{path}:{line}: holds a hundred brackets in a row; {RESTORE}")
     try:
         root = YAML().compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{path}:{mark.line + 1}: column {mark.column + 1}" if mark else f"{path}"
         problem = " ".join((error.problem or error.context or "cannot be read").split())
-        hint = "; indent with spaces, not tabs" if "'\\t'" in problem else f"; mend the line or {RESTORE}"
-        raise Fault(BAD_PARAMS, f"{place}: is not valid YAML: {problem}{hint}") from None
+        hint = "; indent with spaces, not tabs" if "'\\t'" in problem else f"; fix the line or {RESTORE}"
+        raise UserError(BAD_PARAMS, f"{place}: is not valid YAML: {problem}{hint}") from None
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)
         character = f"the control character 0x{error.character:02x}"
-        raise Fault(BAD_PARAMS, f"{path}:{line}: column {column}: holds {character}; delete it") from None
+        raise UserError(BAD_PARAMS, f"{path}:{line}: column {column}: holds {character}; delete it") from None
     except RecursionError:
-        raise Fault(BAD_PARAMS, f"{path}:{_too_deep(text)}: is nested too deep; mend the line or {RESTORE}") from None
+        raise UserError(
+            BAD_PARAMS, f"{path}:{_too_deep(text)}: is nested too deep; fix the line or {RESTORE}"
+        ) from None
     except Exception as error:  # ruamel's own trouble
         problem = " ".join(str(error).split())
-        raise Fault(BAD_PARAMS, f"{path}: is not valid YAML: {problem}; {RESTORE}") from None
+        raise UserError(BAD_PARAMS, f"{path}: is not valid YAML: {problem}; {RESTORE}") from None
     if not isinstance(root, MappingNode):
         found = "nothing" if root is None else "a list" if isinstance(root, SequenceNode) else "a single value"
         rule = "must hold sections (create, split, train, ...)"
-        raise Fault(BAD_PARAMS, f"{path}:1: column 1: {rule}; got {found}; {RESTORE}")
+        raise UserError(BAD_PARAMS, f"{path}:1: column 1: {rule}; got {found}; {RESTORE}")
     document = Document({}, {}, {})
     document.values.update(_build(root, (), document.lines, document.faults, set()))
     return document

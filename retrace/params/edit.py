@@ -9,7 +9,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from retrace.params.messages import PATH
-from retrace.runtime.errors import BAD_PARAMS, Fault
+from retrace.runtime.errors import BAD_PARAMS, UserError
 
 # What every reader of YAML takes for a text, but for these words.
 PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
@@ -32,7 +32,9 @@ def edited(text: str, values: dict[Key, Any]) -> str:
         found = {}
     if found != expected:
         lines = ", ".join(f"{'.'.join(key)}: {written(value)}" for key, value in values.items())
-        raise Fault(BAD_PARAMS, f"{PATH} is laid out in a way that this command cannot edit; write by hand: {lines}")
+        raise UserError(
+            BAD_PARAMS, f"{PATH} is laid out in a way that this command cannot edit; write by hand: {lines}"
+        )
     return new
 
 

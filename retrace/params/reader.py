@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from retrace.params.document import Document, parse
 from retrace.params.messages import PATH, RESTORE, Key, describe_error, place_of, shown_value, suggest
 from retrace.params.section import Section
-from retrace.runtime.errors import BAD_PARAMS, Fault
+from retrace.runtime.errors import BAD_PARAMS, UserError
 
 S = TypeVar("S", bound=Section)
 
 
 def read(section: type[S]) -> S:
-    """The stage's own section; raises Fault (status 2) with a line for each fault in it."""
+    """The stage's own section; raises UserError (status 2) with a line for each fault in it."""
     return read_verbatim(section)[0]
 
 
@@ -27,16 +27,16 @@ def read_verbatim(section: type[S]) -> tuple[S, dict[str, Any]]:
     name = section.section_name()
     document = parse(PATH)
     if name not in document.values:
-        raise Fault(BAD_PARAMS, f"{PATH}: section {name} is missing; git show HEAD:{PATH} has it")
+        raise UserError(BAD_PARAMS, f"{PATH}: section {name} is missing; git show HEAD:{PATH} has it")
     faults = {key: text for key, text in document.faults.items() if key[0] == name}
     instance = _validate(section, document, faults)
     if instance is None or faults:
-        raise Fault(BAD_PARAMS, *_in_order(faults, document))
+        raise UserError(BAD_PARAMS, *_in_order(faults, document))
     return instance, dict(leaves({name: document.values[name]}))
 
 
 def check(sections: Iterable[type[Section]]) -> int:
-    """Check the whole file against all sections; returns the number of parameters, raises Fault with all faults."""
+    """Check the whole file against all sections; returns the number of parameters, raises UserError with all faults."""
     document = parse(PATH)
     known = {section.section_name(): section for section in sections}
     faults = dict(document.faults)
@@ -50,18 +50,18 @@ def check(sections: Iterable[type[Section]]) -> int:
         else:
             faults[(name,)] = f"{PATH}: section {name} is missing; git show HEAD:{PATH} has it"
     if faults:
-        raise Fault(BAD_PARAMS, *_in_order(faults, document))
+        raise UserError(BAD_PARAMS, *_in_order(faults, document))
     return sum(1 for _ in leaves(document.values))
 
 
-def fault(section: type[Section], key: str, rule: str) -> Fault:
+def fault(section: type[Section], key: str, rule: str) -> UserError:
     """The fault of a parameter that only the data or the machine can judge; `rule` begins with "must"."""
     document = parse(PATH)
     path: Key = (section.section_name(), *key.split("."))
     value: Any = document.values
     for part in path:
         value = value[part]
-    return Fault(BAD_PARAMS, f"{place_of(path, document.lines)} {rule}; got {shown_value(value)}")
+    return UserError(BAD_PARAMS, f"{place_of(path, document.lines)} {rule}; got {shown_value(value)}")
 
 
 def leaves(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from retrace.data.values import Floats, numbers
 from retrace.preprocessing.description import Category, Number, Preprocessing, Unusable
 
-AS_TEXTS = "is no text, and the model tells texts such as 007, 7.0 and True from 7 and true: bring the column as texts"
+AS_TEXTS = (
+    "is not a text, and the model tells texts such as 007, 7.0 and True from 7 and true: bring the column as texts"
+)
 
 
 def encode(preprocessing: Preprocessing, rows: pa.Table | pa.RecordBatch) -> NDArray[np.float32]:

@@ -42,7 +42,7 @@ class Number:
         if len(self.edges) == 1 or not all(low < high for low, high in pairwise(self.edges)):
             raise TypeError(f"the edges of column {self.column!r} do not ascend")
         if not isinstance(self.column, str) or self.part not in (None, *PARTS) or self.date_format not in TIMES:
-            raise TypeError(f"{self.column!r} is no column with a part {self.part!r} written {self.date_format!r}")
+            raise TypeError(f"{self.column!r} is not a column with a part {self.part!r} written {self.date_format!r}")
         if self.decimal not in (".", ",") or not isinstance(self.percent, bool):
             raise TypeError(f"the numbers of column {self.column!r} are written in no known way")
 
@@ -106,7 +106,7 @@ class Category:
 
     def __post_init__(self) -> None:
         if not all(isinstance(text, str) for text in (self.column, *self.values, *self.hidden)):
-            raise TypeError(f"column {self.column!r} or a value of it is no text")
+            raise TypeError(f"column {self.column!r} or a value of it is not a text")
 
     @property
     def unread(self) -> str | None:

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from retrace.runtime.errors import MACHINE_FAULT, Fault
+from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.runtime.integrity import cache
 
 # For a while there are three of an output: the temporary file, the one that it replaces, and DVC's copy.
@@ -14,10 +14,10 @@ TIMES = 3
 BESIDE = 1 << 20
 
 
-def prepare(outputs: Iterable[Path], expected: int, fix: str) -> None:
+def require_disk(outputs: Iterable[Path], expected: int, fix: str) -> None:
     """Make the folders of `outputs`, which come to `expected` bytes. fix: how these become fewer.
 
-    Raises Fault (status 4) for a folder that cannot be written into, and where less than three times that is free.
+    Raises UserError (status 4) for a folder that cannot be written into, and where less than three times that is free.
     """
     folders = sorted({path.parent for path in outputs})
     needed = TIMES * expected + BESIDE
@@ -31,12 +31,12 @@ def prepare(outputs: Iterable[Path], expected: int, fix: str) -> None:
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            raise Fault(
+            raise UserError(
                 MACHINE_FAULT,
                 f"{folder}: nothing can be written there ({error.strerror}); make it writable, or move the project",
             ) from None
         if free < needed:
-            raise Fault(
+            raise UserError(
                 MACHINE_FAULT,
                 f"{folder}: {free:,} bytes are free, and {needed:,} are needed for what comes there and into DVC's"
                 f" cache; make room, or {fix}",

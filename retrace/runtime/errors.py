@@ -18,8 +18,8 @@ _NO_MEMORY = re.compile(
 )
 
 
-class Fault(Exception):  # noqa: N818 - not an error of the program
-    """A fault the user can mend: one line for each, and the exit status of the process.
+class UserError(Exception):
+    """A fault the user can fix: one line for each, and the exit status of the process.
 
     Each line names the file, the key or column, the value, the rule and the fix. What it quotes may be a table's, which
     may hold anything: it stays on its line, and a terminal takes no orders from it.
@@ -44,5 +44,5 @@ def memory_reason(error: BaseException) -> str | None:
     return None
 
 
-def out_of_memory(name: str, reason: str, fix: str) -> Fault:
-    return Fault(MACHINE_FAULT, f"{name}: out of memory{reason and f' ({reason[:200]})'}; {fix}")
+def out_of_memory(name: str, reason: str, fix: str) -> UserError:
+    return UserError(MACHINE_FAULT, f"{name}: out of memory{reason and f' ({reason[:200]})'}; {fix}")

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from retrace.runtime.digest import md5, md5_of
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.stage_log import running_stage
 
 LOCK = Path("dvc.lock")
@@ -42,14 +42,14 @@ def note(path: Path, content: bytes) -> None:
 
 
 def check(path: Path, content: bytes) -> None:
-    """Raise Fault (status 3) where a text is neither what its stage wrote here last nor what dvc.lock describes."""
+    """Raise UserError (status 3) where a text is neither what its stage wrote here last nor what dvc.lock describes."""
     if path.is_absolute():
         return  # of a model that a person took elsewhere
     digest, noted = md5(content).hexdigest(), ""
     with suppress(OSError, ValueError):
         noted = (NOTES / path).read_text("utf-8")
     if digest != noted and digest != (described := described_in_lock(path)) and (noted or described):
-        raise Fault(BAD_DATA, f"{path} is neither what its stage wrote nor what {LOCK} describes; {restore(path)}")
+        raise UserError(BAD_DATA, f"{path} is neither what its stage wrote nor what {LOCK} describes; {restore(path)}")
 
 
 def described_in_lock(path: Path) -> str:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import psutil
 
-from retrace.runtime.errors import MACHINE_FAULT, Fault, memory_reason, out_of_memory
+from retrace.runtime.errors import MACHINE_FAULT, UserError, memory_reason, out_of_memory
 from retrace.runtime.preflight import PER_CORE, cores
 from retrace.runtime.system import address_space, memory_left_to_group
 
@@ -21,12 +21,12 @@ def available() -> int:
     return int(min(free, address_space() - psutil.Process().memory_info().vms - LIBRARIES - PER_CORE * cores()))
 
 
-def need(needed: int, what: str, fix: str) -> None:
-    """Raise Fault (status 4) where so many bytes are not to be had."""
+def require_memory(needed: int, what: str, fix: str) -> None:
+    """Raise UserError (status 4) where so many bytes are not to be had."""
     free = available()
     if needed > free:
         sizes = f"at least {_size(needed)} of memory, and {_size(max(free, 0))} are free"
-        raise Fault(MACHINE_FAULT, f"{what} takes {sizes}; {fix}")
+        raise UserError(MACHINE_FAULT, f"{what} takes {sizes}; {fix}")
 
 
 def _size(count: int) -> str:
@@ -34,8 +34,8 @@ def _size(count: int) -> str:
 
 
 @contextmanager
-def within(name: str, fix: str) -> Iterator[None]:
-    """What runs out of memory inside ends with a Fault that says the fix."""
+def memory_errors(name: str, fix: str) -> Iterator[None]:
+    """What runs out of memory inside ends with a UserError that says the fix."""
     try:
         yield
     except Exception as error:

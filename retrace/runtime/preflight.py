@@ -69,7 +69,7 @@ def _open_streams() -> None:
 
 
 def check() -> None:
-    """To be called before libraries are loaded; does nothing where it is no stage or command that starts."""
+    """To be called before libraries are loaded; does nothing where it is not a stage or command that starts."""
     _open_streams()
     name = started()
     if not name:

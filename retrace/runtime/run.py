@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from retrace.runtime import preflight, system
-from retrace.runtime.errors import MACHINE_FAULT, Fault, memory_reason, out_of_memory
+from retrace.runtime.errors import MACHINE_FAULT, UserError, memory_reason, out_of_memory
 from retrace.runtime.stage_log import note_stage
 from retrace.runtime.text import shown
 
@@ -57,7 +57,7 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
         main()
         _flush()
         note_stage()
-    except Fault as fault:
+    except UserError as fault:
         print(fault, file=sys.stderr)
         status = fault.status
     except BrokenPipeError:  # of `| head`, as the kernel ends a program then
@@ -70,7 +70,7 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
         status = 143
     except Exception as error:
         line = _machine_fault(name, error, less)
-        # A bug, with its traceback: a file that was damaged is a Fault when it is read.
+        # A bug, with its traceback: a file that was damaged is a UserError when it is read.
         if line is None:
             raise
         print(line, file=sys.stderr)

@@ -11,7 +11,7 @@ from retrace.runtime.system import TERMINATING
 SIGNALS = (signal.SIGINT, *TERMINATING)
 
 
-class Postponed:
+class DeferredSignals:
     """Within it, the first of SIGNALS waits for `obey`; a second one acts at once. `line` is said at the first."""
 
     def __init__(self, line: str):
@@ -19,7 +19,7 @@ class Postponed:
         self.asked: int | None = None
         self.before: dict[int, Any] = {}
 
-    def __enter__(self) -> "Postponed":
+    def __enter__(self) -> "DeferredSignals":
         # Some are ignored on purpose: in a job in the background, under nohup.
         heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         self.before = {number: signal.signal(number, self._postpone) for number in heeded}
@@ -30,7 +30,7 @@ class Postponed:
     ) -> None:
         self._restore()
         if kind is None:
-            self.obey()
+            self.raise_pending()
 
     def _postpone(self, number: int, frame: FrameType | None) -> None:
         self.asked = number
@@ -43,7 +43,7 @@ class Postponed:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
-    def obey(self) -> None:
+    def raise_pending(self) -> None:
         """Do what was asked for, if anything was."""
         if self.asked is not None:
             signal.raise_signal(self.asked)

@@ -6,27 +6,27 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from retrace.runtime.errors import MACHINE_FAULT, Fault
+from retrace.runtime.errors import MACHINE_FAULT, UserError
 
 
 @contextlib.contextmanager
-def alone(path: Path, line: str) -> Iterator[None]:
-    """Hold the lock file; where another process does, Fault (status 4) with this line. It goes with the process."""
+def single_instance(path: Path, line: str) -> Iterator[None]:
+    """Hold the lock file; where another process does, UserError (status 4) with this line. It goes with the process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Fault(MACHINE_FAULT, line) from None
+            raise UserError(MACHINE_FAULT, line) from None
         yield
 
 
 def end_unless_alone(path: Path, line: str) -> None:
-    """As `alone`, before there is a `run` around it that tells of a Fault; the lock is given back at once."""
+    """As `single_instance`, before there is a `run` around it that prints a UserError. The lock is released at once."""
     try:
-        with alone(path, line):
+        with single_instance(path, line):
             pass
-    except Fault as fault:
+    except UserError as fault:
         print(fault, file=sys.stderr)
         sys.exit(fault.status)
     except OSError:

@@ -79,7 +79,8 @@ def _numbers(number: Number, values: list[Any]) -> list[float | None]:
     if number.percent:
         parse, rule = (
             _percentage,
-            "is no number with %, as those of training were: write it so (12%), or bring the column as numbers (0.12)",
+            "is not a number with %, as those of training were: write it so (12%), or bring the column as numbers"
+            " (0.12)",
         )
     elif number.decimal == ",":
         parse, rule = (
@@ -87,7 +88,7 @@ def _numbers(number: Number, values: list[Any]) -> list[float | None]:
             "has two readings or none, where training had decimal commas: bring the column as numbers",
         )
     else:
-        parse, rule = _number, "is no number"
+        parse, rule = _number, "is not a number"
     return _each(number.column, values, parse, rule)
 
 

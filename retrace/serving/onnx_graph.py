@@ -18,7 +18,7 @@ from retrace.data.values import DAY
 from retrace.networks.model import Description, Model
 from retrace.networks.network import POSSIBLE, Bins, Residuals
 from retrace.preprocessing.description import Category, Number, Preprocessing
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 
 # Of the operators that are used; onnxruntime 1.17 and later know them.
 OPSET, ML_OPSET, IR = 20, 3, 9
@@ -63,7 +63,7 @@ class Graph:
 def build(model: Model, threshold: float) -> onnx.ModelProto:
     """The mean of the model's replicas, or its only one, in one graph: what differs between them has a first axis.
 
-    Raises Fault where a category is the empty text, which stands for a missing one.
+    Raises UserError where a category is the empty text, which stands for a missing one.
     """
     description = model.description
     graph = Graph(description.features)
@@ -267,7 +267,7 @@ def _ranks(graph: Graph, known: NDArray[np.float64], value: str) -> str:
 def _codes(graph: Graph, category: Category) -> str:
     """int64 [rows, 1], as apply._codes has it."""
     if "" in category.values:
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"models/model.json: column {category.column} has the empty text as a category, which in ONNX stands for a"
             " missing value; add '' to create.reading.missing and run: dvc repro",

@@ -7,22 +7,22 @@ from retrace.evaluation.comparisons import leads, what_ships
 from retrace.evaluation.gate import gate
 from retrace.params.gate import Gate
 from retrace.params.messages import PATH as PARAMS
-from retrace.runtime.errors import Fault
+from retrace.runtime.errors import UserError
 from retrace.runtime.text import escape, one_line
-from retrace.tracking import describe
+from retrace.tracking import run_page
 from retrace.tracking.artifacts import PICTURES
-from retrace.tracking.circumstances import machine, packages
-from retrace.tracking.describe import Previous
+from retrace.tracking.environment import machine, packages
 from retrace.tracking.location import Store
 from retrace.tracking.points import MOST_POINTS, epoch_points, headline_points, safe_key, safe_keys, step_points
 from retrace.tracking.registry import Candidate, Registered
-from retrace.tracking.replay import EXPERIMENTS, FINGERPRINT, Entry, Outcome
+from retrace.tracking.run_page import Previous
 from retrace.tracking.state import TABLES, State
+from retrace.tracking.sync import EXPERIMENTS, FINGERPRINT, Outcome, RunContent
 
 LONGEST_TAG = 500
 
 
-def record(state: State, bar: Gate, experiment: str, now: int) -> Entry:
+def record(state: State, bar: Gate, experiment: str, now: int) -> RunContent:
     """All that the run of this state holds. experiment: DVC's name for it, or ""; now: milliseconds since 1970.
 
     bar: the gate's as it stands now; whether the model passes is decided once, and a new bar changes no old decision.
@@ -38,14 +38,14 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> Entry:
     facts = _facts(state)
 
     def name(changes: Changes | None) -> str:
-        return describe.run_name(state.schema.dataset, state.metrics, state.lock.params, changes, experiment)
+        return run_page.run_name(state.schema.dataset, state.metrics, state.lock.params, changes, experiment)
 
     def description(run_id: str, previous: Previous | None, registered: Registered) -> str:
-        return describe.description(
+        return run_page.description(
             run_id, state.schema.dataset, state.metrics, state.training, previous, registered, facts, pictures
         )
 
-    return Entry(
+    return RunContent(
         lock=state.lock,
         committed=state.git.committed,
         params=params,
@@ -76,7 +76,7 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> Entry:
 def _candidate(state: State, bar: Gate) -> Candidate:
     try:
         passed, line = True, gate(state.metrics, bar)
-    except Fault as fault:
+    except UserError as fault:
         passed, line = False, str(fault)
     return Candidate(
         passed=passed,
@@ -139,7 +139,7 @@ def _facts(state: State) -> list[str]:
     return facts
 
 
-def summary(outcome: Outcome, entry: Entry, store: Store) -> list[str]:
+def summary(outcome: Outcome, entry: RunContent, store: Store) -> list[str]:
     """Lines: what happened to the run of this state, and to the model."""
     run_name = f"run '{outcome.name}' ({outcome.run_id[:8]}) of experiment {store.experiment}"
     if outcome.happened == "found":

@@ -1,4 +1,4 @@
-"""`make follow`: a training that is under way, mirrored into the run that the stage record later completes.
+"""`make follow`: a training run that is under way, mirrored into the run that the stage record later completes.
 
 The training writes its history into a side file (retrace/artifacts/live.py) and knows nothing of the tracker; this
 reads it and logs what is true whatever comes: which replica ships is known at the end only.
@@ -17,15 +17,18 @@ import numpy as np
 
 from retrace.artifacts.dvc_lock import show
 from retrace.artifacts.live import HISTORY, Training, read_training
-from retrace.runtime.errors import MACHINE_FAULT, Fault
+from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.runtime.processes import lives
-from retrace.runtime.single_instance import alone
+from retrace.runtime.single_instance import single_instance
 from retrace.runtime.text import escape
-from retrace.tracking import describe
-from retrace.tracking.circumstances import committed_lock, last_finished, milliseconds
+from retrace.tracking import run_page
+from retrace.tracking.environment import committed_lock, last_finished, milliseconds
 from retrace.tracking.location import Store
 from retrace.tracking.points import live_points, safe_key
-from retrace.tracking.replay import (
+from retrace.tracking.store import connect, open_experiment, probe
+from retrace.tracking.store_errors import translate_errors
+from retrace.tracking.store_lock import locked
+from retrace.tracking.sync import (
     FINGERPRINT,
     LONGEST_PARAM,
     METRICS_AT_ONCE,
@@ -35,9 +38,6 @@ from retrace.tracking.replay import (
     find_live,
     logged_points,
 )
-from retrace.tracking.store import connect, open_experiment, probe
-from retrace.tracking.store_errors import faults
-from retrace.tracking.store_lock import locked
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -56,15 +56,17 @@ INTERRUPTED = 130
 
 
 def follow(store: Store) -> None:
-    """Wait for a training, mirror it to its end. Raises Fault when it came to none, and when this is interrupted."""
+    """Wait for a training run, mirror it to its end. Raises UserError if it has none, or if this is interrupted."""
     # A store that is deleted meanwhile is made anew: no connection to the old file must be kept.
     os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     try:
         # Two would log each point twice.
-        with alone(FOLLOWING, "follow: another one follows this project already; end that one first"):
+        with single_instance(FOLLOWING, "follow: another one follows this project already; end that one first"):
             _follow(store, _wait(store))
     except KeyboardInterrupt:
-        raise Fault(INTERRUPTED, "follow: ended; the next one, or the stage record, takes the run up again") from None
+        raise UserError(
+            INTERRUPTED, "follow: ended; the next one, or the stage record, takes the run up again"
+        ) from None
 
 
 def _follow(store: Store, training: Training) -> None:
@@ -74,7 +76,7 @@ def _follow(store: Store, training: Training) -> None:
         try:
             mirror.send(state)
             down = False
-        except Fault as fault:
+        except UserError as fault:
             if state != "under way":
                 raise
             if not down:
@@ -85,7 +87,9 @@ def _follow(store: Store, training: Training) -> None:
             print(f"follow: the training has ended, {mirror.told}; the stage record {rest}", flush=True)
             return
         if state == "cut off":
-            raise Fault(MACHINE_FAULT, f"follow: the training was cut off, {mirror.told}; start it again: dvc repro")
+            raise UserError(
+                MACHINE_FAULT, f"follow: the training was cut off, {mirror.told}; start it again: dvc repro"
+            )
         time.sleep(SECONDS)
 
 
@@ -104,7 +108,7 @@ class Mirror:
         self.epoch, self.epoch_time = 0, self.time  # the last one that was logged
         self.run_id = ""
         # What the run held before: of an earlier process, or of a call that broke off; None where that must be asked.
-        # It may reach beyond what was read: a training that was cut off goes on from an epoch before.
+        # It may reach beyond what was read: a training run that was cut off goes on from an epoch before.
         self.logged: set[tuple[str, int]] | None = None
         # As texts, as `record` will log them.
         self.params = {safe_key(key): show(value) for key, value in training.params.items()}
@@ -129,7 +133,7 @@ class Mirror:
                 content = file.read(MOST_BYTES)
         except FileNotFoundError:
             return False
-        # A line that is being written waits; what another training began to write is not this one's.
+        # A line that is being written waits; what another training run began to write is not this one's.
         end = content.rfind(b"\n") + 1
         if not end or read_training() != self.training:
             return False
@@ -142,18 +146,18 @@ class Mirror:
         return True
 
     def send(self, state: State) -> None:
-        """Log the epochs that are whole. Raises Fault when the store cannot be used; nothing is lost by that."""
+        """Log the epochs that are whole. Raises UserError when the store cannot be used; nothing is lost by that."""
         whole = self._whole(state)
         if self.run_id and not whole and state == "under way":
             return
         probe(self.store)
-        with faults(self.store), locked(self.store):
+        with translate_errors(self.store), locked(self.store):
             from mlflow.entities import Param
 
             client = connect(self.store)
             experiment = open_experiment(client, self.store)
             if not self.run_id:
-                settle(client, experiment, self.store)
+                close_orphans(client, experiment, self.store)
             run = find_live(client, experiment, self.training.started)
             # Asked again, now that no `record` can be at work: what has ended is its business.
             if run is None and state_of(self.training) == "under way":
@@ -195,7 +199,7 @@ class Mirror:
                 "mlflow.source.type": "LOCAL",
                 "mlflow.note.content": "**This training is under way.** The stage `record` completes this run.",
             },
-            run_name=describe.live_name(self.params, before),
+            run_name=run_page.live_name(self.params, before),
         )
 
     def _log(self, client: "MlflowClient", run: "Run", whole: int) -> None:
@@ -227,7 +231,7 @@ def state_of(training: Training) -> State:
     return "under way" if alive else "cut off"
 
 
-def settle(client: "MlflowClient", experiment: str, store: Store) -> None:
+def close_orphans(client: "MlflowClient", experiment: str, store: Store) -> None:
     """Close the runs of trainings that came to no end while nobody looked. To be called within `locked`."""
     waiting = last_finished(store.root)
     for run in client.search_runs([experiment], f"attributes.status = 'RUNNING' AND tags.`{TRAINING}` != ''"):
@@ -241,7 +245,7 @@ def settle(client: "MlflowClient", experiment: str, store: Store) -> None:
 
 
 def close(client: "MlflowClient", run: "Run") -> None:
-    """The run of a training that was cut off, or whose result was never recorded."""
+    """The run of a training run that was cut off, or whose result was never recorded."""
     run_id = run.info.run_id
     epoch, end = 0, run.info.start_time
     # Any curve will do: they are logged together.
@@ -254,7 +258,7 @@ def close(client: "MlflowClient", run: "Run") -> None:
     client.set_terminated(run_id, "KILLED", end)
 
 
-def dismiss(client: "MlflowClient", experiment: str, started: str, recorded: Outcome) -> None:
+def delete_duplicate(client: "MlflowClient", experiment: str, started: str, recorded: Outcome) -> None:
     """Delete the mirror of a training whose state had a run already: one run for each state."""
     if run := find_live(client, experiment, started):
         name = f"[{escape(recorded.name)}](#/experiments/{experiment}/runs/{recorded.run_id})"
@@ -272,10 +276,10 @@ def _wait(store: Store) -> Training:
     try:
         # Also because all of this takes less time later, once it was done.
         probe(store)
-        with faults(store), locked(store):
+        with translate_errors(store), locked(store):
             client = connect(store)
-            settle(client, open_experiment(client, store), store)
-    except Fault as fault:
+            close_orphans(client, open_experiment(client, store), store)
+    except UserError as fault:
         print(f"{fault}; follow goes on trying", file=sys.stderr, flush=True)
     while True:
         training = read_training()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from retrace.runtime.errors import MACHINE_FAULT, Fault
+from retrace.runtime.errors import MACHINE_FAULT, UserError
 
 if TYPE_CHECKING:
     pass
@@ -32,14 +32,14 @@ class Store:
         """The file, or the URI without the name and password that it may carry."""
         return str(self.database) if self.database else without_password(self.uri)
 
-    def unreachable(self, reason: str) -> Fault:
-        return Fault(
+    def unreachable(self, reason: str) -> UserError:
+        return UserError(
             MACHINE_FAULT,
             f"tracking store {self.shown}: {reason}; all results are safe, and {_RETRY[in_experiment()]}",
         )
 
-    def unusable(self, reason: str) -> Fault:
-        return Fault(MACHINE_FAULT, f"tracking store {self.shown}: {reason}; all results are safe in their files")
+    def unusable(self, reason: str) -> UserError:
+        return UserError(MACHINE_FAULT, f"tracking store {self.shown}: {reason}; all results are safe in their files")
 
 
 # DVC removes the folder of a queued or temporary experiment that failed; its run cache keeps what the stages made.
@@ -54,7 +54,7 @@ def in_experiment() -> bool:
 
 
 def locate(experiment: str) -> Store:
-    """The store that the environment names, else mlflow.db in the project's root; raises Fault for one of another kind.
+    """The store that the environment names, else mlflow.db in the project. Raises UserError for one of another kind.
 
     DVC runs queued and temporary experiments in another folder; DVC_ROOT then names the project's own.
     """

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrace.tracking.moved import BUSY_SECONDS
+from retrace.tracking.relocation import BUSY_SECONDS
 
 if TYPE_CHECKING:
     pass
@@ -40,7 +40,7 @@ SETTINGS = {
 
 
 @contextlib.contextmanager
-def within(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[None]:
     """Raises TimeoutError when it takes longer."""
 
     def late(signum: int, frame: object) -> None:
@@ -88,8 +88,8 @@ def escape_percents() -> None:
     Config.set_main_option = escaped  # type: ignore[method-assign]
 
 
-def match(store: Store, database: Path) -> None:
-    """Raises Fault when another version of MLflow made the store: MLflow would migrate an older one unasked."""
+def check_schema_version(store: Store, database: Path) -> None:
+    """Raises UserError when another version of MLflow made the store: MLflow would migrate an older one unasked."""
     import mlflow.store
 
     # Read as text: Alembic would run all sixty files, for a fifth of a second.
@@ -154,7 +154,7 @@ def limit_request_time() -> None:
         before, patience = patience, 0.0
         begin = time.monotonic()
         # The timeout is of each read: an answer that trickles would take any time. Signals reach the main thread only.
-        whole = within(in_time + before + 0.5) if threading.current_thread() is threading.main_thread() else nothing
+        whole = time_limit(in_time + before + 0.5) if threading.current_thread() is threading.main_thread() else nothing
         with whole:
             response: Response = send(session, request, **{**options, "timeout": in_time + before})
         late = time.monotonic() - begin - in_time

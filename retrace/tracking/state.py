@@ -40,13 +40,13 @@ from retrace.artifacts.paths import (
 )
 from retrace.artifacts.schema import Schema, read_schema
 from retrace.artifacts.tables import count_rows, read_bytes, read_first, read_table, read_types
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.integrity import restore
 from retrace.runtime.stage_log import stages_that_ran
-from retrace.tracking.circumstances import Git, Times, read_git, read_times
+from retrace.tracking.environment import Git, Times, read_git, read_times
 from retrace.tracking.model import CODE, ENTRY, Served
 from retrace.tracking.registry import hits
-from retrace.tracking.replay import DataSet
+from retrace.tracking.sync import DataSet
 
 TABLES = (
     HISTORY,
@@ -94,7 +94,7 @@ class State(NamedTuple):
 
 
 def read_state(now: int) -> State:
-    """Read and check the files; raises Fault when one is not what dvc.lock describes."""
+    """Read and check the files; raises UserError when one is not what dvc.lock describes."""
     lock = read_lock()
     training = _parsed(TRAINING, lock.check(TRAINING), json.loads)
     rows = list(csv.reader(io.StringIO(lock.check(HISTORY).decode())))
@@ -143,7 +143,7 @@ def _parsed(path: Path, content: T, parse: Callable[[T], Any]) -> Any:
         return parse(content)
     except ValueError as error:
         reason = str(error).split("\n")[0]
-        raise Fault(BAD_DATA, f"{path} is not what this code writes ({reason}); {restore(path)}") from None
+        raise UserError(BAD_DATA, f"{path} is not what this code writes ({reason}); {restore(path)}") from None
 
 
 def _dataset(path: Path, context: Any, schema: Schema, lock: Lock) -> DataSet:

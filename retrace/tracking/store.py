@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrace.runtime.atomic import write
-from retrace.tracking import moved
-from retrace.tracking.moved import BUSY_SECONDS
+from retrace.tracking import relocation
 from retrace.tracking.points import safe_key
+from retrace.tracking.relocation import BUSY_SECONDS
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 from retrace.tracking.location import Store, exists, sqlite_uri
-from retrace.tracking.mlflow_patches import limit_lock_time, limit_request_time, match
+from retrace.tracking.mlflow_patches import check_schema_version, limit_lock_time, limit_request_time
 from retrace.tracking.store_errors import NO_SERVER, store_error
 from retrace.tracking.store_lock import is_recording
 
@@ -29,7 +29,7 @@ PROBE_SECONDS = 3
 
 
 def probe(store: Store) -> None:
-    """Raises Fault when the store surely cannot be used; cheap, so that nobody waits for an import to learn it."""
+    """Raises UserError when the store surely cannot be used; cheap, so that nobody waits for an import to learn it."""
     if store.uri.startswith(("http://", "https://")):
         _ask(store)
     elif store.database and store.database.is_dir():
@@ -46,8 +46,8 @@ def connect(store: Store) -> "MlflowClient":
     if store.database and store.artifacts:
         if exists(store.database):
             _inspect(store, store.database)
-            match(store, store.database)
-            mend(store)
+            check_schema_version(store, store.database)
+            relocate(store)
         else:
             _create(store.database, store.artifacts)
     # The registry asks by the global one, whatever the client was given.
@@ -59,11 +59,11 @@ def connect(store: Store) -> "MlflowClient":
     return MlflowClient(store.uri)
 
 
-def mend(store: Store) -> None:
+def relocate(store: Store) -> None:
     """Make a store that was moved or copied with its artifacts name them where they are now."""
     if store.database and store.artifacts:
         try:
-            former = moved.mend(store.database, store.artifacts)
+            former = relocation.relocate(store.database, store.artifacts)
         except sqlite3.Error as error:
             raise store_error(error, store) from None
         if former:
@@ -135,7 +135,7 @@ def _ask(store: Store) -> None:
 
 
 def _inspect(store: Store, database: Path) -> None:
-    """Raises Fault when the file is no usable MLflow store; reads only."""
+    """Raises UserError when the file is not a usable MLflow store; reads only."""
     try:
         with contextlib.closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
             connection.execute("SELECT version_num FROM alembic_version").fetchone()

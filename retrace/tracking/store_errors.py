@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
-from retrace.runtime.errors import Fault
+from retrace.runtime.errors import UserError
 
 if TYPE_CHECKING:
     pass
@@ -16,7 +16,7 @@ from retrace.tracking.mlflow_patches import load
 
 
 @contextlib.contextmanager
-def faults(store: Store) -> Iterator[None]:
+def translate_errors(store: Store) -> Iterator[None]:
     """Whatever the tracker raises within, as one line."""
     # Imported here: it costs seconds, and a store that cannot be used is found before.
     load()
@@ -40,7 +40,7 @@ def faults(store: Store) -> Iterator[None]:
         raise store_error(error, store) from None
 
 
-def store_error(error: Exception, store: Store) -> Fault:
+def store_error(error: Exception, store: Store) -> UserError:
     """What is wrong and what to do, in one line."""
     # SQLAlchemy may say before it that this came out while it did something else.
     inner = re.search(r"\(sqlite3\.\w+\) (.*)", str(error))
@@ -53,7 +53,7 @@ def store_error(error: Exception, store: Store) -> Fault:
             return store.unreachable(f"{reason}; {fix}")
     if store.database and not isinstance(error, OSError):
         return store.unusable(
-            f"{reason}; mend or move the file, then run: make record (a store that is not there is made anew)"
+            f"{reason}; fix or move the file, then run: make record (a store that is not there is made anew)"
         )
     return store.unreachable(reason)
 
@@ -85,7 +85,7 @@ _WORDS = {
     r"not in a valid JSON format|Exceeded \d+ redirects": NO_SERVER,
 }
 
-# What mends it.
+# What fixes it.
 _FIXES = {
     "is locked": "end the other program that keeps it to itself",
     "No space left|disk is full|quota exceeded": "make room there",

@@ -51,7 +51,7 @@ def locked(store: Store) -> Iterator[None]:
 def _take_turn(file: TextIO, store: Store) -> None:
     """Wait as long as the one whose turn it is does something; it may have been stopped, and would be waited for ever.
 
-    It does something as long as its processor time grows. Raises Fault.
+    It does something as long as its processor time grows. Raises UserError.
     """
     before, since = "", time.monotonic()
     while True:

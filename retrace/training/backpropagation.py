@@ -16,7 +16,7 @@ from retrace.networks.network import Inputs, Network
 Dropout = Callable[[Tensor], Tensor]
 
 
-class Pass(NamedTuple):
+class ForwardPass(NamedTuple):
     """A forward pass, all [replicas, rows, units]: layers' inputs; hidden layers' sums, outputs and masks; logits.
 
     entered: of the first layer, whose input is not all in `inputs`.
@@ -30,7 +30,7 @@ class Pass(NamedTuple):
     entered: Inputs
 
 
-def forward(network: Network, x: Tensor, dropout: Dropout | None = None) -> Pass:
+def forward(network: Network, x: Tensor, dropout: Dropout | None = None) -> ForwardPass:
     """As `network(x)`, keeping what `backward` needs."""
     entered = network.enter(x)
     inputs, sums, outputs, masks = [entered.dense], [], [], []
@@ -44,10 +44,10 @@ def forward(network: Network, x: Tensor, dropout: Dropout | None = None) -> Pass
         sums.append(z)
         inputs.append(x)
         z = layer(x)
-    return Pass(inputs, sums, outputs, masks, z, entered)
+    return ForwardPass(inputs, sums, outputs, masks, z, entered)
 
 
-def backward(network: Network, passed: Pass, gradient: Tensor) -> list[Tensor]:
+def backward(network: Network, passed: ForwardPass, gradient: Tensor) -> list[Tensor]:
     """Gradients in the order of `network.parameters()`, from the gradient at the logits [replicas, rows, outputs]."""
     gradients: list[Tensor] = []
     for index in reversed(range(1, len(network.layers))):

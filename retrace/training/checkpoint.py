@@ -1,4 +1,4 @@
-"""Checkpoints: a training that was cut off goes on after the last epoch that was saved, and ends in the same bytes.
+"""Checkpoints: a training run that was cut off goes on after the last epoch that was saved, and ends in the same bytes.
 
 They are in `.checkpoints/train/FINGERPRINT/`, a folder that neither git nor DVC knows: DVC deletes the outs of a stage
 before it runs, and switches off the run cache where told not to. The fingerprint is over all that shapes a training, so
@@ -29,7 +29,7 @@ from torch import Tensor
 
 from retrace.runtime.atomic import write_bytes
 from retrace.runtime.disk import existing
-from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
 from retrace.runtime.imports import ROOT, closure
 
 FOLDER = Path(".checkpoints/train")
@@ -55,11 +55,11 @@ class Snapshot:
     tensors: dict[str, Tensor]
     path: Path | None = None
 
-    def unfit(self, error: Exception) -> Fault:
+    def unfit(self, error: Exception) -> UserError:
         """Its digest is right, and yet this code has not written it."""
         reason = " ".join(str(error).split())[:100]
         folder = self.path.parent if self.path else None
-        return Fault(BAD_DATA, f"{self.path} is not what this code writes ({reason}); delete the folder {folder}")
+        return UserError(BAD_DATA, f"{self.path} is not what this code writes ({reason}); delete the folder {folder}")
 
 
 class Checkpoints:
@@ -139,9 +139,9 @@ class Checkpoints:
             write_bytes(path, content)
             self.whole = True
         except FileNotFoundError:
-            return  # the same training in another folder (`dvc exp run --temp`) has ended, and removed this one
+            return  # the same training run in another folder (`dvc exp run --temp`) has ended, and removed this one
         except OSError as error:
-            raise Fault(MACHINE_FAULT, self._lost(error, len(content))) from None
+            raise UserError(MACHINE_FAULT, self._lost(error, len(content))) from None
 
     def _lost(self, error: OSError, size: int) -> str:
         free = shutil.disk_usage(existing(self.folder)).free

@@ -9,7 +9,7 @@ from retrace.params.train import Train
 
 
 def choose(section: Train) -> tuple[torch.device, str]:
-    """The device and the reason for it; raises Fault when the named one is not there."""
+    """The device and the reason for it; raises UserError when the named one is not there."""
     count = torch.cuda.device_count()
     wanted = section.device
     if wanted == "auto":

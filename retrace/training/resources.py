@@ -8,21 +8,23 @@ from retrace.artifacts.paths import HISTORY, TRAIN, TRAINING, VALIDATION
 from retrace.artifacts.tables import count_rows
 from retrace.networks.model import Description
 from retrace.params.train import Train
-from retrace.runtime.disk import prepare
-from retrace.runtime.memory import need
+from retrace.runtime.disk import require_disk
+from retrace.runtime.memory import require_memory
 
 
 def require_room(description: Description, section: Train, device: torch.device) -> None:
-    """Raise Fault (status 4) where disk or memory have no room for this training run."""
+    """Raise UserError (status 4) where disk or memory have no room for this training run."""
     training, validation = (count_rows(path) for path in (TRAIN, VALIDATION))
     rows = training + validation
-    need(
-        taken(description, section, rows, device),
+    require_memory(
+        memory_bytes(description, section, rows, device),
         f"train: {rows:,} rows of {description.preprocessing.width:,} columns and {section.replicas:,} networks of"
         f" {description.weights:,} weights",
         f"use fewer rows or columns, or {fewer(section)}",
     )
-    prepare([TRAINING, HISTORY], written(description, section, training), "lower train.epochs or train.replicas")
+    require_disk(
+        [TRAINING, HISTORY], output_bytes(description, section, training), "lower train.epochs or train.replicas"
+    )
 
 
 def fewer(section: Train) -> str:
@@ -30,7 +32,7 @@ def fewer(section: Train) -> str:
     return f"lower train.batch_size (now {section.batch_size:,}) or train.replicas (now {section.replicas:,})"
 
 
-def written(description: Description, section: Train, rows: int) -> int:
+def output_bytes(description: Description, section: Train, rows: int) -> int:
     """Bytes of what `train` writes, about: weights, histories, the loss of each step."""
     # With patience nobody can know the end; it trains at least so long.
     epochs = section.epochs if section.patience is None else min(section.epochs, section.patience + 1)
@@ -40,7 +42,7 @@ def written(description: Description, section: Train, rows: int) -> int:
     return 4 * (section.replicas + 1) * description.weights + epochs * section.replicas * (4 * steps + 14 * columns)
 
 
-def taken(description: Description, section: Train, rows: int, device: torch.device) -> int:
+def memory_bytes(description: Description, section: Train, rows: int, device: torch.device) -> int:
     """Bytes of main memory that it takes at least: the rows, and on the CPU weights, gradients and a step's outputs."""
     numbers = rows * description.preprocessing.width
     if device.type == "cpu":

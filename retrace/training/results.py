@@ -12,11 +12,11 @@ from retrace.artifacts.tables import write_table
 from retrace.networks.model_files import save
 from retrace.runtime.atomic import write_csv, write_json
 from retrace.training.checkpoint import Checkpoints
-from retrace.training.trainer import Fit
+from retrace.training.trainer import TrainingResult
 from retrace.training.training_run import TrainingRun
 
 
-def write_results(result: Fit, settings: TrainingRun) -> None:
+def write_results(result: TrainingResult, settings: TrainingRun) -> None:
     """The outs of the stage: models/, the history, the losses of what ships and of every step."""
     save(MODELS, settings.description, result.state, result.shipped)
     write_json(TRAINING, training_content(result, settings))
@@ -26,7 +26,7 @@ def write_results(result: Fit, settings: TrainingRun) -> None:
     write_table(STEPS, pa.table({f"replica_{index}": column.numpy() for index, column in enumerate(steps)}))
 
 
-def training_content(result: Fit, settings: TrainingRun) -> dict[str, Any]:
+def training_content(result: TrainingResult, settings: TrainingRun) -> dict[str, Any]:
     """The content of models/training.json."""
     return {
         "device": str(settings.device),
@@ -42,7 +42,7 @@ def training_content(result: Fit, settings: TrainingRun) -> dict[str, Any]:
     }
 
 
-def of_mean(result: Fit) -> dict[str, int | float]:
+def of_mean(result: TrainingResult) -> dict[str, int | float]:
     """What training.json says of the mean of the replicas; the loss is that of the best weights."""
     return {
         "best_epoch": result.mean_epoch,
@@ -51,7 +51,7 @@ def of_mean(result: Fit) -> dict[str, int | float]:
     }
 
 
-def losses_of_shipped(result: Fit) -> list[tuple[int | float, ...]]:
+def losses_of_shipped(result: TrainingResult) -> list[tuple[int | float, ...]]:
     """Epoch, training and validation loss; of the mean: the mean of the training losses, and the loss of the mean."""
     if result.shipped is not None:
         return [(row[0], row[2], row[3]) for row in result.history if row[1] == result.shipped]
@@ -79,7 +79,7 @@ def write_clock(checkpoints: Checkpoints, device: torch.device) -> None:
     )
 
 
-def summary(result: Fit) -> str:
+def summary(result: TrainingResult) -> str:
     """One line: how long it trained, and what ships."""
     shipped = result.shipped
     if shipped is None:

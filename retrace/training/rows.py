@@ -13,7 +13,7 @@ from retrace.artifacts.tables import count_rows, read_pieces, read_table
 from retrace.params.train import Train
 from retrace.preprocessing.apply import bridge, parts
 from retrace.preprocessing.description import Number, Preprocessing, Unusable
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 
 
 class Rows(NamedTuple):
@@ -45,7 +45,7 @@ def fit_preprocessing(path: Path, schema: Schema, section: Train) -> Preprocessi
 
 
 def read_rows(path: Path, schema: Schema, preprocessing: Preprocessing) -> Rows:
-    """The table as tensors; raises Fault for a value that the network cannot take or a class that does not exist."""
+    """The table as tensors. Raises UserError for a value that the network cannot take, or an unknown class."""
     count = count_rows(path)
     x, y = torch.empty(count, preprocessing.width), torch.empty(count, dtype=torch.int16)
     paired, gaps = preprocessing.paired, {}
@@ -58,7 +58,7 @@ def read_rows(path: Path, schema: Schema, preprocessing: Preprocessing) -> Rows:
                 encoded = encoder(piece).astype(np.float32)
             except Unusable as error:
                 row = f"row {start + error.row + 1}"
-                raise Fault(BAD_DATA, f"{path}: column {column}, {row}: {error.value} {error.rule}") from None
+                raise UserError(BAD_DATA, f"{path}: column {column}, {row}: {error.value} {error.rule}") from None
             x[start : start + len(piece), inputs] = torch.from_numpy(encoded[:, : len(inputs)])
             if inputs[0] in paired:
                 gaps[inputs[0]][start : start + len(piece)] = encoded[:, 1] != 0
@@ -69,7 +69,7 @@ def read_rows(path: Path, schema: Schema, preprocessing: Preprocessing) -> Rows:
         classes = piece.to_numpy(zero_copy_only=False)
         if len(classes) and not 0 <= classes.min() <= classes.max() < len(schema.classes):
             rule = f"must hold class indices 0 to {len(schema.classes) - 1}"
-            raise Fault(BAD_DATA, f"{path}: column {schema.target} {rule}")
+            raise UserError(BAD_DATA, f"{path}: column {schema.target} {rule}")
         y[start : start + len(piece)] = torch.from_numpy(classes.astype(np.int16))
         start += len(piece)
     # Arrow keeps the memory of what it read for the next time; there is none, and the training needs it.

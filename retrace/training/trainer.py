@@ -17,7 +17,7 @@ from retrace.networks.activations import UNIT_HEALTH
 from retrace.networks.initializers import initialize
 from retrace.networks.network import Embedding, InputScale, Linear, Network, class_probabilities, folded, unsmoothed
 from retrace.params.train import Train
-from retrace.runtime.errors import MACHINE_FAULT, Fault
+from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.training.backpropagation import Dropout, backward, forward
 from retrace.training.checkpoint import Snapshot
 from retrace.training.losses import LOSSES, class_weights, shares, targets
@@ -48,7 +48,7 @@ Keep = Callable[[int, Callable[[], Snapshot]], None]
 
 
 @dataclass
-class Fit:
+class TrainingResult:
     """What a training gives.
 
     state:       best weights of each replica, as in Network.state_dict() of a network without factors, on the CPU.
@@ -100,15 +100,15 @@ def fit(
     watch: Watch | None = None,
     keep: Keep | None = None,
     begun: Snapshot | None = None,
-) -> Fit:
-    """Initialize and train the network; raises Fault (status 4) in the step in which a loss is no longer finite.
+) -> TrainingResult:
+    """Initialize and train the network; raises UserError (status 4) in the step in which a loss is no longer finite.
 
     begun: of the same training, which goes on from there.
     """
     generators = [generator(section.seed, replica, INITIAL) for replica in range(section.replicas)]
     initialize(network, section.init, section.init_scale, section.activation, generators)
     network.to(device)
-    return Training(network, train, validation, section, device).run(watch, keep, begun)
+    return Trainer(network, train, validation, section, device).run(watch, keep, begun)
 
 
 def roles(network: Network, section: Train) -> list[Role]:
@@ -137,7 +137,7 @@ def log_mean(logits: Tensor, target: Tensor) -> Tensor:
     return logs.logsumexp(0) - math.log(len(logits))
 
 
-class Training:
+class Trainer:
     """One call of `fit`: what its parts share."""
 
     def __init__(self, network: Network, train: Rows, validation: Rows, section: Train, device: torch.device):
@@ -161,11 +161,13 @@ class Training:
         # A permutation of the rows for each replica, refilled at each epoch.
         self.order = torch.empty(section.replicas, len(train.x), dtype=torch.int32)
 
-    def run(self, watch: Watch | None = None, keep: Keep | None = None, begun: Snapshot | None = None) -> Fit:
+    def run(
+        self, watch: Watch | None = None, keep: Keep | None = None, begun: Snapshot | None = None
+    ) -> TrainingResult:
         section, replicas = self.section, range(self.section.replicas)
         health, _ = UNIT_HEALTH.get(section.activation, ("", None))
         layers = range(1, len(self.network.layers) + 1)
-        fit = Fit(
+        fit = TrainingResult(
             state={name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()},
             header=[
                 *("epoch", "replica", "train_loss", "validation_loss", "validation_accuracy", "learning_rate"),
@@ -198,7 +200,7 @@ class Training:
                 if keep:
                     keep(epoch, lambda: self._snapshot(fit))
         if all(torch.equal(old, new) for old, new in zip(initial, self.parameters, strict=True)):
-            raise Fault(
+            raise UserError(
                 MACHINE_FAULT,
                 "train: no weight changed in the whole training: every gradient was zero;"
                 " choose another train.init or train.activation, or a larger train.optimizer.learning_rate",
@@ -209,7 +211,7 @@ class Training:
         fit.state = folded({name: tensor.cpu() for name, tensor in fit.state.items()})
         return fit
 
-    def _snapshot(self, fit: Fit) -> Snapshot:
+    def _snapshot(self, fit: TrainingResult) -> Snapshot:
         facts = {
             "epoch": int(fit.history[-1][0]),
             "active": self.active,
@@ -224,7 +226,7 @@ class Training:
         }
         return Snapshot(facts, {**self._tensors(fit), **grown})
 
-    def _tensors(self, fit: Fit) -> dict[str, Tensor]:
+    def _tensors(self, fit: TrainingResult) -> dict[str, Tensor]:
         """What changes in place from epoch to epoch."""
         return {
             **{f"network.{name}": tensor for name, tensor in self.network.state_dict().items()},
@@ -232,7 +234,7 @@ class Training:
             **{f"optimizer.{name}.{i}": each for name, some in self.memory.items() for i, each in enumerate(some)},
         }
 
-    def _resume(self, fit: Fit, begun: Snapshot) -> int:
+    def _resume(self, fit: TrainingResult, begun: Snapshot) -> int:
         """Make `fit` and this what they were when the snapshot was taken, after the epoch that is returned."""
         facts, tensors = begun.facts, begun.tensors
         for name, tensor in self._tensors(fit).items():
@@ -338,7 +340,7 @@ class Training:
         fix = "lower train.optimizer.learning_rate, or set train.gradient_clip or train.scaling: standard"
         if (epoch, step, what) == (1, 0, "loss"):  # nothing was learned yet: it is the start that is wrong
             fix = "choose another train.init or a smaller train.init_scale, or set train.scaling: standard"
-        raise Fault(
+        raise UserError(
             MACHINE_FAULT,
             f"train: epoch {epoch}, step {step + 1}: the {what} of replica {replica} is {value} at learning rate"
             f" {rate:g}; {fix}",
@@ -375,7 +377,7 @@ class Training:
                 health = [measure(outputs) for outputs in passed.inputs[1:]]
         return loss, correct / rows, health, of_mean
 
-    def _close_epoch(self, fit: Fit, epoch: int, losses: Tensor, norms: Tensor) -> None:
+    def _close_epoch(self, fit: TrainingResult, epoch: int, losses: Tensor, norms: Tensor) -> None:
         """History, best weights and early stopping of each replica that still trains."""
         section = self.section
         loss, accuracy, health, of_mean = self._validate()
@@ -413,7 +415,7 @@ class Training:
             torch.where(mask, parameter.detach(), best, out=best)
 
     @torch.no_grad()
-    def _judge(self, fit: Fit) -> None:
+    def _judge(self, fit: TrainingResult) -> None:
         """The best weights, which the network has now: the loss of their mean, and warnings about them."""
         if self.section.ship == "mean":
             *_, fit.mean_loss = self._validate()
@@ -442,7 +444,7 @@ class Training:
     def _out_of_patience(self, epoch: int, best: int) -> bool:
         return self.section.patience is not None and epoch - best >= self.section.patience
 
-    def _warn(self, fit: Fit) -> None:
+    def _warn(self, fit: TrainingResult) -> None:
         """Lines on stderr for what is wrong but not fatal: dead layers and exploding gradients."""
         for column, name in enumerate(fit.header):
             values = {(int(row[0]), int(row[1])): row[column] for row in fit.history}

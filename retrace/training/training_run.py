@@ -14,15 +14,15 @@ from retrace.networks.model import Description
 from retrace.params.reader import fault
 from retrace.params.train import Train
 from retrace.preprocessing.description import Preprocessing
-from retrace.runtime.memory import within
+from retrace.runtime.memory import memory_errors
 from retrace.runtime.processes import born
-from retrace.runtime.signals import Postponed
+from retrace.runtime.signals import DeferredSignals
 from retrace.runtime.text import listed
 from retrace.training.checkpoint import Checkpoints, Snapshot, fingerprint
 from retrace.training.device import choose, make_deterministic
 from retrace.training.resources import fewer
 from retrace.training.rows import Rows, fit_preprocessing
-from retrace.training.trainer import Fit, Keep, fit
+from retrace.training.trainer import Keep, TrainingResult, fit
 
 INTERRUPTED = "train: ends after this epoch, which is saved; again, and it ends at once"
 
@@ -76,17 +76,17 @@ def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> De
     )
 
 
-def train(training: Rows, validation: Rows, settings: TrainingRun, checkpoints: Checkpoints) -> Fit:
+def train(training: Rows, validation: Rows, settings: TrainingRun, checkpoints: Checkpoints) -> TrainingResult:
     """Fit the network to the training rows, judged on the validation rows after each epoch; or go on with that.
 
-    An interrupt waits for the end of the epoch, and for its checkpoint. Raises Fault where class_weights do not suit
-    the classes, and as `fit` does.
+    An interrupt waits for the end of the epoch, and for its checkpoint. Raises UserError where class_weights do not
+    suit the classes, and as `fit` does.
     """
     section, description = settings.section, settings.description
     pid = os.getpid()
     on = f"{settings.device} ({settings.reason})"
     facts = Training(checkpoints.started, pid, born(pid), settings.params, settings.schema.dataset, on)
-    with Live(facts) as live, Postponed(INTERRUPTED) as asked, within("train", fewer(section)):
+    with Live(facts) as live, DeferredSignals(INTERRUPTED) as asked, memory_errors("train", fewer(section)):
         if isinstance(section.class_weights, list) and len(section.class_weights) != len(description.classes):
             rule = f"must hold a weight for each of the {len(description.classes)} classes"
             raise fault(Train, "class_weights", f"{rule} ({listed(description.classes)})")
@@ -95,11 +95,11 @@ def train(training: Rows, validation: Rows, settings: TrainingRun, checkpoints: 
         return fit(network, training, validation, section, settings.device, live, keep, checkpoints.snapshot)
 
 
-def keeper(checkpoints: Checkpoints, asked: Postponed) -> Keep:
+def keeper(checkpoints: Checkpoints, asked: DeferredSignals) -> Keep:
     """After each epoch: a checkpoint where one is due, or where the end was asked for, which comes then."""
 
     def keep(epoch: int, snapshot: Callable[[], Snapshot]) -> None:
         checkpoints.offer(epoch, snapshot, now=asked.asked is not None)
-        asked.obey()
+        asked.raise_pending()
 
     return keep

@@ -1,7 +1,7 @@
 """What the fuzzers share: whole pipelines inside this process, and what must hold wherever one of them ends.
 
 A process for each stage would cost seconds a case. `main()` of a stage is all that its process does but for signals and
-for the exit status, which `Fault` brings with it.
+for the exit status, which `UserError` brings with it.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from retrace.artifacts.tables import read_table
 from retrace.params import messages, reader
-from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, UserError
 from tests.conftest import ROOT
 
 GRAPH = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
@@ -104,7 +104,7 @@ def call(name: str, main: Callable[[], None]) -> End:
         warnings.simplefilter("error")
         try:
             main()
-        except Fault as fault:
+        except UserError as fault:
             end = End(name, fault.status, tuple(str(fault).split("\n")))
     for line in [*said.getvalue().split("\n")[:-1], *complained.getvalue().split("\n")[:-1], *end.lines]:
         assert line.isprintable(), f"not fit for a terminal: {line!r}"

@@ -16,7 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from retrace.cli.check_cache import verify
-from retrace.runtime.errors import Fault
+from retrace.runtime.errors import UserError
 from tests.project import TINY, commit, copy_project, environment, git, repro, run, turn
 
 STAGES = ("validate", "create", "split", "baseline")
@@ -135,7 +135,7 @@ KINDS = ["flipped", "cut", "emptied", "grown", "gone"]
 def faults() -> list[str]:
     try:
         return verify().faults
-    except Fault as fault:
+    except UserError as fault:
         return str(fault).splitlines()
 
 
@@ -151,7 +151,7 @@ def cached_files() -> list[Path]:
     return sorted(path for path in Path(".dvc/cache").rglob("*") if path.is_file())
 
 
-def mend(lines: list[str], before: dict[Path, tuple[bytes, os.stat_result]]) -> None:
+def fix(lines: list[str], before: dict[Path, tuple[bytes, os.stat_result]]) -> None:
     """Run what the lines say, in their order; `before` is where a person has the original from."""
     for line in lines:
         command = line.partition("; repair: ")[2]
@@ -313,7 +313,7 @@ def test_m30_the_commands_repair_all_of_it(project):
             damage(path, kind, random.Random(4))
     lines = faults()
     assert sorted(lines) == sorted(line for _, line in lost.values())
-    mend(lines, before)
+    fix(lines, before)
     assert_repaired(before, lines)
     status = run(project, "-m", "dvc", "status")
     assert status.stdout == "Data and pipelines are up to date.\n"
@@ -338,7 +338,7 @@ def test_m30_any_damage_is_repaired_in_one_pass(project, cases):
         for path in sorted(chosen):
             damage(path, chance.choice(KINDS), chance)
         lines = faults()
-        mend(lines, before)
+        fix(lines, before)
         assert_repaired(before, lines)
         put_back(before)  # objects of older states are deleted where they are damaged
 
@@ -357,7 +357,7 @@ def test_m30_with_a_remote_what_is_lost_here_is_pulled(campaign, project, tmp_pa
         f"dvc pull {FOLDER}",
         f"dvc pull {DATASET} || dvc repro",
     ]
-    mend(lines, before)
+    fix(lines, before)
     assert_repaired(before, lines)
 
 
@@ -367,7 +367,7 @@ def test_m30_a_folder_whose_list_is_lost_is_judged_as_one(campaign, project):
     damage(FOLDER / "b", "gone", random.Random(8))
     (line,) = faults()
     assert line.startswith(f"{FOLDER} is altered, its object {listed} is altered; repair: put the original back, then:")
-    mend([line], before)
+    fix([line], before)
     assert_repaired(before, [line])
 
 
@@ -375,7 +375,7 @@ def test_m30_a_file_that_was_put_into_a_folder_is_named(project):
     (FOLDER / "deep" / "new one").write_text("x")
     (line,) = faults()
     assert line == f"{FOLDER}/deep/new one is not among the files of {FOLDER}; repair: rm -f '{FOLDER}/deep/new one'"
-    mend([line], {})
+    fix([line], {})
     assert faults() == []
 
 
@@ -387,7 +387,7 @@ def test_m30_a_table_that_is_only_read_is_taken_in_as_it_is(campaign, project):
     assert line == (
         "data/tables is altered since dvc.lock was written; repair: find data/tables -exec touch {} + && dvc repro"
     )
-    mend([line], {})
+    fix([line], {})
     assert faults() == []
     assert Path("dvc.lock").read_bytes() != before
 
@@ -408,7 +408,7 @@ def test_m30_an_older_state_is_restored_wrong_unless_it_is_repaired_and_then_mad
         (line,) = faults()
         assert line == f"{cached} (of an older state) is altered; repair: rm -f {cached}"
         if repaired:
-            mend([line], before)
+            fix([line], before)
         turn(project, seed)
         done = run(project, "-m", "dvc", "repro", "split")
         assert done.returncode == 0, done.stderr
@@ -428,7 +428,7 @@ def test_m30_a_folder_in_the_place_of_a_file_and_a_cache_that_is_gone_are_told(c
     assert lines[-1] == (
         f"{TEST} is unreadable (Is a directory), its object {test} is missing; repair: rm -rf {TEST} && dvc repro"
     )
-    mend(lines, before)
+    fix(lines, before)
     assert_repaired(before, lines)
 
 
@@ -446,7 +446,7 @@ def test_m30_the_cache_is_where_dvc_has_it(project, tmp_path):
     (line,) = faults()
     command = f"rm -f '{cached}' && install -m 444 {TRAIN} '{cached}'"
     assert line == f"{cached} ({TRAIN}) is altered, {TRAIN} is whole; repair: {command}"
-    mend([line], {})
+    fix([line], {})
     assert faults() == []
 
 
@@ -486,7 +486,7 @@ def test_m31_a_damaged_lock_is_one_line_and_git_restores_it(project, name, damag
     (line,) = faults()
     assert line.startswith(said)
     assert line.endswith("; repair: git checkout HEAD dvc.lock")
-    mend([line], {})
+    fix([line], {})
     assert Path("dvc.lock").read_bytes() == lock
 
 
@@ -497,7 +497,7 @@ def test_m31_so_is_a_damaged_dvc_file(project, content):
     assert f"{FOLDER}.dvc" in line
     if "path" not in content:
         assert f"; repair: git checkout HEAD {FOLDER}.dvc" in line
-    mend([line], {})
+    fix([line], {})
     assert faults() == []
 
 
@@ -509,7 +509,7 @@ def test_m31_a_lock_that_git_does_not_have_comes_back_from_the_run_cache(project
         Path("dvc.lock").write_bytes(lock[: len(lock) // 2 + 3] + b"\n\t{")
         (line,) = faults()
         assert line.endswith("; repair: rm -f dvc.lock && dvc repro")
-        mend([line], {})
+        fix([line], {})
         assert Path("dvc.lock").read_bytes() == lock
     finally:
         git(project, "reset", "--quiet", "HEAD~1")
@@ -532,7 +532,7 @@ def test_m31_a_lock_in_a_real_merge_conflict_is_restored(project):
             git(project, "checkout", "dvc.lock")
         (line,) = faults()
         assert line.startswith("dvc.lock has merge-conflict markers at line ")
-        mend([line], {})
+        fix([line], {})
         assert b"<<<<" not in Path("dvc.lock").read_bytes()
     finally:
         git(project, "checkout", "--quiet", "--force", "main")

@@ -33,7 +33,7 @@ from ruamel.yaml import YAML
 from retrace.artifacts.tables import SEAL, count_rows, read_first, read_pieces, read_table, write_table
 from retrace.networks.model import Model
 from retrace.networks.model_files import load
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.tracking.model import CODE, ENTRY
 from tests.conftest import PARAMS, ROOT
 from tests.faults.zygote import Done, Zygote
@@ -79,7 +79,7 @@ REFUSALS = {2, 3, 4, 5}
 
 
 class Reader(NamedTuple):
-    """A stage or command of a project; files: what it reads that is no code; outs: what it writes, stdout aside."""
+    """A stage or command of a project; files: what it reads that is not code; outs: what it writes, stdout aside."""
 
     project: Path
     module: str
@@ -479,7 +479,7 @@ def refusal(act: Callable[[], None]) -> str:
     """The line of a fault of the data, or "" where there is none."""
     try:
         act()
-    except Fault as fault:
+    except UserError as fault:
         if fault.status == BAD_DATA:
             return str(fault)
         raise

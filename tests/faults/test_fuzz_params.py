@@ -27,7 +27,7 @@ from sklearn import datasets
 from retrace.artifacts.tables import read_json
 from retrace.params import reader
 from retrace.params.section import Section
-from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, UserError
 from stages.validate import SECTIONS
 from tests.conftest import PARAMS, VALUES
 from tests.faults import fuzzing
@@ -167,7 +167,7 @@ def columns(create: dict[str, Any]) -> list[str]:
     return ["number", "colour", "flag", "day", "id", "more"] if name == "table" else ["x1", "x2"]
 
 
-# Rules between keys, mended where a draw breaks them: by model, so that a new rule is not forgotten.
+# Rules between keys, fixed where a draw breaks them: by model, so that a new rule is not forgotten.
 def mend_classification(values: dict[str, Any], draw: Draw) -> None:
     values["informative"] = min(values["informative"], values["features"])
     values["classes"] = min(values["classes"], 2 ** values["informative"])
@@ -430,7 +430,7 @@ REFUSALS = {
         r"data/dataset\.parquet: row \d+ has no \w+, by which split\.column divides",
         # Of a table, with other keys than those that fit it.
         r"data/tables/\S+: there is no column '.*' \(create\.table\.target\)",
-        r"data/tables/\S+: column \w+, row \d+: '.*' is no number, .*create\.reading\.missing",
+        r"data/tables/\S+: column \w+, row \d+: '.*' is not a number, .*create\.reading\.missing",
         r"data/tables/\S+: column \w+, row \d+: '.*' is not .*create\.columns",
         r"data/tables/\S+: no column but \w+ varies",
         r"data/tables/\S+: column \w+ is the target \w+ in other words",
@@ -722,7 +722,7 @@ def blamed(line: str, keys: set[str]) -> str | None:
 
 
 def refusal(check: Callable[[], object]) -> list[str]:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         check()
     assert caught.value.status == BAD_PARAMS
     lines = str(caught.value).split("\n")

@@ -25,9 +25,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrace.data.reading import open_own
-from retrace.data.table import Found, convert, look
+from retrace.data.table import InspectedTable, convert, inspect
 from retrace.params.create import Create
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from tests.conftest import VALUES
 from tests.faults import fuzzing
 
@@ -208,17 +208,17 @@ def section(decimal: str) -> Create:
     return Create.model_validate(changed)
 
 
-def attempt(path: Path, decimal: str = "auto") -> tuple[str, tuple[Found, dict[str, list[Any]]] | None]:
+def attempt(path: Path, decimal: str = "auto") -> tuple[str, tuple[InspectedTable, dict[str, list[Any]]] | None]:
     """How it ended, and what was read."""
     wanted = section(decimal)
     try:
-        found = look(wanted, open_own(path, wanted))
+        found = inspect(wanted, open_own(path, wanted))
         return "read", (found, pa.concat_tables(convert(found)).to_pydict())
-    except Fault as fault:
+    except UserError as fault:
         return refusal(fault, path), None
 
 
-def check(columns: list[Column], found: Found, got: dict[str, list[Any]], way: Dialect | None = None) -> None:
+def check(columns: list[Column], found: InspectedTable, got: dict[str, list[Any]], way: Dialect | None = None) -> None:
     for each in columns:
         values = got[each.name]
         assert len(values) == ROWS
@@ -227,7 +227,7 @@ def check(columns: list[Column], found: Found, got: dict[str, list[Any]], way: D
             assert same(value, is_there, each, kind, found, way), (each.name, kind, each.style, value, is_there)
 
 
-def same(value: Value, there: Any, made: Column, kind: str, found: Found, way: Dialect | None) -> bool:
+def same(value: Value, there: Any, made: Column, kind: str, found: InspectedTable, way: Dialect | None) -> bool:
     if kind == "class":
         return bool(found.classes[there] == str(value))
     if value is None or there is None:
@@ -255,7 +255,7 @@ REFUSALS = [
 ]
 
 
-def refusal(fault: Fault, path: Path) -> str:
+def refusal(fault: UserError, path: Path) -> str:
     line = str(fault)
     assert fault.status == BAD_DATA
     assert line.startswith(str(path)), line

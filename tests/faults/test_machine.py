@@ -138,10 +138,10 @@ def test_m10_what_is_expected_is_about_what_is_written(project, monkeypatch, cha
     section, schema = read(Train), read_schema()
     description = load(Path("models")).description
     outputs = [paths.HISTORY, paths.LOSS, paths.STEPS, *Path("models").iterdir()]
-    expected = resources.written(description, section, count_rows(paths.TRAIN))
+    expected = resources.output_bytes(description, section, count_rows(paths.TRAIN))
     assert sum(path.stat().st_size for path in outputs) < expected + BESIDE
     outputs = [paths.PREDICTIONS, paths.CLASSES, paths.ROC, paths.PRECISION_RECALL, paths.BOUNDARY]
-    expected = predictions.written(schema, read(Evaluate), count_rows(paths.TEST))
+    expected = predictions.output_bytes(schema, read(Evaluate), count_rows(paths.TEST))
     written = sum(path.stat().st_size for path in outputs)
     assert written < expected + BESIDE
     assert expected < 10 * written  # nobody is sent away who has room

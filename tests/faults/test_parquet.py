@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrace.artifacts.tables import read_first, read_pieces, read_table, write_table
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.tracking.registry import hits
 from tests.conftest import ROOT
 
@@ -50,7 +50,7 @@ def test_d28_a_flipped_bit_in_the_pages_is_refused_by_name_or_changes_nothing(re
         path.write_bytes(damaged)
         try:
             found = reader(path)
-        except Fault as fault:
+        except UserError as fault:
             refused += fault.status == BAD_DATA and str(fault).startswith(f"{path} is damaged (")
         else:
             harmless += found.equals(TABLE)

@@ -1,4 +1,4 @@
-"""A training that was cut off ends in the bytes of one that was not: real processes, killed with real signals."""
+"""A training run that was cut off ends in the bytes of one that was not: real processes, killed with real signals."""
 
 import hashlib
 import json
@@ -23,13 +23,13 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from retrace.networks.network import Network
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.posix import running
 from retrace.runtime.processes import born, lives
-from retrace.runtime.signals import Postponed
+from retrace.runtime.signals import DeferredSignals
 from retrace.training import checkpoint
 from retrace.training.checkpoint import FOLDER, KEPT, LAST, PREVIOUS, Checkpoints, Snapshot, fingerprint
-from retrace.training.trainer import Fit, fit
+from retrace.training.trainer import TrainingResult, fit
 from stages import create, split
 from tests.conftest import ROOT, train_section
 from tests.project import TINY, copy_project, environment, repro
@@ -269,7 +269,7 @@ def test_a_state_that_is_left_out_changes_the_result(part):
     }
     try:
         spoilt = fit(network(section), training, validation, section, device, begun=Snapshot(facts, tensors))
-    except (Fault, KeyError):  # a history with a gap, a training without a step
+    except (UserError, KeyError):  # a history with a gap, a training without a step
         return
     assert not same(whole, spoilt)
 
@@ -279,7 +279,7 @@ def network(section) -> Network:
     return Network(section.replicas, [3, *section.hidden, 1], section.activation, scaled=scaled)
 
 
-def same(one: Fit, other: Fit) -> bool:
+def same(one: TrainingResult, other: TrainingResult) -> bool:
     """All that a training gives; a loss of a replica that has stopped is NaN."""
     losses = [torch.cat(each.step_losses).nan_to_num(-1) for each in (one, other)]
     return (
@@ -392,7 +392,7 @@ def test_m04_asked_twice_it_ends_at_once_and_the_checkpoint_is_whole(trainer, tm
 
 
 def test_a_signal_in_the_middle_of_nothing_is_obeyed_at_the_end():
-    with pytest.raises(KeyboardInterrupt), Postponed("asked"):
+    with pytest.raises(KeyboardInterrupt), DeferredSignals("asked"):
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -400,7 +400,7 @@ def test_a_signal_in_the_middle_of_nothing_is_obeyed_at_the_end():
 def test_what_is_ignored_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with Postponed("asked") as asked:
+        with DeferredSignals("asked") as asked:
             signal.raise_signal(signal.SIGHUP)
         assert asked.asked is None
     finally:
@@ -413,7 +413,9 @@ def test_m29_a_second_training_in_the_same_folder_is_kept_out(trainer, tmp_path)
     began = time.monotonic()
     assert trainer.train(busy) == 4
     assert time.monotonic() - began < 1
-    assert trainer.said[1:-1] == ["train: another training is under way in this folder; wait for it, or end it first"]
+    assert trainer.said[1:-1] == [
+        "train: another training run is under way in this folder; wait for it, or end it first"
+    ]
     # As a person starts it, it says so before it has loaded torch.
     command = [sys.executable, "-X", "importtime", "-m", "stages.train"]
     second = subprocess.run(
@@ -617,7 +619,7 @@ def test_a_checkpoint_whose_folder_went_away_meanwhile_does_not_count_as_written
 
 @pytest.fixture
 def cut(trainer, tmp_path) -> Path:
-    """A training that was killed after its sixth epoch."""
+    """A training run that was killed after its sixth epoch."""
     folder = make(tmp_path / "cut", "adamw")
     assert trainer.train(folder, last=6) == -signal.SIGKILL
     return folder

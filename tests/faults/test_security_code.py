@@ -60,7 +60,7 @@ def ways_in(code: str) -> list[str]:
             found.append(node.attr)
         elif isinstance(node, ast.keyword) and node.arg in KEYWORDS:
             value, bad = getattr(node.value, "value", None), KEYWORDS[node.arg]
-            # What is no constant may be anything.
+            # What is not constant may be anything.
             if bad is None or value == bad or not isinstance(node.value, ast.Constant):
                 found.append(node.arg)
     return found
@@ -155,5 +155,5 @@ def test_s01_s03_no_library_unpickles_in_a_process_of_ours(tmp_path, cases):
 
     for name, loader in [*LOADERS.items()][: cases(1, len(LOADERS))]:
         write_evil(tmp_path / name, canary)
-        assert is_there_after(loader), "else this file is no attack"
+        assert is_there_after(loader), "else this file is not an attack"
         assert not is_there_after(OURS.format(loader)), name

@@ -24,7 +24,7 @@ from safetensors.numpy import load, save
 import stages.create
 import stages.validate
 from retrace.runtime import preflight
-from retrace.runtime.errors import BAD_DATA, GATE_FAILED, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_DATA, GATE_FAILED, MACHINE_FAULT, UserError
 from tests.conftest import PARAMS, ROOT
 from tests.faults.hostile import Canary
 from tests.project import turn
@@ -141,7 +141,7 @@ def test_s04_a_model_in_the_store_is_never_loaded(tmp_path, cases):
     assert execute(tmp_path, "-m", *PREDICT).returncode == 0
     code = f"import mlflow.pyfunc; mlflow.pyfunc.load_model({str(models[0])!r})"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False)
-    assert (tmp_path / "canary").exists(), "else this model is no attack"
+    assert (tmp_path / "canary").exists(), "else this model is not an attack"
 
 
 def campaign(cases) -> None:
@@ -275,7 +275,9 @@ def test_s21_what_unpacks_to_a_thousand_times_its_size_goes_through_in_blocks(ta
 )
 def test_a_path_that_leads_elsewhere_is_refused_before_anything_runs(tables, path):
     turn(tables.parents[1], {"create.table.path": path})
-    with pytest.raises(Fault, match=r"^params\.yaml:\d+: create\.table\.path must (be a path|stay) below data/tables"):
+    with pytest.raises(
+        UserError, match=r"^params\.yaml:\d+: create\.table\.path must (be a path|stay) below data/tables"
+    ):
         stages.validate.main()
 
 
@@ -290,7 +292,7 @@ def test_a_path_that_leads_elsewhere_is_refused_before_anything_runs(tables, pat
 def test_letters_that_look_like_a_way_out_are_letters(tables, name):
     (tables.parent / "t.csv").write_text("a,b\n")
     turn(tables.parents[1], {"create.table.path": f"data/tables/{name}"})
-    with pytest.raises(Fault, match="not found") as caught:
+    with pytest.raises(UserError, match="not found") as caught:
         stages.create.main()
     assert str(caught.value).isprintable()
 
@@ -308,7 +310,7 @@ def test_a_link_out_of_the_folder_is_refused_wherever_it_stands(tables, what):
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(target)
     turn(tables.parents[1], {"create.table.path": f"data/tables/{'t.parquet' if what == 'file' else 't'}"})
-    with pytest.raises(Fault, match="leads out of data/tables") as caught:
+    with pytest.raises(UserError, match="leads out of data/tables") as caught:
         stages.create.main()
     assert caught.value.status == BAD_DATA
 
@@ -316,7 +318,7 @@ def test_a_link_out_of_the_folder_is_refused_wherever_it_stands(tables, what):
 @pytest.mark.parametrize("name", ["../x", "a/b", "/tmp/x", "..", "a\\b", "", "a\nb", "${HOME}", "x\u2215y"])
 def test_the_name_of_an_experiment_is_no_path(tables, name):
     turn(tables.parents[1], {"record.experiment": name})
-    with pytest.raises(Fault, match=r"record\.experiment must be letters, digits, spaces and _\.-"):
+    with pytest.raises(UserError, match=r"record\.experiment must be letters, digits, spaces and _\.-"):
         stages.validate.main()
 
 

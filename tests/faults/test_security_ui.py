@@ -16,7 +16,7 @@ import pytest
 from retrace.cli import ui
 from retrace.cli.ui_server import ROUTES
 from retrace.params.reader import check
-from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, Fault
+from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, UserError
 from stages.validate import SECTIONS
 from tests.conftest import PARAMS, ROOT
 from tests.served import Served, served
@@ -198,7 +198,7 @@ def test_s16_a_page_of_another_site_changes_nothing(door):
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "192.168.1.5", "8.8.8.8"])
 def test_s14_another_address_is_refused_until_it_is_said_what_it_opens(address):
-    with pytest.raises(Fault, match="whoever has the link can read, change and delete") as caught:
+    with pytest.raises(UserError, match="whoever has the link can read, change and delete") as caught:
         ui.check(address, False)
     assert caught.value.status == BAD_PARAMS
     assert "OPEN_TO_NETWORK=1" in str(caught.value)
@@ -209,7 +209,7 @@ def test_s14_another_address_is_refused_until_it_is_said_what_it_opens(address):
     "address", ["", "::", "localhost", "1.2.3", "$(touch canary)", "127.0.0.1 --workers 9", "\x1b[2J"]
 )
 def test_what_is_no_address_is_refused_in_one_line(address):
-    with pytest.raises(Fault, match="must be an IPv4 address of this machine") as caught:
+    with pytest.raises(UserError, match="must be an IPv4 address of this machine") as caught:
         ui.check(address, True)
     assert str(caught.value).isprintable()
 
@@ -238,7 +238,7 @@ SECRET = "hunter2-canary"
 def lines(old: str, new: str) -> list[str]:
     assert PARAMS.count(old) >= 1
     Path("params.yaml").write_text(PARAMS.replace(old, new, 1))
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         check(SECTIONS)
     assert caught.value.status == BAD_PARAMS
     return str(caught.value).splitlines()

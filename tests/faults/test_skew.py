@@ -26,7 +26,7 @@ from retrace.artifacts.schema import read_schema
 from retrace.cli import export
 from retrace.cli.main import invoke
 from retrace.networks.model_files import load
-from retrace.runtime.errors import Fault
+from retrace.runtime.errors import UserError
 from retrace.serving.frame import rows_of
 from tests.conftest import VALUES, changed
 from tests.faults import fuzzing
@@ -172,8 +172,8 @@ def answers(columns: dict[str, list[str]]) -> dict[str, pd.DataFrame | str]:
     records = json.dumps({"dataframe_records": json.loads(frame.to_json(orient="records", double_precision=15))})
     told = json.dumps({"dataframe_split": texts.to_dict("split", index=False)})
     found = {
-        "predict, CSV": answer(lambda: commanded("new.csv"), Fault),
-        "predict, Parquet": answer(lambda: commanded("new.parquet"), Fault),
+        "predict, CSV": answer(lambda: commanded("new.csv"), UserError),
+        "predict, Parquet": answer(lambda: commanded("new.parquet"), UserError),
         "pandas": answer(lambda: model.predict(frame), MlflowException),
         "pandas, nullable": answer(lambda: model.predict(frame.convert_dtypes()), MlflowException),
         "pandas, texts": answer(lambda: model.predict(texts), MlflowException),

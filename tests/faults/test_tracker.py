@@ -30,8 +30,8 @@ from pathlib import Path
 import pytest
 
 from retrace.cli import ui
-from retrace.runtime.errors import MACHINE_FAULT, Fault
-from retrace.tracking.circumstances import milliseconds
+from retrace.runtime.errors import MACHINE_FAULT, UserError
+from retrace.tracking.environment import milliseconds
 from retrace.tracking.location import locate
 from tests.conftest import ROOT
 from tests.project import TINY, copy_project, environment, free_port
@@ -126,10 +126,10 @@ def make_store(root: Path, uri: str = "") -> None:
 STORE = """
 from retrace.tracking.location import locate
 from retrace.tracking.store import connect, open_experiment
-from retrace.tracking.store_errors import faults
+from retrace.tracking.store_errors import translate_errors
 from retrace.tracking.store_lock import locked
 store = locate("retrace")
-with faults(store), locked(store):
+with translate_errors(store), locked(store):
     open_experiment(connect(store), store)
 """
 
@@ -447,7 +447,7 @@ def test_a_store_without_runs_has_some_after_what_the_ui_says(ready, tmp_path, m
     (root / ".venv/installed").touch()
     monkeypatch.chdir(root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    with pytest.raises(Fault, match=r"; run: make run, or make record where the pipeline has nothing to do$"):
+    with pytest.raises(UserError, match=r"; run: make run, or make record where the pipeline has nothing to do$"):
         ui.find_experiment(locate("retrace"))
     done = subprocess.run(command.split(), cwd=root, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -589,12 +589,12 @@ def test_a_server_may_fail_at_any_request_and_gets_one_whole_run(state, tracker,
 
 @dataclass
 class Filed:
-    """A fault of a SQLite store. spoil: does it, and is undone by mend; mount: shell before `dvc repro`."""
+    """A fault of a SQLite store. spoil: does it, and is undone by fix; mount: shell before `dvc repro`."""
 
     name: str
     words: str
     spoil: Callable[[Path], object] = field(default=lambda root: None)
-    mend: Callable[[Path], object] = field(default=lambda root: None)
+    fix: Callable[[Path], object] = field(default=lambda root: None)
     mount: str = ""
     store: bool = True
 
@@ -691,10 +691,10 @@ FILED = [
         "No space left on device: .*mlartifacts/.*; make room there",
         mount="mkdir .retrace/store/mlartifacts && mount -t tmpfs -o size=64k none .retrace/store/mlartifacts",
     ),
-    Filed("flipped", "malformed.*; mend or move the file", change(flip), move_away),
-    Filed("cut", "malformed.*; mend or move the file", change(lambda content: content[: len(content) // 2]), move_away),
-    Filed("a text", "not a database; mend or move the file", change(lambda content: b"hello\n" * 999), move_away),
-    Filed("zeros", "not a database; mend or move the file", change(lambda content: bytes(len(content))), move_away),
+    Filed("flipped", "malformed.*; fix or move the file", change(flip), move_away),
+    Filed("cut", "malformed.*; fix or move the file", change(lambda content: content[: len(content) // 2]), move_away),
+    Filed("a text", "not a database; fix or move the file", change(lambda content: b"hello\n" * 999), move_away),
+    Filed("zeros", "not a database; fix or move the file", change(lambda content: bytes(len(content))), move_away),
     Filed("schema newer", "a newer MLflow than .* move mlflow.db away", newer, back),
     Filed("schema older", "an older MLflow made it; .* mlflow db upgrade", older, upgrade),
 ]
@@ -719,7 +719,7 @@ def test_m23_m26_a_file_that_fails_hurts_no_result_and_gets_one_whole_run_later(
             try:
                 seconds = fails_alone(root, before, fault.words, *prefix, **variables)
             finally:
-                fault.mend(root)
+                fault.fix(root)
             measured.bad.setdefault(fault.name, []).append(seconds)
             measured.good["file"].append(recovers(root, before, **variables))
             assert_once(content("retrace", f"sqlite:///{root / STORED}"), undisturbed)

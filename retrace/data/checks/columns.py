@@ -43,7 +43,7 @@ def _same(values: Floats) -> bool:
     return bool(np.isnan(values).all() or (values == values[0]).all())
 
 
-def alone(values: Floats, target: Rows, known: NDArray[np.bool_], ordered: bool) -> float:
+def single_feature_score(values: Floats, target: Rows, known: NDArray[np.bool_], ordered: bool) -> float:
     """How well one column tells the class: the mean over classes of the share of rows that it gets right.
 
     Each row is judged by the rows of the other side (known: which are on the one). values [rows], NaN where missing;

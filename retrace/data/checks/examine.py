@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from retrace.artifacts.schema import Finding, Schema
-from retrace.data.checks.columns import ALONE, FEWEST_JUDGED, alone, as_numbers, constant
-from retrace.data.checks.rows import seen_before, twins
-from retrace.data.checks.splits import ALIKE, ERRORS, apart
+from retrace.data.checks.adversarial import ALIKE, ERRORS, adversarial_validation
+from retrace.data.checks.columns import ALONE, FEWEST_JUDGED, as_numbers, constant, single_feature_score
+from retrace.data.checks.duplicates import duplicates, seen_before
 from retrace.data.groups import Hashes, Sides, row_hashes, values
-from retrace.runtime.errors import BAD_DATA, Fault
+from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.text import listed
 
 Rows = NDArray[np.int64]
@@ -36,7 +36,7 @@ class Examination(NamedTuple):
 
 
 def examine(table: pa.Table, schema: Schema, sides: Sides, method: str, column: str | None) -> Examination:
-    """method, column: how the sides were made (split.method, never auto). Raises Fault where nothing can be learned."""
+    """method, column: how the splits were made (split.method, not auto). Raises UserError if nothing can be learned."""
     target = table.column(schema.target).to_numpy()
     units = row_hashes(table.select(schema.features))
     found: list[Finding] = []
@@ -58,9 +58,9 @@ def examine(table: pa.Table, schema: Schema, sides: Sides, method: str, column: 
 
 def _twins(units: Hashes, target: Rows, schema: Schema, found: list[Finding]) -> list[str]:
     count = len(target)
-    twin = twins(units, target, len(schema.classes))
+    twin = duplicates(units, target, len(schema.classes))
     if twin.hopeless:
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"{DATASET}: the features ({listed(schema.features)}) tell nothing about {listed([schema.target])}:"
             " rows that agree in them have the classes as all rows have, so that always naming the largest one"
@@ -118,7 +118,7 @@ def _columns(table: pa.Table, schema: Schema, sides: Sides, found: list[Finding]
                 kind, param = "constant_in_training", "split.method"
             found.append(Finding(kind, name, text, param))
     if len(still) == len(schema.features):
-        raise Fault(
+        raise UserError(
             BAD_DATA,
             f"{DATASET}: no feature varies in the {len(sides.train):,} training rows ({listed(still)}), so that"
             " nothing can be learned; change split.method, or bring columns that vary",
@@ -147,7 +147,7 @@ def _alone(table: pa.Table, schema: Schema, sides: Sides, target: Rows, found: l
     scores = {}
     for name in schema.features:
         numbers = as_numbers(table.column(name).take(rows))
-        scores[name] = alone(numbers, labels, known, schema.kind(name) != "categorical")
+        scores[name] = single_feature_score(numbers, labels, known, schema.kind(name) != "categorical")
         if scores[name] >= ALONE:
             found.append(
                 Finding(
@@ -189,7 +189,7 @@ def _apart(
     else:
         units = twin[rows]
     numbers = np.column_stack([as_numbers(table.column(name).take(rows)) for name in features])
-    result = apart(numbers, np.arange(len(rows)) >= len(train), units)
+    result = adversarial_validation(numbers, np.arange(len(rows)) >= len(train), units)
     if result is None:
         return ["Training and test rows can be told apart: not asked, they are too few, or too many are twins."]
     moved = features[result.column]

@@ -1,4 +1,4 @@
-"""What surrounds a result and is no part of it: git, times, the machine, the installed packages."""
+"""What surrounds a result and is not part of it: git, times, the machine, the installed packages."""
 
 import hashlib
 import importlib.metadata
@@ -15,7 +15,7 @@ from pathlib import Path
 from retrace.artifacts.dvc_lock import PATH as LOCK
 from retrace.artifacts.dvc_lock import Lock, parse
 from retrace.artifacts.paths import CLOCK
-from retrace.runtime.errors import Fault
+from retrace.runtime.errors import UserError
 from retrace.runtime.text import shown
 
 
@@ -47,7 +47,7 @@ def read_git(lock: Lock) -> Git:
         if refusal := _refusal():
             print(f"record: the run names no commit, since git says: {refusal}", file=sys.stderr)
         return Git(None, None, None)
-    # What the pipeline itself writes is no change of the work tree: it follows from the rest.
+    # What the pipeline itself writes is not a change of the work tree: it follows from the rest.
     written = [f":(exclude,literal){path}" for path in (LOCK.as_posix(), *lock.outs)]
     status = _git("status", "--porcelain", "--", ".", *written)
     return Git(commit.strip(), bool(status) if status is not None else None, committed_lock())
@@ -57,7 +57,7 @@ def committed_lock() -> Lock | None:
     text = _git("show", f"HEAD:./{LOCK}")
     try:
         return parse(text) if text else None
-    except Fault:
+    except UserError:
         return None
 
 

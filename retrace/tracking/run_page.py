@@ -49,7 +49,7 @@ def run_name(
 
 
 def live_name(params: Mapping[str, str], committed: Mapping[str, str]) -> str:
-    """Of a training that is under way: `training: learning_rate=0.01`, what differs from the committed state."""
+    """Of a training run that is under way: `training: learning_rate=0.01`, what differs from the committed state."""
     short = short_names([*committed, *params])
     changed = [key for key, value in params.items() if committed and committed.get(key) != value]
     shown = ", ".join(one_line(f"{short[key]}={params[key]}", 40) for key in changed[:3])

@@ -55,7 +55,7 @@ class Tables:
 
 
 def read_tables() -> Tables:
-    """Raises Fault for a file that is missing, damaged, or not what this code writes."""
+    """Raises UserError for a file that is missing, damaged, or not what this code writes."""
     return Tables(
         schema=read_schema(),
         training=read_json(paths.TRAINING),

@@ -18,7 +18,7 @@ class Twins(NamedTuple):
     hopeless: bool
 
 
-def twins(units: Hashes, target: NDArray[np.int64], classes: int) -> Twins:
+def duplicates(units: Hashes, target: NDArray[np.int64], classes: int) -> Twins:
     """units [rows]: the same for rows with the same features; target [rows]: class indices."""
     count = len(units)
     if not _repeated(units):

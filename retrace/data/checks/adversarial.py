@@ -34,7 +34,7 @@ class Apart(NamedTuple):
         return self.auc - ERRORS * self.error > ALIKE
 
 
-def apart(values: Floats, test: NDArray[np.bool_], units: NDArray[np.generic]) -> Apart | None:
+def adversarial_validation(values: Floats, test: NDArray[np.bool_], units: NDArray[np.generic]) -> Apart | None:
     """values [rows, columns], NaN where missing; test [rows]: which are test rows; None where they are too few.
 
     units [rows]: rows that were put on a side together, twins or groups. They stay in one half: a classifier that has

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from retrace.figures.inputs import Floats, Tables, indices, numbers
 from retrace.figures.style import BLACK, clean, colour, labels, legend, marker, new_figure
-from retrace.figures.tables import Floats, Tables, indices, numbers
 from retrace.params.plot import Plot
 
 # Two axes whose ranges differ by less than this factor are drawn at one scale: circles stay round.

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from retrace.artifacts.dvc_lock import PATH as LOCK
 from retrace.artifacts.dvc_lock import Changes, Lock, compare, parse
-from retrace.runtime.errors import Fault
+from retrace.runtime.errors import UserError
 from retrace.tracking.artifacts import log_pictures, read_artifact
-from retrace.tracking.circumstances import Times
-from retrace.tracking.describe import Previous
+from retrace.tracking.environment import Times
 from retrace.tracking.model import Served, find_model, lacks_model, log_model
 from retrace.tracking.points import Point
 from retrace.tracking.registry import Candidate, Registered, register
+from retrace.tracking.run_page import Previous
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -57,7 +57,7 @@ class DataSet:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RunContent:
     """All of a run but its id.
 
     name, description: as functions, because they say what changed against a run that only the store knows.
@@ -91,7 +91,7 @@ class Outcome:
     registered: Registered | None = None
 
 
-def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entry) -> Outcome:
+def sync_run(client: "MlflowClient", experiment: str, model_name: str, entry: RunContent) -> Outcome:
     """Find the run of this state, complete it, or make it."""
     from mlflow.entities import Metric, Param, RunTag
 
@@ -162,7 +162,7 @@ def replay(client: "MlflowClient", experiment: str, model_name: str, entry: Entr
     return Outcome(run_id, run.info.run_name, "completed" if runs or live else "recorded", registered)
 
 
-def refill(client: "MlflowClient", run: "Run", entry: Entry) -> bool:
+def refill(client: "MlflowClient", run: "Run", entry: RunContent) -> bool:
     """Bring back the files of a complete run and of its model; False if none was missing.
 
     They lie beside the database and may be deleted alone. What was decided in the registry stays as it is.
@@ -179,7 +179,7 @@ def refill(client: "MlflowClient", run: "Run", entry: Entry) -> bool:
     return True
 
 
-def lacks_files(client: "MlflowClient", run_id: str, entry: Entry) -> bool:
+def lacks_files(client: "MlflowClient", run_id: str, entry: RunContent) -> bool:
     wanted = {posixpath.join(folder, path.name) for path, folder in entry.files} | set(entry.texts)
     folders = {posixpath.dirname(path) for path in wanted}
     there = {each.path for folder in folders for each in client.list_artifacts(run_id, folder or None)}
@@ -229,7 +229,7 @@ def find_previous(client: "MlflowClient", experiment: str, lock: Lock) -> Previo
     text = read_artifact(client, info.run_id, LOCK.name)
     try:
         changes = compare(parse(text.decode()), lock) if text else None
-    except (Fault, ValueError):
+    except (UserError, ValueError):
         changes = None
     return Previous(info.run_id, info.run_name, info.experiment_id, changes)
 
@@ -256,7 +256,7 @@ def dataset_input(each: DataSet) -> Any:
     return DatasetInput(dataset, [InputTag("mlflow.data.context", each.context)])
 
 
-def _log_files(client: "MlflowClient", run: "Run", entry: Entry) -> None:
+def _log_files(client: "MlflowClient", run: "Run", entry: RunContent) -> None:
     run_id = run.info.run_id
     for path, folder in entry.files:
         client.log_artifact(run_id, str(path), folder or None)

@@ -19,7 +19,7 @@ COLUMNS = (
 )
 
 
-def mend(database: Path, artifacts: Path) -> Path | None:
+def relocate(database: Path, artifacts: Path) -> Path | None:
     """Let the store name `artifacts` where it names a folder of that name elsewhere; the folder it came from, or None.
 
     Only where that is surely right: what the store names is found here, or the folder it came from is gone. Artifacts
