@@ -52,7 +52,7 @@ class InspectedTable:
 
     @property
     def date_formats(self) -> dict[str, str]:
-        """How the dates of each feature that is one are written, where that is known (values/columns.py)."""
+        """How the dates of each feature that is one are written, where that is known (data/values.py)."""
         known = {name: self.profiles[name].date_format for name, kind in self.kinds.items() if kind == "datetime"}
         return {name: each for name, each in known.items() if each}
 

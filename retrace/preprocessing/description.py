@@ -18,7 +18,7 @@ class Number:
     the ranks among `quantiles`, if there are any, and (x - center) / spread. Of what comes out the network makes
     another input for each bin between the `edges`, which ascend; none of them: no bins. What lies beyond them counts as
     the last of them: one value far from all training rows would else move the sums without limit.
-    date_format: of a date: how it was written in training (see values/columns.py), and must be; None: not known.
+    date_format: of a date: how it was written in training (see data/values.py), and must be; None: not known.
     decimal, percent: how the texts of the column were written in training: the sign before the fraction, and whether as
     hundredths. Texts that come to a served model are held against them.
     """

@@ -21,7 +21,7 @@ def spellings(table: pa.Table, schema: Schema) -> Spellings:
 
 
 def expanded(table: pa.Table, schema: Schema, known: Spellings) -> pd.DataFrame:
-    """float64: numbers by name (see values/columns.py), then each category's place among the `known` ones.
+    """float64: numbers by name (see data/values.py), then each category's place among the `known` ones.
 
     NaN where a value is missing; a category that is not known has the place after the last one. (With places
     scikit-learn is ten times as fast as with texts, and finds the same.)

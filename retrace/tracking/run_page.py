@@ -81,7 +81,7 @@ def description(
     facts: list[str],
     pictures: list[str],
 ) -> str:
-    """The run page. facts: lines about the circumstances, already Markdown; pictures: names of figures that it shows.
+    """The run page. facts: lines about the environment, already Markdown; pictures: names of figures that it shows.
 
     MLflow folds all but the first lines away: what matters stands first.
     """
