@@ -24,8 +24,8 @@ from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.runtime.atomic import write_text
 from retrace.training.device import make_deterministic
-from retrace.training.recipe import batch_size
 from retrace.training.rows import fit_preprocessing, read_rows
+from retrace.training.table_recipe import batch_size
 from retrace.training.trainer import Trainer
 from retrace.training.training_run import describe
 

@@ -30,9 +30,10 @@ from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.preprocessing.apply import encode
 from retrace.training.device import make_deterministic
-from retrace.training.recipe import recipe
+from retrace.training.randomness import INITIAL, generator
 from retrace.training.rows import fit_preprocessing, read_rows
-from retrace.training.trainer import INITIAL, Trainer, generator
+from retrace.training.table_recipe import recipe
+from retrace.training.trainer import Trainer
 from retrace.training.training_run import describe
 
 ROUNDS = 3

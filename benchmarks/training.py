@@ -18,8 +18,9 @@ from retrace.networks.network import Network
 from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.training.device import make_deterministic
+from retrace.training.randomness import INITIAL, generator
 from retrace.training.rows import Rows
-from retrace.training.trainer import INITIAL, Trainer, generator
+from retrace.training.trainer import Trainer
 
 ROWS, EPOCHS, ROUNDS = 6030, 3, 9
 

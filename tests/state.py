@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 from safetensors.numpy import save
 
-from retrace.evaluation.gate import HEADLINES
+from retrace.evaluation.gate_rule import HEADLINES
 from retrace.preprocessing.description import Number
 from retrace.tracking.model import CODE, ENTRY
 from tests.conftest import PARAMS, ROOT, VALUES

@@ -1,6 +1,6 @@
 """What a message tells a person to do, done: the fault is gone. Each of the ways that a line names, one by one.
 
-(What is said of files that DVC keeps is followed in faults/test_advice.py and faults/test_cache.py.)
+(What is said of files that DVC keeps is followed in faults/test_file_repair.py and faults/test_cache.py.)
 """
 
 import ast
@@ -1206,9 +1206,9 @@ def advice() -> list[str]:
 
 # What this file does not follow itself: a piece of the text, and the test that does.
 ELSEWHERE = {
-    "bring it back with: {}dvc repro": "faults/test_advice.py::test_what_is_damaged_with_the_same_size_and_time",
+    "bring it back with: {}dvc repro": "faults/test_file_repair.py::test_what_is_damaged_with_the_same_size_and_time",
     "bring it back with: git checkout HEAD": "test_record.py::test_a_file_that_dvc_lock_does_not_describe",
-    "was changed since this was made of it; run: dvc repro": "faults/test_advice.py::test_a_table_edited_in_place",
+    "was changed since this was made of it; run: dvc repro": "faults/test_file_repair.py::test_a_table_edited_in_place",
     "repair: ": "faults/test_cache.py::test_m30_the_commands_repair_all_of_it",
     "let its name end with": "test_advice.py::test_a_file_of_another_kind",
     "fix one of them, or give the column": "test_advice.py::test_a_column_that_a_folders_name_gives_too",
@@ -1285,7 +1285,7 @@ ELSEWHERE = {
     "lower evaluate.resamples": "test_advice.py::test_what_fills_the_memory_in_the_middle",
     "lower plot.dpi": "test_advice.py::test_what_fills_the_memory_in_the_middle",
     "free some, or use fewer rows": "test_advice.py::test_a_piece_that_is_too_much_for_predict",
-    "free some, or raise the limit": "faults/test_advice.py::test_with_the_limit_raised_it_begins",
+    "free some, or raise the limit": "faults/test_file_repair.py::test_with_the_limit_raised_it_begins",
     "are free there; make room, and run it again": "faults/test_machine.py::test_m10_a_disk_that_fills_in_the_middle",
     "raise ulimit -f": "test_advice.py::test_a_training_that_may_write_larger_files",
     "make room": "test_advice.py::test_a_training_that_may_write_larger_files",
@@ -1303,7 +1303,7 @@ ELSEWHERE = {
     "add '' to create.reading.missing": "test_advice.py::test_the_empty_text_becomes_a_missing_value",
     "bring the column so": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
     "store one value in each row": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
-    "bring the column as numbers": "test_border.py::test_11_texts_of_numbers_are_read_as_in_training",
+    "bring the column as numbers": "test_refused_values.py::test_11_texts_of_numbers_are_read_as_in_training",
     "bring the column as texts": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
     "leave the row out or fill it in": "test_advice.py::test_new_rows_are_brought_as_the_model_knows_them",
     "run it in WSL": "test_windows.py::test_a_stage_says_where_it_runs",
@@ -1316,14 +1316,14 @@ ELSEWHERE = {
     "; delete it": "test_advice.py::test_advice_about_params",
     "delete it here, and change it where it opens": "test_advice.py::test_advice_about_params",
     "is nested too deep": "test_advice.py::test_advice_about_params",
-    "run make setup": "faults/test_advice.py::test_an_environment_that_is_not_complete",
+    "run make setup": "faults/test_file_repair.py::test_an_environment_that_is_not_complete",
     "set MLFLOW_TRACKING_USERNAME": "faults/test_tracker.py::test_the_right_address_and_the_right_name",
     "check its address": "faults/test_tracker.py::test_the_right_address_and_the_right_name",
     "open that in a browser": "faults/test_tracker.py::test_the_ui_of_a_server_is_where_the_line_says",
     "run: make run, or make record": "faults/test_tracker.py::test_a_store_without_runs_has_some",
     "end another server first": "faults/test_security_ui.py::test_where_every_port_is_taken",
     "end that one first": "test_follow.py::test_only_one_follows",
-    "to record it: make record": "test_history.py::test_a_state_that_is_not_committed_is_recorded",
+    "to record it: make record": "test_backfill.py::test_a_state_that_is_not_committed_is_recorded",
     "nothing is committed yet; commit it after": "test_repository.py::test_nothing_committed_is_a_line",
     "is MADE no longer": "test_verify.py::test_a_lock_that_is_older_than_the_graph",
     "bring it with: dvc pull, or commit dvc.lock": "test_verify.py::test_an_original_that_is_not_here",

@@ -127,7 +127,7 @@ def test_d33_a_label_that_training_never_saw_is_named(table, monkeypatch):
     frame(["cat"] * 20 + ["yak"]).to_csv("new.csv", index=False)
     status, line = refused(lambda: invoke(["predict", "new.csv", "out.csv"]))
     assert status == BAD_DATA
-    assert line.startswith("new.csv: row 21: the label 'yak' is none of the model's (cat, dog)")
+    assert line.startswith("new.csv: row 21: the label 'yak' is not one of the model's (cat, dog)")
 
 
 def test_d34_a_majority_of_96_percent_does_not_pass_the_gate(table):

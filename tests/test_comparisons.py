@@ -5,7 +5,7 @@ import pytest
 from retrace.cli.readme import results
 from retrace.cli.summary import summary
 from retrace.evaluation.comparisons import leads, what_ships
-from retrace.evaluation.gate import HEADLINES
+from retrace.evaluation.gate_rule import HEADLINES
 
 
 def scores(accuracy: tuple[float, float, float], log_loss: tuple[float, float, float]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from sklearn import metrics as sk
 from retrace.artifacts.paths import METRICS
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import read_first, write_pieces
-from retrace.evaluation.gate import HEADLINES
+from retrace.evaluation.gate_rule import HEADLINES
 from retrace.evaluation.intervals import wilson
 from retrace.evaluation.metrics import Predictions, calibration, class_scores, log_losses, metrics, resamples
 from retrace.evaluation.plane import grid, plane

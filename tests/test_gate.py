@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from retrace.evaluation.gate import HEADLINES, gate
+from retrace.evaluation.gate_rule import HEADLINES, gate
 from retrace.evaluation.intervals import wilson
 from retrace.params.gate import Gate
 from retrace.runtime.errors import GATE_FAILED, UserError

@@ -122,7 +122,7 @@ def test_in_small_pieces_it_says_the_same(here, tmp_path, monkeypatch):
         (lambda rows: rows.assign(age="old"), "column age, row 1: 'old' is not a number"),
         (lambda rows: rows.assign(when="May"), "column when, row 1: 'May' is not a date"),
         (lambda rows: rows.assign(member="perhaps"), "column member, row 1: 'perhaps' is not true or false"),
-        (lambda rows: rows.assign(species="wasp"), "row 1: the label 'wasp' is none of the model's"),
+        (lambda rows: rows.assign(species="wasp"), "row 1: the label 'wasp' is not one of the model's"),
         (lambda rows: rows.assign(age=1e300), "column age, row 1: 1e\\+300 is not a finite number"),
         (lambda rows: rows[:0], "has no rows"),
     ],

@@ -8,7 +8,7 @@ import pytest
 
 from retrace.params.gate import Gate
 from retrace.params.train import Train
-from retrace.training.recipe import recipe
+from retrace.training.table_recipe import recipe
 from tests.conftest import VALUES
 
 SHARE = 0.67 * 0.9  # of all rows that are for training

@@ -29,7 +29,7 @@ from retrace.artifacts.dvc_lock import compare, parse
 from retrace.artifacts.tables import write_table
 from retrace.cli import ui
 from retrace.evaluation.comparisons import mcnemar
-from retrace.evaluation.gate import HEADLINES
+from retrace.evaluation.gate_rule import HEADLINES
 from retrace.params.gate import Gate
 from retrace.params.reader import read
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError

@@ -24,7 +24,7 @@ from retrace.params.gate import Gate
 from retrace.params.reader import leaves, read, read_verbatim
 from retrace.params.train import Train
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS
-from retrace.training.recipe import recipe
+from retrace.training.table_recipe import recipe
 from tests.conftest import PARAMS, VALUES
 from tests.project import copy_project, environment, git, repro, run, turn
 

@@ -19,9 +19,10 @@ from retrace.training import trainer
 from retrace.training.backpropagation import backward, forward
 from retrace.training.losses import LOSSES, class_weights, shares, targets
 from retrace.training.optimizers import OPTIMIZERS, grouped
+from retrace.training.randomness import DROPOUT, ORDER, generator
 from retrace.training.rows import Rows
 from retrace.training.schedules import SCHEDULES, learning_rates
-from retrace.training.trainer import DROPOUT, ORDER, TrainingResult, fit, generator, log_mean, roles
+from retrace.training.trainer import TrainingResult, fit, log_mean, roles
 from tests.conftest import train_section
 
 CPU = torch.device("cpu")

@@ -1,8 +1,8 @@
 """`make gate`: is the result surely good enough? One line; exit status 0, or 5 when it is not.
 
-Reads reports/metrics.json and the section `gate`; the rule stands in retrace/evaluation/gate.py. It is not a DVC stage:
-a teaching configuration that fails it must still run and be recorded. It also fails where a table of one's own was
-changed after the result was made.
+Reads reports/metrics.json and the section `gate`; the rule stands in retrace/evaluation/gate_rule.py. It is not a DVC
+stage: a teaching configuration that fails it must still run and be recorded. It also fails where a table of one's own
+was changed after the result was made.
 """
 
 import json
@@ -11,7 +11,7 @@ import click
 
 from retrace.artifacts.dvc_lock import PATH as LOCK
 from retrace.artifacts.dvc_lock import read_lock
-from retrace.evaluation.gate import METRICS, failure, gate
+from retrace.evaluation.gate_rule import METRICS, failure, gate
 from retrace.params.gate import Gate
 from retrace.params.reader import read
 from retrace.runtime.digest import md5

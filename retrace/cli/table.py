@@ -36,7 +36,7 @@ from retrace.params.train import Train
 from retrace.runtime.atomic import write, write_bytes
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, UserError
 from retrace.runtime.text import shown
-from retrace.training.recipe import recipe
+from retrace.training.table_recipe import recipe
 
 TABLES = Path("data/tables")
 MOST_NAMES, MOST_LINES, LONGEST = 8, 12, 40  # columns of a kind, lines of a block, letters of a name in a block

@@ -34,9 +34,9 @@ from retrace.cli.ui_server import Place, cookie
 from retrace.params.reader import read
 from retrace.params.record import Record
 from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, UserError
-from retrace.tracking.artifacts import PICTURES
 from retrace.tracking.location import Store, exists, locate
 from retrace.tracking.mlflow_patches import check_schema_version
+from retrace.tracking.run_files import PICTURES
 from retrace.tracking.store import relocate
 from retrace.tracking.store_errors import store_error
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from retrace.artifacts.tables import complete, native
-from retrace.data.unreadable import MOST_COLUMNS
+from retrace.data.read_errors import MOST_COLUMNS
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.memory import require_memory
 

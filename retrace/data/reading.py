@@ -14,6 +14,7 @@ from retrace.artifacts.tables import native
 from retrace.data.dialect import DELIMITERS, find_head
 from retrace.data.numbers import SIGNS, is_number
 from retrace.data.parquet_parts import difference, folder_keys, folder_parts, key_type, parquet_file
+from retrace.data.read_errors import MOST_COLUMNS, first_line, undecodable, unreadable
 from retrace.data.source import Source
 from retrace.data.text_files import (
     OTHER_FORMATS,
@@ -23,7 +24,6 @@ from retrace.data.text_files import (
     read_sample,
     twice_encoded,
 )
-from retrace.data.unreadable import MOST_COLUMNS, first_line, undecodable, unreadable
 from retrace.params.create import Create, Reading
 from retrace.params.messages import suggest
 from retrace.runtime.errors import BAD_DATA, UserError

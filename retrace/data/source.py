@@ -18,11 +18,11 @@ import pyarrow.csv as pa_csv
 
 from retrace.artifacts.schema import Finding
 from retrace.data.dialect import Count
-from retrace.data.forms import Forms
+from retrace.data.number_formats import Forms
 from retrace.data.numbers import Form
 from retrace.data.parquet_parts import ROWS_AT_ONCE, first_unlike, folder_keys, parquet_blocks
+from retrace.data.read_errors import ragged, unreadable
 from retrace.data.text_files import open_bytes
-from retrace.data.unreadable import ragged, unreadable
 from retrace.runtime.errors import BAD_DATA, UserError
 
 BLOCK = 1 << 24  # bytes of text at a time

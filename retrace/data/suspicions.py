@@ -8,8 +8,8 @@ import numpy as np
 
 from retrace.artifacts.schema import Finding
 from retrace.data.kinds import FEATURES, FEWEST_ROWS, kind_of, names_rows
-from retrace.data.looks import MANGLED, MOST_NAMED, NEARLY_ALL, NO_VALUE, PERIODS, TWINS, looks_like, quoted
 from retrace.data.profile import Profile
+from retrace.data.text_patterns import MANGLED, MOST_NAMED, NEARLY_ALL, NO_VALUE, PERIODS, TWINS, looks_like, quoted
 from retrace.data.values import FALSE, TRUE
 
 # Numbers by which people and programs say so, if they stand apart from all others.

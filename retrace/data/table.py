@@ -24,10 +24,10 @@ from retrace.data.conversion import (
     label_texts,
 )
 from retrace.data.kinds import CARRIED, FEATURES, FEWEST_ROWS, kind_of
-from retrace.data.looks import MOST_NAMED
 from retrace.data.numbers import PLAIN
 from retrace.data.profile import Profile
 from retrace.data.source import Source
+from retrace.data.text_patterns import MOST_NAMED
 from retrace.data.values import label, sources
 from retrace.params.create import Create
 from retrace.params.messages import suggest

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from retrace.data.dialect import Count, Head, count_records
-from retrace.data.unreadable import unreadable
+from retrace.data.read_errors import unreadable
 from retrace.runtime.errors import BAD_DATA, UserError
 
 SAMPLE = 1 << 20  # bytes from which delimiter, encoding and decimal sign are found

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from retrace.artifacts.live import LOSS_OF_MEAN
 from retrace.evaluation.comparisons import training_of_shipped
 from retrace.figures.inputs import Floats, Tables, by_replica, numbers
-from retrace.figures.style import BLUE, GRAY, ORANGE, legend, logarithmic, new_figure
+from retrace.figures.style import BLUE, GRAY, TRAINING, VALIDATION, legend, logarithmic, new_figure
 from retrace.params.plot import Plot
 
 # Runs of points that a line is thinned to: more than a figure has columns of pixels.
@@ -72,7 +72,7 @@ def loss(tables: Tables, section: Plot) -> Figure:
     axes = figure.subplots()
     others = f"; dotted and shaded: mean and range of {tables.count} replicas" if tables.count > 1 else ""
     axes.set_title(f"solid: {tables.ships}, which ships{others}")
-    for name, title, tint in (("train_loss", "training", ORANGE), ("validation_loss", "validation", BLUE)):
+    for name, title, tint in (("train_loss", "training", TRAINING), ("validation_loss", "validation", VALIDATION)):
         epoch, values = by_replica(tables.history, name, tables.count)
         if tables.count > 1:
             _band(axes, epoch, values, tint, linestyle=":")
@@ -87,7 +87,7 @@ def loss(tables: Tables, section: Plot) -> Figure:
     label = f"best epoch, {epoch:,}: validation loss {value:.4g}"
     if shipped is None:  # of which each replica ships as it was at its own best epoch
         label, value = f"{label} as it ships", solid[epoch - 1]
-    axes.scatter(epoch, value, s=180, marker="*", color=BLUE, edgecolors="white", zorder=4, label=label)
+    axes.scatter(epoch, value, s=180, marker="*", color=VALIDATION, edgecolors="white", zorder=4, label=label)
     axes.set_ylim(0, axes.dataLim.y1 * 1.05)
     _epochs(axes, axes.dataLim.x1)
     axes.set_ylabel("loss")

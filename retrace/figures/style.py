@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 STYLE = Path(__file__).with_name("retrace.mplstyle")
 
 BLUE, ORANGE, GREEN, BLACK, GRAY = "#0072B2", "#D55E00", "#009E73", "#222222", "#8c8c8c"
+TRAINING, VALIDATION = ORANGE, BLUE
 # Colours that colour-blind readers can tell apart: Okabe and Ito (2008) up to eight classes, Petroff (2021) above.
 FEW = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", BLACK)
 MANY = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")

@@ -47,7 +47,7 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
         if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, terminate)
     if "DVC_STAGE" in os.environ:
-        threading.Thread(target=system.end_with_starter, daemon=True).start()
+        threading.Thread(target=system.end_with_parent, daemon=True).start()
     name = preflight.started() or getattr(main, "__module__", "")
     if name == "__main__":
         name = Path(sys.argv[0]).stem

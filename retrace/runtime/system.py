@@ -9,6 +9,7 @@ import os
 # By what is there and not by a name: that is what the modules below need, and a test can take it away.
 if "fork" in vars(os):
     from retrace.runtime.control_group import memory_left_to_group
+    from retrace.runtime.parent_watch import end_with_parent
     from retrace.runtime.posix import (
         MISSING,
         TERMINATING,
@@ -17,14 +18,13 @@ if "fork" in vars(os):
         running,
         stream_is_open,
     )
-    from retrace.runtime.starter import end_with_starter
 else:
     from retrace.runtime.windows import (
         MISSING,
         TERMINATING,
         address_space,
         address_space_taken,
-        end_with_starter,
+        end_with_parent,
         memory_left_to_group,
         running,
         stream_is_open,
@@ -35,7 +35,7 @@ __all__ = [
     "TERMINATING",
     "address_space",
     "address_space_taken",
-    "end_with_starter",
+    "end_with_parent",
     "memory_left_to_group",
     "running",
     "stream_is_open",

@@ -37,5 +37,5 @@ def running(pid: int) -> bool:
     return pid in psutil.pids()
 
 
-def end_with_starter() -> None:
+def end_with_parent() -> None:
     """Of a stage, which DVC starts."""

@@ -4,17 +4,17 @@ from retrace.artifacts.dvc_lock import PATH as LOCK
 from retrace.artifacts.dvc_lock import Changes, show
 from retrace.artifacts.paths import FIGURES, PREDICTIONS, TEST
 from retrace.evaluation.comparisons import leads, what_ships
-from retrace.evaluation.gate import gate
+from retrace.evaluation.gate_rule import gate
 from retrace.params.gate import Gate
 from retrace.params.messages import PATH as PARAMS
 from retrace.runtime.errors import UserError
 from retrace.runtime.text import escape, one_line
 from retrace.tracking import run_page
-from retrace.tracking.artifacts import PICTURES
 from retrace.tracking.environment import machine, packages
 from retrace.tracking.location import Store
 from retrace.tracking.points import MOST_POINTS, epoch_points, headline_points, safe_key, safe_keys, step_points
 from retrace.tracking.registry import Candidate, Registered
+from retrace.tracking.run_files import PICTURES
 from retrace.tracking.run_page import Previous
 from retrace.tracking.state import TABLES, State
 from retrace.tracking.sync import EXPERIMENTS, FINGERPRINT, Outcome, RunContent

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from retrace.evaluation.comparisons import mcnemar
-from retrace.evaluation.gate import FAILED
-from retrace.tracking.artifacts import read_artifact
+from retrace.evaluation.gate_rule import FAILED
 from retrace.tracking.points import safe_key
+from retrace.tracking.run_files import read_artifact
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from retrace.artifacts.dvc_lock import PATH as LOCK
 from retrace.artifacts.dvc_lock import Changes, Lock, compare, parse
 from retrace.runtime.errors import UserError
-from retrace.tracking.artifacts import log_pictures, read_artifact
 from retrace.tracking.environment import Times
 from retrace.tracking.model import Served, find_model, lacks_model, log_model
 from retrace.tracking.points import Point
 from retrace.tracking.registry import Candidate, Registered, register
+from retrace.tracking.run_files import log_pictures, read_artifact
 from retrace.tracking.run_page import Previous
 
 if TYPE_CHECKING:

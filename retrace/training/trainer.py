@@ -2,13 +2,12 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -18,15 +17,16 @@ from retrace.networks.initializers import initialize
 from retrace.networks.network import Embedding, InputScale, Linear, Network, class_probabilities, folded, unsmoothed
 from retrace.params.train import Train
 from retrace.runtime.errors import MACHINE_FAULT, UserError
-from retrace.training.backpropagation import Dropout, backward, forward
+from retrace.training.backpropagation import backward, forward
+from retrace.training.batches import Batches
 from retrace.training.checkpoint import Snapshot
+from retrace.training.dropout import dropout as draw_dropout
 from retrace.training.losses import LOSSES, class_weights, shares, targets
 from retrace.training.optimizers import Role, grouped
+from retrace.training.randomness import INITIAL, generator
 from retrace.training.rows import Rows
 from retrace.training.schedules import learning_rates
 
-# Rows of a block that are gathered at once: one large gather instead of one a step, in at most this many bytes.
-BLOCK_BYTES = 4 * 2**20
 # Validation rows that go through the network at once, and those on which the health of the units is judged.
 ROWS_AT_ONCE = 8192
 # Steps of an epoch whose gradient norms are averaged into the history; all of them would cost a fifth of the time.
@@ -37,9 +37,6 @@ CUDA_CHECK_INTERVAL = 64
 OVERFITTED = 0.1
 # A gradient this long is reported: still finite, but the next ones may not be.
 EXPLODING = 1e4
-
-INITIAL = 0  # the "epoch" of the generator that draws the initial weights
-ORDER, DROPOUT = 0, 1  # what a generator draws
 
 # What looks on: called after each epoch with the header and all rows of the history so far.
 Watch = Callable[[list[str], list[list[float | int]]], None]
@@ -81,14 +78,6 @@ class TrainingResult:
     def mean_epoch(self) -> int:
         """In which the mean of the replicas was best."""
         return 1 + min(range(len(self.mean_losses)), key=self.mean_losses.__getitem__)
-
-
-def generator(
-    seed: int, replica: int, epoch: int, stream: int = ORDER, device: torch.device | str = "cpu"
-) -> Generator:
-    """The only source of randomness: derived from its place, so that nothing of it needs to be stored to resume."""
-    state = np.random.SeedSequence([seed, replica, epoch, stream]).generate_state(1, np.uint64)[0]
-    return Generator(device).manual_seed(int(state))
 
 
 def fit(
@@ -158,8 +147,7 @@ class Trainer:
         self.active = [True] * section.replicas
         self.check_interval = 1 if device.type == "cpu" else CUDA_CHECK_INTERVAL
         self.sampled = {self.steps - 1 - round(i * self.steps / GRADIENT_SAMPLES) for i in range(GRADIENT_SAMPLES)}
-        # A permutation of the rows for each replica, refilled at each epoch.
-        self.order = torch.empty(section.replicas, len(train.x), dtype=torch.int32)
+        self.batches = Batches(self.x, self.y, outputs, section)
 
     def run(
         self, watch: Watch | None = None, keep: Keep | None = None, begun: Snapshot | None = None
@@ -254,10 +242,10 @@ class Trainer:
     def train_epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
         """One pass over the training rows: step losses [steps, replicas], mean gradient norms [layers, replicas]."""
         section, network = self.section, self.network
-        dropout = self._dropout(epoch)
+        dropout = draw_dropout(self.section, epoch, self.device)
         losses = torch.empty(self.steps, section.replicas, device=self.device)
         norms = []
-        for step, (x, y) in enumerate(self._batches(epoch)):
+        for step, (x, y) in enumerate(self.batches.of(epoch)):
             passed = forward(network, x, dropout)
             loss, gradient = self.loss(passed.logits, y, section.label_smoothing, shares(self.weights, y))
             losses[step] = loss
@@ -270,49 +258,6 @@ class Trainer:
                 norms.append(self._layer_norms(gradients))
             self.optimize(gradients, self.rate(epoch, step))
         return losses, torch.stack(norms).mean(0)
-
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """x [replicas, batch, features] and y [replicas, batch], each replica in an order of its own."""
-        section, rows = self.section, self.x.shape[0]
-        for replica in range(section.replicas):
-            torch.randperm(
-                rows, generator=generator(section.seed, replica, epoch), dtype=torch.int32, out=self.order[replica]
-            )
-        row_bytes = section.replicas * (self.x.shape[1] + 1) * self.x.element_size()
-        block = max(1, BLOCK_BYTES // (row_bytes * section.batch_size)) * section.batch_size
-        for start in range(0, rows, block):
-            indices = self.order[:, start : start + block].to(self.device)
-            # A fifth of the time of self.x[indices].
-            x = self.x.index_select(0, indices.flatten()).view(*indices.shape, -1)
-            y = targets(self.y[indices], self.outputs)
-            yield from zip(torch.split(x, section.batch_size, 1), torch.split(y, section.batch_size, 1), strict=True)
-
-    def _dropout(self, epoch: int) -> Dropout | None:
-        """Inverted dropout (Srivastava et al. 2014) with a mask of each replica's own."""
-        if not self.section.dropout:
-            return None
-        keep, places = 1 - self.section.dropout, [(replica, epoch) for replica in range(self.section.replicas)]
-        if self.device.type == "cuda":
-            generators = [generator(self.section.seed, *place, DROPOUT, self.device) for place in places]
-
-            def draw(x: Tensor) -> Tensor:
-                mask = torch.empty_like(x)
-                for one, source in zip(mask, generators, strict=True):
-                    one.bernoulli_(keep, generator=source)
-                return mask.div_(keep)
-
-            return draw
-        # 16 random bits a unit: a tenth of the time of torch's Bernoulli draws, which took a third of a step.
-        streams = [np.random.SFC64(np.random.SeedSequence([self.section.seed, *place, DROPOUT])) for place in places]
-        limit = min(max(round(keep * 2**16), 1), 2**16 - 1) - 2**15  # one more would be the lowest of 16 bits
-
-        def draw_bits(x: Tensor) -> Tensor:
-            units = x[0].numel()
-            bits = np.stack([stream.random_raw(-(-units // 4)) for stream in streams])
-            numbers = torch.from_numpy(bits).view(torch.int16)[:, :units].view(x.shape)
-            return torch.lt(numbers, limit, out=torch.empty_like(x)).div_(keep)
-
-        return draw_bits
 
     def _check_finite(self, losses: Tensor, epoch: int, last: int) -> None:
         """Look at the losses since the last check, up to step `last`; one that is not finite ends the training."""

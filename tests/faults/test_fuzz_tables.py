@@ -30,7 +30,7 @@ from retrace.artifacts.schema import read_schema
 from retrace.cli.main import invoke
 from retrace.runtime.atomic import FORMULA
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS
-from retrace.training.recipe import recipe
+from retrace.training.table_recipe import recipe
 from tests.conftest import VALUES, changed
 from tests.faults import fuzzing
 from tests.project import TINY

@@ -11,7 +11,7 @@ from retrace.runtime.processes import born, fields_of, lives
 LOOK_SECONDS = 0.5
 
 
-def end_with_starter() -> None:
+def end_with_parent() -> None:
     """End this process, as SIGTERM does, when DVC is gone; to be called in a thread of its own."""
     process = _starter()
     since = born(process)
