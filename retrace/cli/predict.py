@@ -113,8 +113,8 @@ def _right(source: Source, column: pa.Array, description: Description, labels: p
         row = pc.index(known, False).as_py()
         raise UserError(
             BAD_DATA,
-            f"{source.path}: row {rows + row + 1:,}: the label {actual[row].as_py()!r} is none of the"
-            f" model's ({listed(description.classes)}); {WITHOUT_LABEL}",
+            f"{source.path}: row {rows + row + 1:,}: the label {actual[row].as_py()!r} is not one of"
+            f" the model's ({listed(description.classes)}); {WITHOUT_LABEL}",
         )
     return int(pc.sum(pc.equal(actual, labels)).as_py())
 
