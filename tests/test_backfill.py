@@ -12,8 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from retrace.artifacts.dvc_lock import parse
-from retrace.cli import backfill as command
 from retrace.cli.backfill import record
+from retrace.cli.main import invoke
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.tracking.location import locate
 from stages import record as stage
@@ -209,5 +209,5 @@ def test_a_state_that_is_not_committed_is_recorded_by_what_it_says(tmp_path, mon
     for recorded in (False, True):
         if recorded:
             stage.main()
-        command.main()
+        invoke(["backfill"])
         assert ("to record it: make record" in capsys.readouterr().out) != recorded

@@ -140,7 +140,7 @@ def tell(tmp_path_factory, stack: contextlib.ExitStack) -> dict[str, Any]:
 
     folder = copy_project(tmp_path_factory.mktemp("follow") / "my project ü", SETTING | LONG)
     database, story = folder / "mlflow.db", {"folder": folder}
-    first = start(folder, "stages.record", "--follow")
+    first = start(folder, "retrace", "follow")
     story["waiting"] = first.stdout.readline()
     repro = start(folder, "dvc", "repro")
     until(lambda: last_epoch(database) > 0, "the first points")
@@ -158,7 +158,7 @@ def tell(tmp_path_factory, stack: contextlib.ExitStack) -> dict[str, Any]:
     story["interrupted"] = (*first.communicate(timeout=120), first.returncode)
     story["epoch then"], story["status then"] = last_epoch(database), runs(database)[run_id]
 
-    second = start(folder, "stages.record", "--follow")
+    second = start(folder, "retrace", "follow")
     assert story["killed"][:8] in second.stdout.readline()
     os.kill(training, signal.SIGCONT)
     until(lambda: last_epoch(database) > story["epoch then"], "points of the second follow")
@@ -169,7 +169,7 @@ def tell(tmp_path_factory, stack: contextlib.ExitStack) -> dict[str, Any]:
     story["cut points"] = logged(database, run_id)
 
     turn(folder, SHORT)
-    third = start(folder, "stages.record", "--follow")
+    third = start(folder, "retrace", "follow")
     repro = start(folder, "dvc", "repro")
     until(lambda: len(runs(database)) == 2, "the second run")
     story["adopted"] = list(runs(database))[1]

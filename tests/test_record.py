@@ -27,7 +27,7 @@ from scipy.stats import binomtest
 
 from retrace.artifacts.dvc_lock import compare, parse
 from retrace.artifacts.tables import write_table
-from retrace.cli import ui
+from retrace.cli.main import invoke
 from retrace.evaluation.comparisons import mcnemar
 from retrace.evaluation.gate_rule import HEADLINES
 from retrace.params.gate import Gate
@@ -988,7 +988,7 @@ def family(pid: int) -> set[int]:
 def test_ui_says_what_to_run_first(tmp_path, monkeypatch, here):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     with pytest.raises(UserError, match=r"has no runs of experiment .* yet; run: make run") as caught:
-        ui.main()
+        invoke(["ui"])
     assert caught.value.status == MACHINE_FAULT
     assert list(tmp_path.iterdir()) == []
 
@@ -1001,4 +1001,4 @@ def test_ui_says_that_another_mlflow_made_the_store(here, tmp_path, monkeypatch,
     spoil(database)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
     with pytest.raises(UserError, match=words):
-        ui.main()
+        invoke(["ui"])
