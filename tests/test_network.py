@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Generator, nn
 
 from retrace.artifacts.schema import Schema
-from retrace.networks import model
+from retrace.networks import model, model_files
 from retrace.networks.activations import ACTIVATIONS, UNIT_HEALTH, dead, saturated
 from retrace.networks.initializers import INITIALIZERS, gain_of, initialize
 from retrace.networks.model import Description, Model
@@ -254,7 +254,7 @@ def test_orthogonal_columns_are_orthogonal():
 def stored(project):
     """A model of three replicas, the second one shipped, and its state."""
     state = network_of(DESCRIPTION).state_dict()
-    model.save(MODELS, DESCRIPTION, state, shipped=1)
+    model_files.save(MODELS, DESCRIPTION, state, shipped=1)
     return state
 
 
@@ -271,13 +271,13 @@ def scaled(values):
 
 
 def test_a_model_comes_back_as_it_was_saved(stored):
-    shipped, replicas = model.load(MODELS), model.load(MODELS, "replicas")
+    shipped, replicas = model_files.load(MODELS), model_files.load(MODELS, "replicas")
     assert shipped.description == replicas.description == DESCRIPTION
     assert replicas.of_replicas(scaled(rows())).shape == (3, 20, 2)
     second = replicas.of_replicas(scaled(rows()))[1]
     np.testing.assert_allclose(shipped.probabilities(raw(rows())), second, rtol=1e-6)
     before = {path.name: path.read_bytes() for path in MODELS.iterdir()}
-    model.save(MODELS, replicas.description, replicas.network.state_dict(), shipped=1)
+    model_files.save(MODELS, replicas.description, replicas.network.state_dict(), shipped=1)
     assert {path.name: path.read_bytes() for path in MODELS.iterdir()} == before
     assert set(before) == {"model.json", "model.safetensors", "replicas.safetensors"}
 
@@ -287,7 +287,7 @@ def test_the_files_hold_ordinary_torch_layers(stored):
     state = {name: tensor.unsqueeze(0) for name, tensor in load_file(MODELS / "model.safetensors").items()}
     x = (torch.tensor(rows()) - torch.tensor(CENTER)) / torch.tensor(SPREAD)
     second = torch.sigmoid(plain(state, 0, "tanh")(x.float())).squeeze(1)
-    ours = model.load(MODELS).probabilities(raw(rows()))
+    ours = model_files.load(MODELS).probabilities(raw(rows()))
     np.testing.assert_allclose(ours[:, 1], second.detach().numpy(), rtol=1e-5)
     np.testing.assert_allclose(ours.sum(1), 1)
 
@@ -304,13 +304,13 @@ def test_probabilities_of_many_classes_are_a_softmax(project):
 def test_where_the_mean_ships_the_model_is_the_mean_of_all_probabilities(classes, project):
     description = description_of(["x", "y", "z"][:classes], [4], "relu", CENTER, SPREAD)
     state = network_of(description).state_dict()
-    model.save(MODELS, description, state, shipped=None)
+    model_files.save(MODELS, description, state, shipped=None)
     assert (MODELS / "model.safetensors").read_bytes() == (MODELS / "replicas.safetensors").read_bytes()
     each = []
     for replica in range(3):
         one = {name: tensor[replica : replica + 1] for name, tensor in to_torch_layout(state).items()}
         each.append(Model(description, one).probabilities(raw(rows())))
-    shipped = model.load(MODELS)
+    shipped = model_files.load(MODELS)
     np.testing.assert_allclose(shipped.of_replicas(scaled(rows())), each, rtol=1e-6)
     np.testing.assert_allclose(shipped.probabilities(raw(rows())), np.mean(each, 0), rtol=1e-6)
     np.testing.assert_allclose(shipped.of_expanded(shipped.expanded(scaled(rows()))), np.mean(each, 0), rtol=1e-5)
@@ -461,7 +461,7 @@ def test_folded_weights_give_what_the_network_with_factors_gives():
 
 def test_n10_any_float_type_gives_the_same_probabilities(stored):
     exact = rows().astype(np.float32)
-    shipped = model.load(MODELS)
+    shipped = model_files.load(MODELS)
     expected = shipped.probabilities(raw(exact.astype(np.float64)))
     np.testing.assert_array_equal(shipped.probabilities(raw(exact)), expected)
     assert expected.dtype == np.float64
@@ -470,7 +470,7 @@ def test_n10_any_float_type_gives_the_same_probabilities(stored):
 
 
 def test_rows_in_pieces_give_the_same_probabilities(stored, monkeypatch):
-    replicas = model.load(MODELS, "replicas")
+    replicas = model_files.load(MODELS, "replicas")
     expected = replicas.probabilities(raw(rows()))
     monkeypatch.setattr(model, "ENCODED_AT_ONCE", 7)
     monkeypatch.setattr(model, "ROWS_OF_REPLICAS_AT_ONCE", 3)
@@ -485,12 +485,12 @@ def test_another_file_under_the_models_name_is_refused(stored):
     for content in (bytes(flipped), good[:-1], b"", pickle.dumps(Canary())):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"^models/model.safetensors is not the file that .* \(SHA-256\)") as caught:
-            model.load(MODELS)
+            model_files.load(MODELS)
         assert caught.value.status == BAD_DATA
     assert not Path("canary").exists()
     path.unlink()
     with pytest.raises(UserError, match=r"^models/model.safetensors not found; bring it back with"):
-        model.load(MODELS)
+        model_files.load(MODELS)
 
 
 class Canary:
@@ -511,12 +511,12 @@ def test_n03_a_weight_that_is_not_finite_is_refused(stored, value):
     description["sha256"]["model.safetensors"] = hashlib.sha256(content).hexdigest()
     (MODELS / "model.json").write_text(json.dumps(description))
     with pytest.raises(UserError, match=r"^models/model.safetensors holds a weight that is not finite") as caught:
-        model.load(MODELS)
+        model_files.load(MODELS)
     assert caught.value.status == BAD_DATA
     # At save, and nothing of the earlier model is touched.
     before = {path.name: path.read_bytes() for path in MODELS.iterdir()}
     stored["layers.0.bias"][2, 0, 0] = value
     with pytest.raises(UserError, match="a weight is not finite") as caught:
-        model.save(MODELS, DESCRIPTION, stored, shipped=1)
+        model_files.save(MODELS, DESCRIPTION, stored, shipped=1)
     assert caught.value.status == MACHINE_FAULT
     assert {path.name: path.read_bytes() for path in MODELS.iterdir()} == before

@@ -19,7 +19,7 @@ SERVED = closure("retrace/serving/pyfunc.py")
 PREDICT = sorted({*closure("retrace/__main__.py"), *closure("retrace/cli/predict.py")})
 # What stands behind the one module that asks which system it is, on POSIX alone.
 SYSTEM = "retrace/runtime/system.py"
-BEHIND = {f"retrace/runtime/{name}.py" for name in ("control_group", "posix", "processes", "starter")}
+BEHIND = {f"retrace/runtime/{name}.py" for name in ("control_group", "posix", "processes", "parent_watch")}
 
 STARTED = "from retrace.runtime.preflight import started; print(started())"
 
@@ -46,6 +46,7 @@ def test_a_recorded_model_brings_what_a_prediction_needs_and_no_more():
         "retrace/networks/model.py",
         "retrace/networks/network.py",
         "retrace/preprocessing/apply.py",
+        "retrace/preprocessing/description.py",
         "retrace/serving/frame.py",
         "retrace/serving/pyfunc.py",
     }

@@ -223,7 +223,7 @@ def test_the_names_that_it_answers_to_are_a_list(tmp_path):
 
 
 def test_make_hands_the_address_over_as_it_is():
-    for given in ("0.0.0.0", "$(touch canary)", '"; touch canary; "'):
+    for given in ("0.0.0.0", "`touch canary`", '"; touch canary; "'):
         command = ["make", "--dry-run", "ui", f"ADDRESS={given}"]
         shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert '--address "$ADDRESS"' in shown
