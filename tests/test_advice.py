@@ -882,6 +882,25 @@ def test_the_empty_text_becomes_a_missing_value_for_onnx(own):
             assert line_of(lambda: invoke(["export"])).endswith("add '' to create.reading.missing and run: dvc repro")
 
 
+def test_what_predict_cannot_read_has_advice_that_predict_follows(own):
+    """The kind of a column is the model's: params.yaml does not change it any more, and of Parquet no missing text."""
+    put(frame(x=[None if row % 7 == 0 else row / 3 for row in range(ROWS)]).to_csv(index=False))
+    for stage in (create, split, train):
+        stage.main()
+    texts = frame(x=[f"{row}.5" for row in range(ROWS)]).drop(columns="class")
+    texts.loc[4, "x"] = "bad"
+    texts.to_csv("new.csv", index=False)
+    texts.to_parquet("new.parquet", index=False)
+    line = line_of(lambda: invoke(["predict", "new.csv", "said.csv"]))
+    assert line.endswith("row 5: 'bad' is not a number; fix it, or add it to create.reading.missing")
+    turn(own, {"create.reading.missing": ["", "bad"]})
+    invoke(["predict", "new.csv", "said.csv"])
+    line = line_of(lambda: invoke(["predict", "new.parquet", "said.csv"]))
+    assert line.endswith("row 5: 'bad' is not a number; fix it, or leave the row out")
+    texts.drop(index=4).to_parquet("new.parquet", index=False)
+    invoke(["predict", "new.parquet", "said.csv"])
+
+
 def test_new_rows_are_brought_as_the_model_knows_them(own, monkeypatch):
     """A time with its zone, a value in each row, and codes as texts: by `predict`, and by the served model."""
     new = ["predict", "new.parquet", "said.csv"]
@@ -1249,6 +1268,9 @@ ELSEWHERE = {
     "each line between could be a row": "test_advice.py::test_advice_about_a_table",
     "leave such rows out where it does": "test_advice.py::test_a_class_that_may_stand_for_none_is_left_out",
     "change the column's kind in create.columns": "test_advice.py::test_a_kind_that_does_not_fit",
+    "fix it, or list the column in create.columns.ignored": "test_advice.py::test_a_kind_that_does_not_fit",
+    "fix it, or leave the row out": "test_advice.py::test_what_predict_cannot_read_has_advice_that_predict_follows",
+    "fix it, or add it to create.reading.missing": "test_advice.py::test_what_predict_cannot_read_has_advice_that",
     "is not a date up to the year": "test_advice.py::test_a_kind_that_does_not_fit",
     "put the parts of the table there": "test_advice.py::test_a_folder_without_parts_gets_them",
     "put the file itself there": "test_advice.py::test_a_link_out_of_the_folder_becomes_the_file_itself",

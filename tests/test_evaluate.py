@@ -122,7 +122,7 @@ def test_wilson_is_that_of_scipy(correct, rows):
 
 @pytest.mark.parametrize(("correct", "rows"), [(0, 0), (-1, 5), (6, 5)])
 def test_wilson_refuses_what_is_no_proportion(correct, rows):
-    with pytest.raises(ValueError, match="no proportion"):
+    with pytest.raises(ValueError, match="is not a proportion"):
         wilson(correct, rows, 0.95)
 
 

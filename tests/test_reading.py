@@ -268,7 +268,8 @@ def test_names_with_blanks(sign):
 def test_blanks_and_delimiters_in_quotes_stay():
     content = lines(", ", note=['"a, ""b"""', '"c\n, ""d"'], n=[1, 2, 3, 4])
     assert made(content)["note"][:2] == ['a, "b"', 'c\n, "d']
-    refused(content + '"e", 1, x, 2\n', "a row that begins with 'e,1,x,2' has 4 cells where the header has 3")
+    line = content.count("\n") + 1
+    refused(content + '"e", 1, x, 2\n', f"table.csv: line {line} has 4 cells where the header has 3")
 
 
 @pytest.mark.parametrize("sign", [",", ";", "\t"])
@@ -647,3 +648,22 @@ def test_predict_with_a_model_of_no_texts_reads_what_programs_write(monkeypatch)
     trained("")
     right = predicted("x1,x2\n1.5,0.25\n1.125,2.375\n", monkeypatch).splitlines()
     assert predicted("x1,x2\n1.125,2.375\n", monkeypatch).splitlines()[1] == right[2]
+
+
+@pytest.mark.parametrize("unit", [" €", "€", " EUR", " ¥"])
+def test_a_currency_behind_a_number_hides_no_padding(unit):
+    """4,300 ends with a 0 as no fraction beside 950 does, whatever stands behind it."""
+    rows = "".join(f"1,200{unit};8,63;a\n950{unit};7,5;b\n4,300{unit};6,25;a\n" for _ in range(10))
+    refused(f"amount;other;class\n{rows}", "column amount: is '1,200", create__table__target="class")
+
+
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [("", 12), ("\n", 13), ('"1\n",2,a\n', 14)],
+    ids=["plain", "a blank line", "a cell of two lines"],
+)
+@pytest.mark.parametrize("spaced", ["", ' "x", 2, a\n'])
+def test_a_row_with_too_many_cells_has_its_line(before, line, spaced):
+    rows = [f"{row},{row % 3},{'ab'[row % 2]}\n" for row in range(30)]
+    content = "one,two,class\n" + before + "".join(rows[:10]) + "1,2,3,a\n" + "".join(rows[10:]) + spaced
+    refused(content, f"table.csv: line {line} has 4 cells where the header has 3", create__table__target="class")

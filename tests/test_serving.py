@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 
 from retrace.networks.model import decide
 from retrace.networks.model_files import load
-from retrace.serving.frame import rows_of
+from retrace.serving.frame import _text, rows_of
 from retrace.tracking.model import CODE as CODE_FILES
 from stages import record
 from tests.project import free_port
@@ -287,3 +287,9 @@ def ask(port: int, page: str, body: dict | str | None = None, kind: str = "appli
             return response.status, json.loads(response.read().strip() or b"{}")
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
+
+
+@pytest.mark.parametrize(("value", "answer"), [(b"Rom", "Rom"), (b"\xff", None), (["Rom"], None), ({"a": 1}, None)])
+def test_bytes_are_the_text_that_they_are_and_a_list_is_none(value, answer):
+    """Old writers of Parquet have texts as bytes; what is no text would be taken for an unknown category."""
+    assert _text(value, True) == answer

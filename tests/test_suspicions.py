@@ -439,9 +439,9 @@ def test_numbers_that_stand_for_none(value, others, param, fraction):
     values[random.permutation(ROWS)[:12]] = value
     finding = only(found(frame(pressure=values)))
     assert (finding.kind, finding.param) == ("placeholder", param)
-    assert f"column pressure: {value} (12 rows) stands apart from all others" in finding.text
+    text = str(values[values == value][0])  # as it stands in the file, which is what create.reading.missing has
+    assert f"column pressure: {text} (12 rows) stands apart from all others" in finding.text
     if param == "create.reading.missing":
-        text = str(values[values == value][0])
         missing = ["", text]
         assert found(frame(pressure=values), **{"create.reading.missing": missing}).findings == []
         assert read_table(paths.DATASET).column("pressure").null_count == 12
@@ -501,3 +501,18 @@ def test_texts_that_stand_for_none(text):
     )
     assert found(table, **{"create.reading.missing": ["", text]}).findings == []
     assert read_table(paths.DATASET).column("town").null_count == 50
+
+
+@pytest.mark.parametrize(("text", "others"), [("-999.0", "{}.5"), ("$999.00", "${}.25"), ('"-9,999.0"', "{}.5")])
+def test_a_placeholder_is_named_as_it_stands_in_the_file_so_that_the_advice_works(text, others):
+    values = [text if row % 6 == 0 else others.format(row % 9 + 1) for row in range(60)]
+    lines = [f"{value},{row % 7},{'ab'[row % 2]}" for row, value in enumerate(values)]
+    Path("data/tables/t.csv").write_text("size,other,class\n" + "\n".join(lines) + "\n")
+    turn(Path(), {"create.table.path": "data/tables/t.csv", "create.table.target": "class"})
+    stage.main()
+    (finding,) = [each for each in read_schema().findings if each.kind == "placeholder"]
+    named = text.strip('"')
+    assert f"column size: {named} (10 rows) stands apart" in finding.text
+    turn(Path(), {"create.reading.missing": ["", named]})
+    stage.main()
+    assert [each for each in read_schema().findings if each.kind == "placeholder"] == []

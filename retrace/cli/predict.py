@@ -31,7 +31,7 @@ from retrace.params.create import Create, Reading
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
 from retrace.preprocessing.apply import AS_TEXTS, sure
-from retrace.preprocessing.description import Preprocessing, Unusable
+from retrace.preprocessing.description import Category, Preprocessing, Unusable
 from retrace.runtime.atomic import FORMULA, write
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.text import listed, shown
@@ -39,6 +39,7 @@ from retrace.runtime.text import listed, shown
 MODELS = Path("models")
 WITHOUT_LABEL = "leave the column out, or the row"
 NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
+WHOLE = re.compile(r"[-+]?\d{1,15}(\.0+)?")
 
 
 def predict(
@@ -92,7 +93,8 @@ def _as_in_training(
     category = preprocessing.category(name) if kind == "categorical" else None
     if not source.typed:
         values = [*category.values, *category.hidden] if category else []
-        return column, [text for text in reading.missing if text not in values]
+        missing = [text for text in reading.missing if text not in values]
+        return _as_known(category, name, column, missing) if category else column, missing
     typed = column.type.value_type if isinstance(column.type, pa.DictionaryType) else column.type
     if pa.types.is_primitive(typed) or pa.types.is_decimal(typed):
         if category and not category.typed:
@@ -104,6 +106,29 @@ def _as_in_training(
     if category and category.unread and category.missing == "none" and column.null_count:
         raise Unusable(name, pc.index(pc.is_null(column), True).as_py(), "None", category.unread)
     return column, []
+
+
+def _as_known(category: Category, name: str, column: pa.Array, missing: list[str]) -> pa.Array:
+    """Texts of a CSV file, 3.0 as the category 3: so pandas writes a column of whole numbers in which one is missing.
+
+    Raises Unusable for another spelling of a category's number, 03 or +3, which would be taken for an unknown one.
+    """
+    texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    by_number = {float(known): known for known in [*category.values, *category.hidden] if WHOLE.fullmatch(known)}
+    unlike = texts.unique().to_pylist()
+    known, as_known = {*category.values, *category.hidden, *missing}, list(unlike)
+    for place, text in enumerate(unlike):
+        if text is None or text in known or not WHOLE.fullmatch(text) or float(text) not in by_number:
+            continue
+        same = by_number[float(text)]
+        if not category.typed or text.partition(".")[0] != same:
+            row = pc.index(texts, text).as_py()
+            rule = f"is not a category of the model, but {same!r} is, the same number; write it as in training"
+            raise Unusable(name, row, repr(text), rule)
+        as_known[place] = same
+    if as_known == unlike:
+        return column
+    return pa.array(as_known, pa.string()).take(pc.index_in(texts, pa.array(unlike, pa.string())))
 
 
 def _right(source: Source, column: pa.Array, description: Description, labels: pa.Array, rows: int) -> int:

@@ -115,6 +115,7 @@ def converted(
     are not those of the source.
     """
     typed = kind_of_type(column.type) if source.typed else None
+    learned = missing is not None  # the column's kind is that of a model, and stands fast
     if typed == "nested":
         if kind in CARRIED:
             return pa.nulls(len(column), pa.string())
@@ -136,7 +137,7 @@ def converted(
                         f"{source.path}: column {name}, row {rows + row + 1:,}: {text!r} is closer to 0 than a number"
                         " of 64 bits can be; write 0",
                     )
-                raise _no(source, name, texts, rows, what, lambda some: to_numbers(some, form))
+                raise _no(source, name, texts, rows, what, lambda some: to_numbers(some, form), learned)
         wrong = np.abs(values) > LARGEST
         if wrong.any():
             row = int(wrong.argmax())
@@ -155,24 +156,24 @@ def converted(
                     f"{source.path}: column {name}, row {rows + row + 1:,}: a {column.type} is not"
                     f" {TIMES[date_format]}; bring the column so",
                 )
-        return _microseconds(source, name, column, rows)
+        return _microseconds(source, name, column, rows, learned)
     if kind == "boolean" and typed == "boolean":
         return column
     texts = source.texts(column, missing)
     if kind == "boolean":
         truths = to_truths(texts)
         if truths is None:
-            raise _no(source, name, texts, rows, "true or false (yes, no, 1 and 0 will do)", to_truths)
+            raise _no(source, name, texts, rows, "true or false (yes, no, 1 and 0 will do)", to_truths, learned)
         return truths
     if kind == "datetime":
         times = to_times(texts, date_format)
         if times is None:
-            raise _no(source, name, texts, rows, TIMES[date_format], lambda some: to_times(some, date_format))
+            raise _no(source, name, texts, rows, TIMES[date_format], lambda some: to_times(some, date_format), learned)
         return times
     return texts.dictionary_encode().cast(CATEGORY) if kind == "categorical" else texts
 
 
-def _microseconds(source: Source, name: str, column: pa.Array, rows: int) -> pa.TimestampArray:
+def _microseconds(source: Source, name: str, column: pa.Array, rows: int, learned: bool) -> pa.TimestampArray:
     """Timestamps and dates of any unit; nanoseconds are cut, and what is out of range is none."""
     options = pc.CastOptions(pa.timestamp("us"), allow_time_truncate=True)
 
@@ -185,25 +186,33 @@ def _microseconds(source: Source, name: str, column: pa.Array, rows: int) -> pa.
     converted = times(column)
     if converted is None:
         row = _first(column, times)
+        fix = "fix it, or leave the row out" if learned else "fix it, or list the column in create.columns.ignored"
         value = column.dictionary_decode()[row] if isinstance(column, pa.DictionaryArray) else column[row]
         raise UserError(
             BAD_DATA,
             f"{source.path}: column {name}, row {rows + row + 1:,}: {value.value} as {value.type} is not a date up to"
-            " the year 294,246; fix it, or list the column in create.columns.ignored",
+            f" the year 294,246; {fix}",
         )
     return converted
 
 
 def _no(
-    source: Source, name: str, texts: pa.StringArray, rows: int, what: str, parse: Callable[[pa.StringArray], Any]
+    source: Source,
+    name: str,
+    texts: pa.StringArray,
+    rows: int,
+    what: str,
+    parse: Callable[[pa.StringArray], Any],
+    learned: bool,
 ) -> UserError:
     """The fault of the first text that is not what its column's kind says, or does not go with those before it."""
     row = _first(texts, parse)
-    return UserError(
-        BAD_DATA,
-        f"{source.path}: column {name}, row {rows + row + 1:,}: {texts[row].as_py()!r} is not {what}; fix it, add it"
-        " to create.reading.missing, or change the column's kind in create.columns",
-    )
+    if not learned:
+        fix = "fix it, add it to create.reading.missing, or change the column's kind in create.columns"
+    else:
+        fix = "fix it, or leave the row out" if source.typed else "fix it, or add it to create.reading.missing"
+    text = texts[row].as_py()
+    return UserError(BAD_DATA, f"{source.path}: column {name}, row {rows + row + 1:,}: {text!r} is not {what}; {fix}")
 
 
 def _first(values: pa.Array, parse: Callable[[pa.Array], Any]) -> int:

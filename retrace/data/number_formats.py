@@ -1,5 +1,6 @@
 """How the numbers of a table's columns are written: decimal sign, unit, and what leaves both open."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class _Seen:
                 self.decided.setdefault("." if point else ",", text)
             elif "." in text or "," in text:
                 self.open = self.open or text
-                self.padded = self.padded or text.rstrip(")% ").endswith("0")
+                self.padded = self.padded or bool(re.search(r"0\D*$", text))
             else:
                 self.whole = True
 

@@ -83,7 +83,14 @@ class Source:
             except MemoryError:  # Arrow's is an ArrowException, too
                 raise
             except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
+                if "columns, got" in str(error):
+                    self._look_for_ragged(part)
                 raise unreadable(part, error, None if self.typed else self.dialect) from None
+
+    def _look_for_ragged(self, part: Path) -> None:
+        """Raise UserError at the first row with too many or too few cells, with its line: Arrow counts rows only."""
+        for _ in self._rows(part):
+            pass
 
     def _typed_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
         keys = folder_keys(self.path, part)
@@ -136,19 +143,27 @@ class Source:
 
     def _spaced_blocks(self, part: Path) -> Iterator[pa.RecordBatch]:
         """Of a file with blanks before quotes, which are none to Arrow, or with several for one delimiter; slower."""
+        reader = self._rows(part)
+        while rows := list(itertools.islice(reader, ROWS_AT_ONCE)):
+            columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+            yield pa.RecordBatch.from_arrays(columns, self.names)
+
+    def _rows(self, part: Path) -> Iterator[list[str]]:
+        """Row by row. Raises UserError, with the line, where one has too many or too few cells."""
         delimiter, encoding = self.dialect
         with open_bytes(part) as binary, io.TextIOWrapper(binary, encoding, newline="") as file:
             for _ in range(self.skipped):
                 file.readline()
             lines = (line.rstrip() + "\n" for line in file) if self.aligned else file
             reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-            while rows := list(itertools.islice(filter(None, reader), ROWS_AT_ONCE)):
-                for row in rows:
-                    if len(row) != len(self.names):
-                        text = f"{len(row)} cells where the header has {len(self.names)}"
-                        raise ragged(part, f"a row that begins with {','.join(row)[:40]!r}", text)
-                columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-                yield pa.RecordBatch.from_arrays(columns, self.names)
+            line = self.skipped + 1
+            for row in reader:
+                if row and len(row) != len(self.names):
+                    text = f"{len(row)} cells where the header has {len(self.names)}"
+                    raise ragged(part, f"line {line:,}", text)
+                line = self.skipped + reader.line_num + 1
+                if row:
+                    yield row
 
 
 def holds_texts(kind: pa.DataType) -> bool:

@@ -203,10 +203,26 @@ def _apart(profile: Profile, outer: list[tuple[float, int]], inner: float, end: 
     if (gap < max(FAR * step, APART * (most - least)) or usual) and not value < 0 <= least:
         return ""
     stands = "stands" if len(texts) == 1 else "stand"
+    named = [text for value, _ in outer for text in _written(profile, value)]
     return (
-        f"column {profile.name}: {' and '.join(texts)} ({_rows(rows)}) {stands} apart from all others"
+        f"column {profile.name}: {' and '.join(named)} ({_rows(rows)}) {stands} apart from all others"
         f" ({least:g} to {most:g}) and may stand for a missing value"
     )
+
+
+def _written(profile: Profile, value: float) -> list[str]:
+    """How a number stands in the file, which is what create.reading.missing is compared with: -999.0, $999.00."""
+    texts = (profile.values or {}) if profile.typed is None else {}
+    return [text for text in texts if value in (_read(text, ","), _read(text, "."))] or [f"{value:.10g}"]
+
+
+def _read(text: str, thousands: str) -> float:
+    negative = "-" if re.match(r"\s*[(\u2212]", text) else ""
+    digits = re.sub(r"[^-+\d.,eE]", "", text.replace(thousands, "")).replace(",", ".")
+    try:
+        return float(negative + digits)
+    except ValueError:
+        return float("nan")
 
 
 def _days(profile: Profile) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ What pandas, JSON or CSV made of a value is undone where that can be done, so th
 file that the value came from; what has become ambiguous is refused.
 """
 
+import contextlib
 import datetime
 import decimal
 import re
@@ -139,4 +140,8 @@ def _text(value: Any, typed: bool) -> str | None:
         return str(int(value)) if typed else None
     if isinstance(value, Real):
         return plain(float(value)) if typed else None
-    return str(value)
+    if isinstance(value, bytes):  # as old writers of Parquet have texts
+        with contextlib.suppress(UnicodeError):
+            return value.decode()
+        return None
+    return None if isinstance(value, list | tuple | dict | set | np.ndarray) else str(value)

@@ -98,6 +98,8 @@ def unchecked(code: str) -> list[str]:
                 found.append(text)
         elif isinstance(node, ast.Attribute) and node.attr in ("read_parquet", "to_parquet"):
             found.append(text)
+        elif isinstance(node, ast.ImportFrom) and text.startswith("from retrace."):
+            continue
         elif isinstance(node, ast.Import | ast.ImportFrom) and ("parquet" in text or "pyarrow.dataset" in text):
             found += [] if text == "import pyarrow.parquet as pq" else [text]
     return found
