@@ -229,7 +229,7 @@ def test_a_parquet_table_with_empty_texts_and_missing_ones_is_predicted_as_it_wa
 
 
 def test_whole_numbers_that_pandas_wrote_as_floats_are_the_categories_of_training(project):
-    """A gap makes pandas write 3 as 3.0; another spelling of a number that training had is refused by row."""
+    """A gap makes pandas write 3 as 3.0."""
     Path("data/tables").mkdir(parents=True)
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"grade": random.integers(1, 5, 240), "x": random.normal(size=240)})
@@ -245,8 +245,3 @@ def test_whole_numbers_that_pandas_wrote_as_floats_are_the_categories_of_trainin
         invoke(["predict", "new.csv", "out.csv"])
         answers.append(Path("out.csv").read_bytes())
     assert answers[0] == answers[1]
-    for text, row in (("03", 1), ("+3", 1)):
-        texts = frame["grade"].astype(str).where(frame.index != row, text)
-        frame.assign(grade=texts).to_csv("new.csv", index=False)
-        with pytest.raises(UserError, match=re.escape(f"column grade, row {row + 1}: {text!r} is not a category")):
-            invoke(["predict", "new.csv", "out.csv"])

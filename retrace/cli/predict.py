@@ -39,7 +39,7 @@ from retrace.runtime.text import listed, shown
 MODELS = Path("models")
 WITHOUT_LABEL = "leave the column out, or the row"
 NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
-WHOLE = re.compile(r"[-+]?\d{1,15}(\.0+)?")
+WHOLE = re.compile(r"(-?\d{1,15})\.0")  # a whole number as a program writes it that has floats
 
 
 def predict(
@@ -94,7 +94,7 @@ def _as_in_training(
     if not source.typed:
         values = [*category.values, *category.hidden] if category else []
         missing = [text for text in reading.missing if text not in values]
-        return _as_known(category, name, column, missing) if category else column, missing
+        return _as_known(category, column, missing) if category and category.typed else column, missing
     typed = column.type.value_type if isinstance(column.type, pa.DictionaryType) else column.type
     if pa.types.is_primitive(typed) or pa.types.is_decimal(typed):
         if category and not category.typed:
@@ -108,24 +108,12 @@ def _as_in_training(
     return column, []
 
 
-def _as_known(category: Category, name: str, column: pa.Array, missing: list[str]) -> pa.Array:
-    """Texts of a CSV file, 3.0 as the category 3: so pandas writes a column of whole numbers in which one is missing.
-
-    Raises Unusable for another spelling of a category's number, 03 or +3, which would be taken for an unknown one.
-    """
+def _as_known(category: Category, column: pa.Array, missing: list[str]) -> pa.Array:
+    """Texts of a CSV file, 3.0 as the category 3: so pandas writes whole numbers in a column where one is missing."""
     texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
-    by_number = {float(known): known for known in [*category.values, *category.hidden] if WHOLE.fullmatch(known)}
     unlike = texts.unique().to_pylist()
-    known, as_known = {*category.values, *category.hidden, *missing}, list(unlike)
-    for place, text in enumerate(unlike):
-        if text is None or text in known or not WHOLE.fullmatch(text) or float(text) not in by_number:
-            continue
-        same = by_number[float(text)]
-        if not category.typed or text.partition(".")[0] != same:
-            row = pc.index(texts, text).as_py()
-            rule = f"is not a category of the model, but {same!r} is, the same number; write it as in training"
-            raise Unusable(name, row, repr(text), rule)
-        as_known[place] = same
+    known = {*category.values, *missing}
+    as_known = [whole[1] if (whole := WHOLE.fullmatch(each or "")) and each not in known else each for each in unlike]
     if as_known == unlike:
         return column
     return pa.array(as_known, pa.string()).take(pc.index_in(texts, pa.array(unlike, pa.string())))

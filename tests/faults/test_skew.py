@@ -31,8 +31,8 @@ from retrace.serving.frame import rows_of
 from tests.conftest import VALUES, changed
 from tests.faults import fuzzing
 from tests.project import TINY
-from tests.test_refused_values import recorded
 from tests.test_export import inputs, session
+from tests.test_refused_values import recorded
 
 SAMPLE, CAMPAIGN = 6, 200
 ROWS = 60
