@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
+from retrace.artifacts import paths
 from retrace.cli import export
 from retrace.cli.main import invoke
 from retrace.data.values import PARTS
@@ -200,7 +201,7 @@ def test_predict_and_mlflow_and_onnx_say_the_same(ship, tmp_path, monkeypatch, c
         stage.main()
     invoke(["export"])
     content = export.EXPORTED.read_bytes()
-    assert load(export.MODELS).network.replicas == (3 if ship == "mean" else 1)
+    assert load(paths.MODELS).network.replicas == (3 if ship == "mean" else 1)
     assert "export: models/model.onnx" in capsys.readouterr().out
     invoke(["export"])
     assert export.EXPORTED.read_bytes() == content

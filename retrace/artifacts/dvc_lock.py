@@ -17,9 +17,7 @@ from retrace.artifacts.tables import opened, read_bytes
 from retrace.params.reader import leaves
 from retrace.runtime.digest import md5, md5_of
 from retrace.runtime.errors import BAD_DATA, UserError
-from retrace.runtime.integrity import restore
-
-PATH = Path("dvc.lock")
+from retrace.runtime.integrity import LOCK, restore
 
 # `validate` makes no result: its entry changes with any line of params.yaml, also with those that nothing depends on.
 WITHOUT_RESULT = ("validate", "record")
@@ -83,11 +81,11 @@ class Lock:
     def _compare(self, path: Path, digest: str) -> None:
         expected = self._files.get(path.as_posix())
         if expected is None:
-            raise UserError(BAD_DATA, f"{path} is not in {PATH}, so nobody knows what it was made of; run: dvc repro")
+            raise UserError(BAD_DATA, f"{path} is not in {LOCK}, so nobody knows what it was made of; run: dvc repro")
         if digest != expected:
             # Code that a person changed stays.
             fix = restore(path) if path.as_posix() in self.outs else "run: dvc repro"
-            raise UserError(BAD_DATA, f"{path} is not the file that {PATH} describes; {fix}")
+            raise UserError(BAD_DATA, f"{path} is not the file that {LOCK} describes; {fix}")
 
     @functools.cached_property
     def _files(self) -> dict[str, str]:
@@ -110,7 +108,7 @@ class Changes:
 
 
 def read_lock() -> Lock:
-    return parse(read_bytes(PATH).decode(errors="replace"))
+    return parse(read_bytes(LOCK).decode(errors="replace"))
 
 
 # The committed state is often the previously recorded one: the same text is not read twice.
@@ -125,7 +123,7 @@ def parse(text: str) -> Lock:
         reason = " ".join(str(getattr(error, "problem", None) or error).split())[:100]
         # Without HEAD git would refuse a file that is in conflict.
         raise UserError(
-            BAD_DATA, f"{PATH} cannot be read ({reason}); restore it with: git checkout HEAD {PATH}"
+            BAD_DATA, f"{LOCK} cannot be read ({reason}); restore it with: git checkout HEAD {LOCK}"
         ) from None
 
 

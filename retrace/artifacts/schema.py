@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from retrace.artifacts.paths import SCHEMA
 from retrace.artifacts.tables import read_json
 from retrace.runtime.atomic import write_json
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.integrity import restore
 from retrace.runtime.text import one_line
 
-PATH = Path("data/schema.json")
 MOST_WARNINGS = 20
 
 LONGEST_LINE = 500
@@ -109,11 +109,11 @@ def write_schema(schema: Schema) -> None:
         del content["missing"]
     if schema.number_formats is None:
         del content["number_formats"]
-    write_json(PATH, content)
+    write_json(SCHEMA, content)
 
 
 def read_schema() -> Schema:
-    content = read_json(PATH)
+    content = read_json(SCHEMA)
     try:
         schema = Schema(
             dataset=content["dataset"],
@@ -142,5 +142,5 @@ def read_schema() -> Schema:
             raise TypeError("a count of rows is not a whole number")
     except (AttributeError, KeyError, TypeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise UserError(BAD_DATA, f"{PATH} is not what this code writes ({reason}); {restore(PATH)}") from None
+        raise UserError(BAD_DATA, f"{SCHEMA} is not what this code writes ({reason}); {restore(SCHEMA)}") from None
     return schema

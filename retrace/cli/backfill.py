@@ -20,12 +20,13 @@ import click
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from retrace.artifacts.dvc_lock import PATH as LOCK
 from retrace.artifacts.dvc_lock import parse, read_lock
+from retrace.artifacts.paths import FIGURES
 from retrace.cli.repository import clone, git, words
 from retrace.params.reader import read
 from retrace.params.record import Record
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
+from retrace.runtime.integrity import LOCK
 from retrace.tracking.location import Store, exists, locate
 from retrace.tracking.store import connect, probe
 from retrace.tracking.store_errors import translate_errors
@@ -33,7 +34,6 @@ from retrace.tracking.store_lock import locked
 from retrace.tracking.sync import COMPLETE, FINGERPRINT
 
 GRAPH = Path("dvc.yaml")
-FIGURES = Path("reports/figures")
 # Those of DVC's own references that hold a result: refs/exps/BASELINE[:2]/BASELINE[2:]/NAME.
 EXPERIMENTS = "refs/exps/??/*/*"
 

@@ -28,8 +28,8 @@ from ruamel.yaml.error import YAMLError
 
 from retrace.runtime.digest import md5, md5_of
 from retrace.runtime.errors import BAD_DATA, UserError
+from retrace.runtime.integrity import LOCK
 
-LOCK = Path("dvc.lock")
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 CONFLICT = re.compile(r"^(<<<<<<<|=======|>>>>>>>)( |$)", re.MULTILINE)

@@ -5,10 +5,10 @@ itself says (retrace/serving/onnx_graph.py); its metadata names the classes and 
 """
 
 import json
-from pathlib import Path
 
 import click
 
+from retrace.artifacts.paths import MODELS
 from retrace.artifacts.tables import read_json
 from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
@@ -16,8 +16,7 @@ from retrace.params.reader import read
 from retrace.runtime.atomic import write_bytes
 from retrace.serving.onnx_graph import build
 
-MODELS = Path("models")
-EXPORTED = Path("models/model.onnx")
+EXPORTED = MODELS / "model.onnx"
 
 
 @click.command(epilog="Example: retrace export")

@@ -9,13 +9,13 @@ import json
 
 import click
 
-from retrace.artifacts.dvc_lock import PATH as LOCK
 from retrace.artifacts.dvc_lock import read_lock
-from retrace.evaluation.gate_rule import METRICS, failure, gate
+from retrace.artifacts.paths import METRICS
+from retrace.evaluation.gate_rule import failure, gate
 from retrace.params.gate import Gate
 from retrace.params.reader import read
 from retrace.runtime.digest import md5
-from retrace.runtime.integrity import restore
+from retrace.runtime.integrity import LOCK, restore
 
 
 @click.command(epilog="Example: retrace gate")

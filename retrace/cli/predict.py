@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from retrace.artifacts.schema import PATH as SCHEMA
+from retrace.artifacts.paths import MODELS, SCHEMA
 from retrace.artifacts.schema import read_schema
 from retrace.data.conversion import converted, label_texts
 from retrace.data.numbers import PLAIN, Form
@@ -36,10 +36,9 @@ from retrace.runtime.atomic import FORMULA, write
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.text import listed, shown
 
-MODELS = Path("models")
 WITHOUT_LABEL = "leave the column out, or the row"
 NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
-WHOLE = re.compile(r"(-?\d{1,15})\.0")  # a whole number as a program writes it that has floats
+WHOLE = re.compile(r"-?\d{1,15}")
 
 
 def predict(
@@ -110,13 +109,13 @@ def _as_in_training(
 
 def _as_known(category: Category, column: pa.Array, missing: list[str]) -> pa.Array:
     """Texts of a CSV file, 3.0 as the category 3: so pandas writes whole numbers in a column where one is missing."""
-    texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
-    unlike = texts.unique().to_pylist()
     known = {*category.values, *missing}
-    as_known = [whole[1] if (whole := WHOLE.fullmatch(each or "")) and each not in known else each for each in unlike]
-    if as_known == unlike:
+    wholes = [text for text in category.values if WHOLE.fullmatch(text) and f"{text}.0" not in known]
+    if not wholes:
         return column
-    return pa.array(as_known, pa.string()).take(pc.index_in(texts, pa.array(unlike, pa.string())))
+    texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    places = pc.index_in(texts, pa.array([f"{text}.0" for text in wholes], pa.string()))
+    return pc.coalesce(pa.array(wholes, pa.string()).take(places), texts)
 
 
 def _right(source: Source, column: pa.Array, description: Description, labels: pa.Array, rows: int) -> int:

@@ -18,13 +18,13 @@ from typing import Any
 import click
 from ruamel.yaml import YAML
 
+from retrace.artifacts.paths import METRICS
 from retrace.cli.markdown import table
 from retrace.evaluation.comparisons import in_words, what_ships
 from retrace.runtime.atomic import write_text
 
 README = Path("README.md")
 DOCS = Path("docs")
-METRICS = Path("reports/metrics.json")
 GRAPH = Path("dvc.yaml")
 PARAMS = Path("params.yaml")
 BENCH = Path("benchmarks/results.md")

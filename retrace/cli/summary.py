@@ -1,14 +1,12 @@
 """The last lines of `make run`: the result for a person, from reports/metrics.json."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from retrace.artifacts.paths import METRICS
 from retrace.artifacts.tables import read_json
 from retrace.evaluation.comparisons import in_words, leads, what_ships
-
-METRICS = Path("reports/metrics.json")
 
 
 def summary(metrics: dict[str, Any]) -> list[str]:

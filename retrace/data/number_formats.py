@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrace.data.numbers import ANY_NUMBER, PLAIN, SAMPLE_ROWS, UNIT, Form, to_numbers
+from retrace.data.numbers import ANY_NUMBER, PLAIN, SAMPLE_ROWS, UNIT, Form, form_of, to_numbers
 from retrace.runtime.errors import BAD_DATA, UserError
 
 
@@ -177,8 +177,7 @@ class Forms:
 
 
 def _read(text: str, decimal: str) -> str:
-    found = UNIT.search(text)
-    values = to_numbers(pa.array([text]), Form(decimal, found[0] if found else ""))
+    values = to_numbers(pa.array([text]), form_of(text, decimal))
     assert values is not None
     return f"{values[0]:.15g}"
 

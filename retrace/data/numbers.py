@@ -81,6 +81,12 @@ ANY_NUMBER = {
 UNIT = re.compile(f"%|{_CURRENCY}")
 
 
+def form_of(text: str, decimal: str) -> Form:
+    """That of a number with this decimal sign, and with the unit that stands at it."""
+    found = UNIT.search(text)
+    return Form(decimal, found[0] if found else "")
+
+
 def is_number(text: str) -> bool:
     """Whether a text is a number in some form."""
     return any(each.fullmatch(text) for each in ANY_NUMBER.values())

@@ -5,9 +5,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
+import pyarrow as pa
 
 from retrace.artifacts.schema import Finding
 from retrace.data.kinds import FEATURES, FEWEST_ROWS, kind_of, names_rows
+from retrace.data.numbers import form_of, to_numbers
 from retrace.data.profile import Profile
 from retrace.data.text_patterns import MANGLED, MOST_NAMED, NEARLY_ALL, NO_VALUE, PERIODS, TWINS, looks_like, quoted
 from retrace.data.values import FALSE, TRUE
@@ -212,17 +214,13 @@ def _apart(profile: Profile, outer: list[tuple[float, int]], inner: float, end: 
 
 def _written(profile: Profile, value: float) -> list[str]:
     """How a number stands in the file, which is what create.reading.missing is compared with: -999.0, $999.00."""
-    texts = (profile.values or {}) if profile.typed is None else {}
-    return [text for text in texts if value in (_read(text, ","), _read(text, "."))] or [f"{value:.10g}"]
-
-
-def _read(text: str, thousands: str) -> float:
-    negative = "-" if re.match(r"\s*[(\u2212]", text) else ""
-    digits = re.sub(r"[^-+\d.,eE]", "", text.replace(thousands, "")).replace(",", ".")
-    try:
-        return float(negative + digits)
-    except ValueError:
-        return float("nan")
+    written: dict[str, None] = {}
+    if profile.typed is None and profile.values:
+        texts = pa.array([*profile.values], pa.string())
+        for decimal in (".", ","):
+            if (values := to_numbers(texts, form_of(texts[0].as_py(), decimal))) is not None:
+                written |= dict.fromkeys(texts.filter(values == value).to_pylist())
+    return [*written] or [f"{value:.10g}"]
 
 
 def _days(profile: Profile) -> Iterator[Finding]:

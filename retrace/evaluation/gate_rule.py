@@ -4,16 +4,15 @@ Written so that a comparison that cannot be made fails, and on counts, not on ro
 """
 
 import math
-from pathlib import Path
 from typing import Any
 
+from retrace.artifacts.paths import METRICS
 from retrace.evaluation.comparisons import COMPARED, leads
 from retrace.evaluation.intervals import wilson
 from retrace.params.gate import Gate
 from retrace.runtime.errors import GATE_FAILED, UserError
 from retrace.runtime.integrity import restore
 
-METRICS = Path("reports/metrics.json")
 FAILED = f"gate: failed: {METRICS}: "
 HEADLINES = (
     "accuracy",

@@ -57,25 +57,25 @@ def parse(path: Path) -> Document:
     if raw.startswith(b"\xef\xbb\xbf"):
         raise UserError(BAD_PARAMS, f"{path}:1: column 1: starts with a byte-order mark; save it as UTF-8 without one")
     if conflict := _CONFLICT.search(raw):
-        line = raw.count(b"\n", 0, conflict.start()) + 1
+        line = _line_at(raw, conflict.start())
         raise UserError(BAD_PARAMS, f"{path}:{line}: has merge-conflict markers; keep one side and delete the markers")
     if secret := _SECRET.search(raw):
-        line = raw.count(b"\n", 0, secret.start()) + 1
+        line = _line_at(raw, secret.start())
         raise UserError(BAD_PARAMS, f"{path}:{line}: must hold no key or password, and here seems to be one; {_PUBLIC}")
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        line = _line_at(raw, error.start)
         column = error.start - raw.rfind(b"\n", 0, error.start)
         byte = raw[error.start]
         raise UserError(
             BAD_PARAMS, f"{path}:{line}: column {column}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8"
         ) from None
     if directive := _DIRECTIVE.search(raw):  # %YAML 1.1 would turn `no` into false
-        line = raw.count(b"\n", 0, directive.start()) + 1
+        line = _line_at(raw, directive.start())
         raise UserError(BAD_PARAMS, f"{path}:{line}: must not begin with %, a YAML directive; delete the line")
     if nested := _NESTED.search(raw):
-        line = raw.count(b"\n", 0, nested.start()) + 1
+        line = _line_at(raw, nested.start())
         raise UserError(BAD_PARAMS, f"{path}:{line}: holds a hundred brackets in a row; {RESTORE}")
     try:
         root = YAML().compose(text)
@@ -104,6 +104,10 @@ def parse(path: Path) -> Document:
     document = Document({}, {}, {})
     document.values.update(_build(root, (), document.lines, document.faults, set()))
     return document
+
+
+def _line_at(raw: bytes, place: int) -> int:
+    return raw.count(b"\n", 0, place) + 1
 
 
 def _too_deep(text: str) -> int:

@@ -1,6 +1,5 @@
 """What the run of a state holds: params, points, tags, files, its name and its page."""
 
-from retrace.artifacts.dvc_lock import PATH as LOCK
 from retrace.artifacts.dvc_lock import Changes, show
 from retrace.artifacts.paths import FIGURES, PREDICTIONS, TEST
 from retrace.evaluation.comparisons import leads, what_ships
@@ -8,6 +7,7 @@ from retrace.evaluation.gate_rule import gate
 from retrace.params.gate import Gate
 from retrace.params.messages import PATH as PARAMS
 from retrace.runtime.errors import UserError
+from retrace.runtime.integrity import LOCK
 from retrace.runtime.text import escape, one_line
 from retrace.tracking import run_page
 from retrace.tracking.environment import machine, packages

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from retrace.artifacts.dvc_lock import PATH as LOCK
 from retrace.artifacts.dvc_lock import Lock, parse
 from retrace.artifacts.paths import CLOCK
 from retrace.runtime.errors import UserError
+from retrace.runtime.integrity import LOCK
 from retrace.runtime.text import shown
 
 

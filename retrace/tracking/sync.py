@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from retrace.artifacts.dvc_lock import PATH as LOCK
 from retrace.artifacts.dvc_lock import Changes, Lock, compare, parse
 from retrace.runtime.errors import UserError
+from retrace.runtime.integrity import LOCK
 from retrace.tracking.environment import Times
 from retrace.tracking.model import Served, find_model, lacks_model, log_model
 from retrace.tracking.points import Point

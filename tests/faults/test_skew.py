@@ -22,6 +22,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
+from retrace.artifacts import paths
 from retrace.artifacts.schema import read_schema
 from retrace.cli import export
 from retrace.cli.main import invoke
@@ -149,7 +150,7 @@ def commanded(path: str) -> pd.DataFrame:
 
 def by_onnx(rows: pa.Table, kinds: dict[str, str]) -> pd.DataFrame:
     label, probabilities = session(export.EXPORTED.read_bytes()).run(["label", "probabilities"], inputs(rows, kinds))
-    classes = load(export.MODELS).description.classes
+    classes = load(paths.MODELS).description.classes
     return pd.DataFrame(
         {"label": label, **{f"probability_{name}": probabilities[:, i] for i, name in enumerate(classes)}}
     )
@@ -183,7 +184,7 @@ def answers(columns: dict[str, list[str]]) -> dict[str, pd.DataFrame | str]:
         "text/csv": answer(lambda: served(text(columns), "text/csv"), MlflowException),
     }
     if not isinstance(found["pandas"], str):
-        known = load(export.MODELS).description
+        known = load(paths.MODELS).description
         found["ONNX"] = by_onnx(rows_of(frame, known.features, known.kinds, known.preprocessing), known.kinds)
     return found
 
