@@ -14,6 +14,28 @@ from retrace.runtime.errors import BAD_DATA
 from tests.conftest import ROOT
 
 WAITING = "import time; from retrace.runtime.run import run; run(lambda: (print('ready', flush=True), time.sleep(30)))"
+# Another one comes while the first one is obeyed: as its line is written, and as the output is flushed.
+HAILED = """
+import os, signal, sys, time
+from retrace.runtime.run import run
+
+class Hail:
+    def __init__(self, stream):
+        self.stream = stream
+    def write(self, text):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return self.stream.write(text)
+    def flush(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.stream.flush()
+
+def main():
+    print('ready', flush=True)
+    sys.stdout, sys.stderr = Hail(sys.stdout), Hail(sys.stderr)
+    time.sleep(30)
+
+run(main)
+"""
 IGNORANT = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {WAITING}"
 
 
@@ -40,6 +62,15 @@ def test_a_signal_ends_it_with_one_line_and_never_with_0(number, status, word):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == status
     assert f": {word}; " in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+def test_more_signals_change_nothing(number, status):
+    process = start(HAILED)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
     assert errors.count("\n") == 1
 
 

@@ -39,8 +39,14 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
     # Both at once are an error to torch.
     os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
 
+    ending = False
+
     def terminate(signum: int, frame: object) -> None:
-        raise Terminated
+        nonlocal ending
+        # Only once: a second one, of DVC or of the shell beside it, must not cut off the first one's line and status.
+        if not ending:
+            ending = True
+            raise Terminated
 
     for number in system.TERMINATING:
         # nohup asks to ignore a terminal that is closed.
@@ -51,7 +57,26 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
     name = preflight.started() or getattr(main, "__module__", "")
     if name == "__main__":
         name = Path(sys.argv[0]).stem
-    status = 0
+    try:
+        status = _status(main, name, less)
+        ending = True
+    except KeyboardInterrupt:
+        ending = True
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print(f"{name}: interrupted; nothing half-written was left behind", file=sys.stderr)
+        status = 130
+    except Terminated:
+        print(f"{name}: terminated; nothing half-written was left behind", file=sys.stderr)
+        status = 143
+    with suppress(OSError, ValueError):
+        _flush()
+    # Walking every object of torch or mlflow at exit costs up to a second and frees nothing that matters.
+    gc.freeze()
+    sys.exit(status)
+
+
+def _status(main: Callable[[], None], name: str, less: str) -> int:
+    """Call `main`; a fault is printed as its line."""
     try:
         preflight.check_again(name)
         main()
@@ -59,27 +84,17 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
         note_stage()
     except UserError as fault:
         print(fault, file=sys.stderr)
-        status = fault.status
+        return fault.status
     except BrokenPipeError:  # of `| head`, as the kernel ends a program then
-        status = BROKEN_PIPE
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted; nothing half-written was left behind", file=sys.stderr)
-        status = 130
-    except Terminated:
-        print(f"{name}: terminated; nothing half-written was left behind", file=sys.stderr)
-        status = 143
+        return BROKEN_PIPE
     except Exception as error:
         line = _machine_fault(name, error, less)
         # A bug, with its traceback: a file that was damaged is a UserError when it is read.
         if line is None:
             raise
         print(line, file=sys.stderr)
-        status = MACHINE_FAULT
-    with suppress(OSError, ValueError):
-        _flush()
-    # Walking every object of torch or mlflow at exit costs up to a second and frees nothing that matters.
-    gc.freeze()
-    sys.exit(status)
+        return MACHINE_FAULT
+    return 0
 
 
 def _machine_fault(name: str, error: Exception, less: str) -> str | None:
