@@ -1,7 +1,6 @@
 """Seconds that a training spends on its checkpoints, of all its seconds: a small network, and one of many weights."""
 
 import time
-from collections.abc import Callable
 from contextlib import chdir
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,13 +8,15 @@ from typing import NamedTuple
 
 import torch
 
-from retrace.networks.network import Network
+from retrace.networks.entrance import Shape
+from retrace.networks.mlp import MLP
 from retrace.params.reader import read
 from retrace.params.train import Train
-from retrace.training.checkpoint import Checkpoints, Snapshot
+from retrace.training.callbacks import Callback, Epoch
+from retrace.training.checkpoint import Checkpoints
 from retrace.training.device import make_deterministic
 from retrace.training.rows import Rows
-from retrace.training.trainer import fit
+from retrace.training.trainer import Trainer, fit
 
 # Features, hidden layers, optimizer, rows, epochs: some 10 s each.
 SIZES = {
@@ -49,17 +50,23 @@ def measure(section: Train, features: int, hidden: list[int], optimizer: str, co
     rows = Rows(x, (x[:, 0] * x[:, 1] > 0).int())
     clock = time.monotonic()
     checkpoints = Checkpoints("measured", datetime.now(UTC), clock)
-    spent, sizes = 0.0, []
-
-    def keep(epoch: int, snapshot: Callable[[], Snapshot]) -> None:
-        nonlocal spent
-        begin = time.monotonic()
-        checkpoints.offer(epoch, snapshot)
-        spent += time.monotonic() - begin
-        if checkpoints.epoch == epoch:
-            sizes.append((checkpoints.folder / "last.checkpoint").stat().st_size)
-
-    fit(Network(section.replicas, [features, *hidden, 1], section.activation), rows, rows, section, x.device, keep=keep)
-    seconds = time.monotonic() - clock
+    saving = Saving(checkpoints)
+    network = MLP(section.replicas, Shape([features, *hidden, 1], section.activation))
+    fit(network, rows, rows, section, x.device, [saving])
+    seconds, spent, sizes = time.monotonic() - clock, saving.spent, saving.sizes
     checkpoints.remove()
     return Cost(spent, seconds - spent, len(sizes), sizes[-1] if sizes else 0)
+
+
+class Saving(Callback):
+    """Checkpoints as a training run makes them. spent: seconds; sizes: bytes of each."""
+
+    def __init__(self, checkpoints: Checkpoints):
+        self.checkpoints, self.spent, self.sizes = checkpoints, 0.0, list[int]()
+
+    def after_epoch(self, trainer: Trainer, epoch: Epoch) -> None:
+        begin = time.monotonic()
+        self.checkpoints.maybe_save(epoch.number, trainer.snapshot)
+        self.spent += time.monotonic() - begin
+        if self.checkpoints.epoch == epoch.number:
+            self.sizes.append((self.checkpoints.folder / "last.checkpoint").stat().st_size)

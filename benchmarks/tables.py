@@ -24,16 +24,14 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.measure import Result, interleaved, stage
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
-from retrace.networks.initializers import initialize
 from retrace.networks.model_files import load
 from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.preprocessing.apply import encode
 from retrace.training.device import make_deterministic
-from retrace.training.randomness import INITIAL, generator
 from retrace.training.rows import fit_preprocessing, read_rows
 from retrace.training.table_recipe import recipe
-from retrace.training.trainer import Trainer
+from retrace.training.trainer import Trainer, draw_initial_weights
 from retrace.training.training_run import describe
 
 ROUNDS = 3
@@ -101,8 +99,7 @@ def epochs() -> dict[str, float]:
 
         def measure() -> float:
             network = description.network(replicas)
-            generators = [generator(section.seed, replica, INITIAL) for replica in range(replicas)]
-            initialize(network, section.init, section.init_scale, section.activation, generators)
+            draw_initial_weights(network, section)
             training = Trainer(network, rows, rows, changed, device)
             started = time.perf_counter()
             training.train_epoch(1)

@@ -13,14 +13,13 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measure import interleaved
-from retrace.networks.initializers import initialize
-from retrace.networks.network import Network
+from retrace.networks.entrance import Shape
+from retrace.networks.mlp import MLP
 from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.training.device import make_deterministic
-from retrace.training.randomness import INITIAL, generator
 from retrace.training.rows import Rows
-from retrace.training.trainer import Trainer
+from retrace.training.trainer import Trainer, draw_initial_weights
 
 ROWS, EPOCHS, ROUNDS = 6030, 3, 9
 
@@ -35,9 +34,8 @@ def main() -> dict[str, float]:
 
     def retrace(replicas: int) -> Callable[[], float]:
         changed = section.model_copy(update={"replicas": replicas})
-        network = Network(replicas, [2, *section.hidden, 1], section.activation)
-        generators = [generator(section.seed, replica, INITIAL) for replica in range(replicas)]
-        initialize(network, section.init, section.init_scale, section.activation, generators)
+        network = MLP(replicas, Shape([2, *section.hidden, 1], section.activation))
+        draw_initial_weights(network, section)
         training = Trainer(network, rows, rows, changed, torch.device("cpu"))
 
         def measure() -> float:

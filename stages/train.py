@@ -32,7 +32,7 @@ from retrace.params.reader import read_verbatim
 from retrace.params.train import Train
 from retrace.training.checkpoint import Checkpoints
 from retrace.training.resources import require_room
-from retrace.training.results import summary, write_clock, write_results
+from retrace.training.result_files import summary, write_clock, write_results
 from retrace.training.rows import read_rows
 from retrace.training.training_run import set_up, train
 

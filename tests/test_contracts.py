@@ -375,6 +375,7 @@ KNOBS: dict[str, tuple[Any, dict[str, Any]]] = {
     "train.rare_below": (40, {"create.dataset": "table"}),
     "train.embed_above": (2, {"create.dataset": "table"}),
     "train.embedding_width": (3, {"create.dataset": "table", "train.embed_above": 2}),
+    "train.architecture": ("residual", {}),
     "train.hidden": ([5, 5], {}),
     "train.activation": ("tanh", {}),
     "train.dropout": (0.5, {}),

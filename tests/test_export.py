@@ -17,12 +17,12 @@ from retrace.cli.main import invoke
 from retrace.data.values import PARTS
 from retrace.networks.activations import ACTIVATIONS
 from retrace.networks.initializers import initialize
+from retrace.networks.layout import to_torch_layout
 from retrace.networks.model import Description, Model, decide
 from retrace.networks.model_files import load
-from retrace.networks.network import to_torch_layout
 from retrace.preprocessing.description import Category, Number, Preprocessing
 from retrace.runtime.errors import BAD_DATA, UserError
-from retrace.serving import onnx_graph
+from retrace.serving import onnx_builder, onnx_graph, onnx_inputs
 from retrace.serving.pyfunc import Classifier
 from stages import create, split, train
 from tests.conftest import PARAMS
@@ -152,18 +152,18 @@ def test_parts_of_dates_are_those_of_a_calendar():
     moments = np.concatenate([np.arange(first, last, 86_400_000_000), random.integers(first, last, 5000)])
     column = pa.array(moments, pa.timestamp("us"))
     for part, expected in PARTS.items():
-        graph = onnx_graph.Graph(["when"])
-        result = onnx_graph._source(graph, Number("when", part))
+        graph = onnx_builder.Graph(["when"])
+        result = onnx_inputs.source(graph, Number("when", part))
         made = onnx_graph.helper.make_model(
             onnx_graph.helper.make_graph(
                 graph.nodes,
                 "part",
-                [onnx_graph.helper.make_tensor_value_info("when", onnx_graph.TensorProto.DOUBLE, ["rows", 1])],
-                [onnx_graph.helper.make_tensor_value_info(result, onnx_graph.TensorProto.DOUBLE, ["rows", 1])],
+                [onnx_graph.helper.make_tensor_value_info("when", onnx_inputs.TensorProto.DOUBLE, ["rows", 1])],
+                [onnx_graph.helper.make_tensor_value_info(result, onnx_inputs.TensorProto.DOUBLE, ["rows", 1])],
                 graph.constants,
             ),
-            opset_imports=[onnx_graph.helper.make_opsetid("", onnx_graph.OPSET)],
-            ir_version=onnx_graph.IR,
+            opset_imports=[onnx_graph.helper.make_opsetid("", onnx_builder.OPSET)],
+            ir_version=onnx_builder.IR,
         )
         found = session(made.SerializeToString()).run(None, {"when": moments.astype(np.float64)[:, None]})[0][:, 0]
         np.testing.assert_allclose(found, expected(column), rtol=1e-12, err_msg=part)

@@ -18,19 +18,15 @@ from torch import Generator, nn
 from retrace.artifacts.schema import Schema
 from retrace.networks import model, model_files
 from retrace.networks.activations import ACTIVATIONS, UNIT_HEALTH, dead, saturated
+from retrace.networks.encodings import Bins, Residuals
+from retrace.networks.entrance import Shape
 from retrace.networks.initializers import INITIALIZERS, gain_of, initialize
+from retrace.networks.layers import Linear
+from retrace.networks.layout import folded, to_torch_layout
+from retrace.networks.lookup import Lookup
+from retrace.networks.mlp import MLP
 from retrace.networks.model import Description, Model
-from retrace.networks.network import (
-    Bins,
-    Linear,
-    Lookup,
-    Network,
-    Residuals,
-    class_probabilities,
-    folded,
-    to_torch_layout,
-    unsmoothed,
-)
+from retrace.networks.probabilities import class_probabilities, unsmoothed
 from retrace.preprocessing.description import Number, Preprocessing, Residual
 from retrace.preprocessing.fit import _binned
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
@@ -62,7 +58,7 @@ def seeded(seed):
 
 
 def network_of(description, replicas=3):
-    network = Network(replicas, description.widths, description.activation)
+    network = MLP(replicas, Shape(description.widths, description.activation))
     initialize(network, "default", 1.0, description.activation, [seeded(index) for index in range(replicas)])
     return network
 
@@ -106,7 +102,7 @@ def test_a_stacked_layer_is_one_torch_linear_a_replica():
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_network_is_a_stack_of_torch_layers(activation):
-    network = Network(2, [3, 6, 5, 4], activation)
+    network = MLP(2, Shape([3, 6, 5, 4], activation))
     initialize(network, "default", 1.0, activation, [seeded(0), seeded(1)])
     x = torch.randn(2, 9, 3, generator=seeded(2))
     state = to_torch_layout(network.state_dict())
@@ -186,7 +182,7 @@ TORCH_INITIALIZERS = {
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", "sigmoid", "identity"])
 @pytest.mark.parametrize("method", TORCH_INITIALIZERS)
 def test_initial_weights_are_those_of_torch(method, activation):
-    network = Network(3, [4, 6, 5], activation)
+    network = MLP(3, Shape([4, 6, 5], activation))
     initialize(network, method, 0.3, activation, [seeded(10 + replica) for replica in range(3)])
     state = to_torch_layout(network.state_dict())
     nonlinearity = "linear" if activation == "identity" else activation
@@ -202,7 +198,7 @@ def test_initial_weights_are_those_of_torch(method, activation):
 
 
 def test_the_default_is_that_of_torch_linear():
-    network = Network(2, [4, 6, 3], "relu")
+    network = MLP(2, Shape([4, 6, 3], "relu"))
     initialize(network, "default", 1.0, "relu", [seeded(5), seeded(6)])
     state = to_torch_layout(network.state_dict())
     for replica in range(2):
@@ -378,7 +374,7 @@ def test_a_residual_is_what_a_line_leaves_and_nothing_where_a_number_was_missing
 
 def test_no_edges_are_no_bins():
     assert len(Bins([])) == len(Bins([[], []])) == 0
-    assert Network(1, [2, 1], "relu", edges=[[], []]).numbers == 2
+    assert MLP(1, Shape([2, 1], "relu", edges=[[], []])).numbers == 2
 
 
 RESIDUAL = Residual(first=1, second=0, slope=0.8, center=0.25, spread=0.5, least=-2.0, most=1.5)
@@ -387,14 +383,13 @@ FULL = {
     "embedded": [(2, 2)],
     "edges": [[-1.0, 0.0, 1.0], []],
     "residuals": [RESIDUAL],
-    "scaled": True,
 }
 FULL_INPUTS = 2 + 1 + 2 + 3 + 2
 
 
-def full_network() -> Network:
+def full_network() -> MLP:
     """Two numbers, one of them with two bins, their residual, a category of each kind, factors that are not 1."""
-    network = Network(2, [FULL_INPUTS, 5, 3], "tanh", **FULL)
+    network = MLP(2, Shape([FULL_INPUTS, 5, 3], "tanh", **FULL), scaled=True)
     initialize(network, "default", 1.0, "tanh", [seeded(0), seeded(1)])
     assert torch.equal(network.scale.weight, torch.ones(2, FULL_INPUTS, 1))
     with torch.no_grad():
@@ -440,7 +435,7 @@ def test_the_space_of_points_has_numbers_and_codes_and_no_bins():
 @pytest.mark.parametrize("residuals", [[], [RESIDUAL]], ids=["", "residual"])
 def test_the_first_layer_out_of_tables_gives_what_each_replica_gives(edges, one_hot, residuals):
     inputs = 2 + len(residuals) + sum(max(0, len(each) - 1) for each in edges) + sum(one_hot)
-    network = Network(3, [inputs, 5, 4], "relu", one_hot, edges=edges, residuals=residuals, scaled=True)
+    network = MLP(3, Shape([inputs, 5, 4], "relu", one_hot, edges=edges, residuals=residuals), scaled=True)
     initialize(network, "default", 1.0, "relu", [seeded(index) for index in range(3)])
     # On the edges, between and far beyond them; of the codes also one that the network does not know.
     values = torch.tensor([-50, -1.0, -0.5, -0.2, 0.1, 0.5, 1.6, 1.75, 2.0, 50])
@@ -452,7 +447,7 @@ def test_the_first_layer_out_of_tables_gives_what_each_replica_gives(edges, one_
 def test_folded_weights_give_what_the_network_with_factors_gives():
     network, x = full_network(), full_rows().expand(2, -1, -1)
     state = folded(network.state_dict())
-    without = Network(2, [FULL_INPUTS, 5, 3], "tanh", **{**FULL, "scaled": False})
+    without = MLP(2, Shape([FULL_INPUTS, 5, 3], "tanh", **FULL))
     without.load_state_dict(state)
     torch.testing.assert_close(without(x), network(x))
     assert set(network.state_dict()) - set(state) == {"scale.weight"}

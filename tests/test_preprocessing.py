@@ -18,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import write_table
 from retrace.data.values import PARTS, Floats
-from retrace.networks.network import Residuals
+from retrace.networks.encodings import Residuals
 from retrace.preprocessing.apply import encode, parts
 from retrace.preprocessing.description import Number, Preprocessing, Residual, Unusable
 from retrace.preprocessing.fit import _correlations, column_transformer, described, fit

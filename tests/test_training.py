@@ -2,7 +2,7 @@
 
 import math
 import re
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import numpy as np
 import pytest
@@ -12,17 +12,22 @@ from torch import Generator, nn
 from torch.nn import functional as F
 
 from retrace.networks.activations import ACTIVATIONS
+from retrace.networks.entrance import Shape
 from retrace.networks.initializers import initialize
-from retrace.networks.network import Network, to_torch_layout
+from retrace.networks.layout import to_torch_layout
+from retrace.networks.mlp import MLP
+from retrace.networks.network import Network
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.training import trainer
-from retrace.training.backpropagation import backward, forward
+from retrace.training import validation as validation_module
 from retrace.training.losses import LOSSES, class_weights, shares, targets
 from retrace.training.optimizers import OPTIMIZERS, grouped
 from retrace.training.randomness import DROPOUT, ORDER, generator
+from retrace.training.result import TrainingResult
 from retrace.training.rows import Rows
 from retrace.training.schedules import SCHEDULES, learning_rates
-from retrace.training.trainer import TrainingResult, fit, log_mean, roles
+from retrace.training.trainer import fit, roles
+from retrace.training.validation import log_mean
 from tests.conftest import train_section
 
 CPU = torch.device("cpu")
@@ -62,7 +67,7 @@ def trained(train=None, validation=None, classes=2, edges=(), **changes) -> Trai
     outputs = 1 if classes == 2 else classes
     inputs = train.x.shape[1] + sum(len(each) - 1 for each in edges)
     widths, scaled = [inputs, *section.hidden, outputs], section.input_scale_rate > 0
-    network = Network(section.replicas, widths, section.activation, edges=edges, scaled=scaled)
+    network = MLP(section.replicas, Shape(widths, section.activation, edges=edges), scaled)
     return fit(network, train, validation, section, CPU)
 
 
@@ -74,7 +79,7 @@ def column(result: TrainingResult, name: str, replica: int) -> list[float]:
 
 def start(section, widths) -> Network:
     """The network before the first step."""
-    network = Network(section.replicas, widths, section.activation)
+    network = MLP(section.replicas, Shape(widths, section.activation))
     generators = [generator(section.seed, replica, 0) for replica in range(section.replicas)]
     initialize(network, section.init, section.init_scale, section.activation, generators)
     return network
@@ -181,15 +186,16 @@ def answered(logits, smoothing):
 @pytest.mark.parametrize("masked", [False, True], ids=["", "dropout"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_backpropagation_is_autograd(activation, masked):
-    network = Network(2, [3, 7, 6, 4], activation)
+    network = MLP(2, Shape([3, 7, 6, 4], activation))
     initialize(network, "default", 1.0, activation, [Generator().manual_seed(index) for index in range(2)])
     x, upstream = (torch.randn(2, 10, width, generator=Generator().manual_seed(9)) for width in (3, 4))
-    masks = iter([(torch.rand(2, 10, width, generator=Generator().manual_seed(8)) > 0.4) / 0.6 for width in (7, 6)])
+    masks = cycle([(torch.rand(2, 10, width, generator=Generator().manual_seed(8)) > 0.4) / 0.6 for width in (7, 6)])
     dropout = (lambda outputs: next(masks)) if masked else None
-    passed = forward(network, x, dropout)
-    expected = torch.autograd.grad(passed.logits, list(network.parameters()), upstream)
+    logits = network.rest(network.first(network.enter(x)), dropout).logits
+    expected = torch.autograd.grad(logits, list(network.parameters()), upstream)
     with torch.no_grad():
-        ours = backward(network, passed, upstream)
+        passed = network.forward_pass(x, dropout)
+        ours = passed.backward(upstream)
     for mine, theirs in zip(ours, expected, strict=True):
         torch.testing.assert_close(mine, theirs)
     if not masked:
@@ -224,7 +230,7 @@ def test_looking_up_is_a_product_with_ones_and_zeros(kinds, hidden, edges, scale
     kept = [0, 1, *([2, 3] if "one_hot" in kinds else []), *([4, 5] if "embedded" in kinds else [])]
     x = x[..., kept]
     inputs = 2 + BINS * bool(edges) + 8 * ("one_hot" in kinds) + 7 * ("embedded" in kinds)
-    network = initialized(Network(2, [inputs, *hidden, 3], "tanh", **sizes, edges=edges, scaled=scaled))
+    network = initialized(MLP(2, Shape([inputs, *hidden, 3], "tanh", **sizes, edges=edges), scaled))
     if network.scale is not None:
         network.scale.weight.data.normal_(generator=Generator().manual_seed(4))
     expanded = network.expand(x[0])
@@ -234,19 +240,20 @@ def test_looking_up_is_a_product_with_ones_and_zeros(kinds, hidden, edges, scale
         ones = expanded[:, start : start + size]
         assert torch.equal(ones.sum(1), (x[0, :, place] < size).float())
     upstream = torch.randn(2, 40, 3, generator=Generator().manual_seed(9))
-    passed = forward(network, x)
+    with torch.no_grad():
+        passed = network.forward_pass(x)
     torch.testing.assert_close(passed.logits, network.classify(expanded))
     torch.testing.assert_close(network(x), network.classify(expanded))
     expected = torch.autograd.grad(network.classify(expanded), list(network.parameters()), upstream)
     with torch.no_grad():
-        ours = backward(network, passed, upstream)
+        ours = passed.backward(upstream)
     assert [gradient.shape for gradient in ours] == [parameter.shape for parameter in network.parameters()]
     for mine, theirs in zip(ours, expected, strict=True):
         torch.testing.assert_close(mine, theirs)
 
 
 def test_what_no_training_row_has_is_looked_up_as_nothing():
-    network = initialized(Network(2, [17, 7, 3], "tanh", **SIZES))
+    network = initialized(MLP(2, Shape([17, 7, 3], "tanh", **SIZES)))
     unknown = torch.tensor([[0.5, -0.5, 6, 2, 4, 2]])
     assert torch.equal(network.expand(unknown)[:, 2:], torch.zeros(1, 8 + 2 * 7))
 
@@ -262,18 +269,19 @@ def test_categories_learn_what_torchs_modules_do_and_each_replica_alone(optimize
         rate = 20.0 if optimizer == "adamw" else 100.0
         small |= {"optimizer_weight_decay": 0.1, "input_scale_rate": rate, "optimizer_learning_rate": 0.01}
     inputs = 17 + BINS * full
-    shape = {**SIZES, "edges": EDGES if full else [], "scaled": full}
+    shape = {**SIZES, "edges": EDGES if full else []}
 
     def trained_on(replicas: int):
         section = train_section(**small, replicas=replicas)
-        return section, fit(Network(replicas, [inputs, 6, 1], section.activation, **shape), table, table, section, CPU)
+        network = MLP(replicas, Shape([inputs, 6, 1], section.activation, **shape), full)
+        return section, fit(network, table, table, section, CPU)
 
     section, three = trained_on(3)
     alone = trained_on(1)[1]
     assert {len(row) for row in three.history} == {len(three.header)}
     for name, tensor in alone.state.items():
         torch.testing.assert_close(three.state[name][:1], tensor, rtol=1e-4, atol=1e-6)
-    start = Network(3, [inputs, 6, 1], section.activation, **shape)
+    start = MLP(3, Shape([inputs, 6, 1], section.activation, **shape), full)
     sources = [generator(section.seed, replica, 0) for replica in range(3)]
     initialize(start, section.init, section.init_scale, section.activation, sources)
     state = to_torch_layout(start.state_dict())
@@ -400,7 +408,7 @@ def test_balanced_weights_find_a_rare_class():
     recall = {}
     for weights in ("none", "balanced", [1.0, 24.0]):
         result = trained(table, table, class_weights=weights, epochs=5, replicas=1, hidden=[4])
-        network = Network(1, [1, 4, 1], "relu")
+        network = MLP(1, Shape([1, 4, 1], "relu"))
         network.load_state_dict(result.state)
         found = (network(table.x[None])[0, :, 0] > 0).numpy()
         recall[str(weights)] = found[y == 1].mean()
@@ -456,7 +464,7 @@ def test_roles_are_torchs_parameter_groups(name, decay):
     section = train_section(
         optimizer_name=name, optimizer_weight_decay=decay, optimizer_momentum=momentum, input_scale_rate=50.0
     )
-    network = initialized(Network(2, [17, 6, 1], "relu", **SIZES, scaled=True))
+    network = initialized(MLP(2, Shape([17, 6, 1], "relu", **SIZES), scaled=True))
     ours = [parameter.detach().clone() for parameter in network.parameters()]
     theirs = {key: nn.Parameter(parameter.detach().clone()) for key, parameter in network.named_parameters()}
     step, state = grouped(ours, section.optimizer, roles(network, section))
@@ -732,7 +740,7 @@ def test_the_best_weights_reproduce_the_best_validation_loss(changes):
 
 
 def assert_best_weights(result, validation, widths):
-    network = Network(len(result.best_loss), widths, "relu")
+    network = MLP(len(result.best_loss), Shape(widths, "relu"))
     network.load_state_dict(result.state)
     for replica, best in enumerate(result.best_loss):
         logits = plain(network, replica)(validation.x)
@@ -782,22 +790,22 @@ def test_log_mean_of_a_chance_beyond_all_numbers_is_finite():
 )
 @pytest.mark.parametrize("classes", [2, 4])
 def test_where_the_mean_ships_its_log_loss_stops_all_and_each_keeps_its_best(classes, changes, monkeypatch):
-    monkeypatch.setattr(trainer, "ROWS_AT_ONCE", 25)  # more than one piece
+    monkeypatch.setattr(validation_module, "ROWS_AT_ONCE", 25)  # more than one piece
     train, validation = rows(40, classes=classes), rows(60, seed=1, classes=classes)
     changes = {"replicas": 4, "hidden": [32], "batch_size": 8, "optimizer_learning_rate": 0.3, "epochs": 40, **changes}
     # After each epoch, what each replica says of the validation rows.
     said = []
-    close = trainer.Trainer._close_epoch
+    closed = trainer.Trainer._closed
 
     def watched(self, *arguments):
-        close(self, *arguments)
         logits = self.network(validation.x.expand(4, -1, -1)).detach()
         logits = torch.stack([answered(each, changes.get("label_smoothing", 0)) for each in logits])
         both = torch.cat([torch.zeros_like(logits), logits], 2) if classes == 2 else logits
         chosen = torch.softmax(both.double(), 2)[:, torch.arange(60), validation.y]
         said.append((chosen, self.network.layers[0].weight.detach().clone()))
+        return closed(self, *arguments)
 
-    monkeypatch.setattr(trainer.Trainer, "_close_epoch", watched)
+    monkeypatch.setattr(trainer.Trainer, "_closed", watched)
     result = trained(train, validation, classes, **changes, ship="mean", patience=3)
     counts = torch.bincount(train.y, minlength=classes)
     weights = 40 / (classes * counts[validation.y]) if "class_weights" in changes else torch.ones(60)
@@ -830,7 +838,7 @@ def test_folded_weights_reproduce_the_best_validation_loss():
     validation = rows(60, seed=1)
     result = trained(validation=validation, edges=EDGES, input_scale_rate=20.0)
     assert "scale.weight" not in result.state
-    network = Network(3, [3 + BINS, 6, 5, 1], "relu", edges=EDGES)
+    network = MLP(3, Shape([3 + BINS, 6, 5, 1], "relu", edges=EDGES))
     network.load_state_dict(result.state)
     logits = network(validation.x.expand(3, -1, -1))
     for replica, best in enumerate(result.best_loss):
@@ -901,7 +909,7 @@ def test_what_chance_may_do_with_few_rows_is_no_warning(count, warns, capsys):
 
 def test_a_warning_is_about_rows_from_all_over_the_table(capsys, monkeypatch):
     """Rows may stand in the order of their classes: the first ones alone would look perfect."""
-    monkeypatch.setattr(trainer, "ROWS_AT_ONCE", 50)
+    monkeypatch.setattr(validation_module, "ROWS_AT_ONCE", 50)
     ordered = Rows(torch.zeros(300, 1), torch.cat([torch.zeros(180), torch.ones(120)]).long())
     trained(ordered, Rows(ordered.x, ordered.y.flip(0)), hidden=[2], epochs=2)
     assert "by heart" not in capsys.readouterr().err
@@ -962,8 +970,9 @@ def test_n06_a_training_in_which_no_weight_moves_is_a_fault(changes):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_cuda_learns_what_the_cpu_learns(name):
     section = train_section(replicas=3, hidden=[6, 5], epochs=3, batch_size=32, optimizer_name=name, gradient_clip=1.0)
+    shape = Shape([3, 6, 5, 1], section.activation)
     results = [
-        fit(Network(section.replicas, [3, 6, 5, 1], section.activation), rows(150), rows(60, seed=1), section, device)
+        fit(MLP(section.replicas, shape), rows(150), rows(60, seed=1), section, device)
         for device in (CPU, torch.device("cuda"))
     ]
     for replica in range(3):

@@ -13,6 +13,7 @@ from dvc.utils.serialize import load_yaml, parse_yaml
 
 from retrace.data.generators import DATASETS
 from retrace.networks.activations import ACTIVATIONS
+from retrace.networks.architectures import ARCHITECTURES
 from retrace.networks.initializers import INITIALIZERS
 from retrace.params import reader
 from retrace.params.create import Create
@@ -519,6 +520,7 @@ def test_every_key_has_a_comment_on_its_line():
     ("registry", "model", "field", "key"),
     [
         ({*DATASETS, "table"}, Create, "dataset", "  dataset:"),
+        (ARCHITECTURES, Train, "architecture", "  architecture:"),
         (ACTIVATIONS, Train, "activation", "  activation:"),
         (INITIALIZERS, Train, "init", "  init:"),
         (LOSSES, Train, "loss", "  loss:"),

@@ -1,21 +1,34 @@
-"""Activations of the hidden layers, registered by name, each with its derivative.
+"""Activations of the hidden layers, registered by name, each with its derivative and its form in ONNX.
 
 To add one: a line in ACTIVATIONS, its name in `retrace/params/train.py` and in params.yaml; a test finds what is
-missing. The derivative may be left to autograd, `Activation(F.mish)`: right, but slower than one that is written out.
+missing. The derivative may be left to autograd, `Activation(F.mish, node("Mish"))`: right, but slower than one that is
+written out.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
+class GraphBuilder(Protocol):
+    """What an ONNX graph is built with (retrace/serving/onnx_graph.py); values go by their names."""
+
+    def constant(self, values: Any, kind: Any) -> str: ...
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str: ...
+
+
 class Activation(NamedTuple):
-    """forward: z -> a. backward: (gradient of a, z, a) -> gradient of z. All element-wise, any one shape."""
+    """forward: z -> a. onnx: the same in a graph. backward: (gradient of a, z, a) -> gradient of z.
+
+    All element-wise, any one shape.
+    """
 
     forward: Callable[[Tensor], Tensor]
+    onnx: Callable[[GraphBuilder, str], str]
     backward: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
     def gradient(self, gradient: Tensor, z: Tensor, a: Tensor) -> Tensor:
@@ -26,15 +39,26 @@ class Activation(NamedTuple):
             return torch.autograd.grad(self.forward(z), z, gradient)[0]
 
 
+def node(kind: str, **attributes: Any) -> Callable[[GraphBuilder, str], str]:
+    """An activation that ONNX has an operator of its own for."""
+    return lambda graph, z: graph.op(kind, z, **attributes)
+
+
 ACTIVATIONS: dict[str, Activation] = {
-    "sigmoid": Activation(torch.sigmoid, lambda gradient, z, a: gradient * (a * (1 - a))),
-    "tanh": Activation(torch.tanh, lambda gradient, z, a: gradient * (1 - a * a)),
-    "relu": Activation(torch.relu, lambda gradient, z, a: torch.ops.aten.threshold_backward(gradient, a, 0)),
-    "leaky_relu": Activation(F.leaky_relu),
-    "elu": Activation(F.elu),
-    "gelu": Activation(F.gelu),
-    "silu": Activation(F.silu, lambda gradient, z, a: torch.ops.aten.silu_backward(gradient, z)),
-    "identity": Activation(lambda z: z, lambda gradient, z, a: gradient),
+    "sigmoid": Activation(torch.sigmoid, node("Sigmoid"), lambda gradient, z, a: gradient * (a * (1 - a))),
+    "tanh": Activation(torch.tanh, node("Tanh"), lambda gradient, z, a: gradient * (1 - a * a)),
+    "relu": Activation(
+        torch.relu, node("Relu"), lambda gradient, z, a: torch.ops.aten.threshold_backward(gradient, a, 0)
+    ),
+    "leaky_relu": Activation(F.leaky_relu, node("LeakyRelu", alpha=0.01)),
+    "elu": Activation(F.elu, node("Elu", alpha=1.0)),
+    "gelu": Activation(F.gelu, node("Gelu", approximate="none")),
+    "silu": Activation(
+        F.silu,
+        lambda graph, z: graph.op("Mul", z, graph.op("Sigmoid", z)),
+        lambda gradient, z, a: torch.ops.aten.silu_backward(gradient, z),
+    ),
+    "identity": Activation(lambda z: z, lambda graph, z: z, lambda gradient, z, a: gradient),
 }
 
 

@@ -3,8 +3,8 @@
 To add one: a function that fills weight [out, in] and bias [out] in place, registered in INITIALIZERS, its name in
 `retrace/params/train.py` and in params.yaml. A test finds what is missing.
 
-Biases start at zero, but for `default`. The gain is torch's for the activation that follows the layer (1 after the
-output layer); torch defines none for elu, gelu and silu, which get relu's, since they are smoothed relus.
+Biases start at zero, but for `default`. The gain is torch's for the activation that follows the layer (1 where none
+does); torch defines none for elu, gelu and silu, which get relu's, since they are smoothed relus.
 """
 
 import math
@@ -95,8 +95,8 @@ INITIALIZERS: dict[str, Initializer] = {
 @torch.no_grad()
 def initialize(network: Network, method: str, scale: float, activation: str, generators: Sequence[Generator]) -> None:
     """Draw each replica's weights from its own generator, layer by layer, as torch would for plain ones [out, in]."""
-    for layer in network.layers:
-        gain = 1.0 if layer is network.layers[-1] else gain_of(activation)
+    for place, layer in enumerate(network.layers):
+        gain = gain_of(activation) if place in network.watched else 1.0
         _, inputs, outputs = layer.weight.shape
         for replica, generator in enumerate(generators):
             weight, bias = torch.zeros(outputs, inputs), torch.zeros(outputs)

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from retrace.networks.network import Lookup, Network, class_probabilities, from_torch_layout
+from retrace.networks.architectures import ARCHITECTURES
+from retrace.networks.entrance import Shape
+from retrace.networks.layout import from_torch_layout
+from retrace.networks.network import Network
+from retrace.networks.probabilities import class_probabilities
 from retrace.preprocessing.apply import encode
 from retrace.preprocessing.description import Preprocessing, Unusable
 
@@ -34,7 +37,7 @@ ENCODED_AT_ONCE, ROWS_AT_ONCE, ROWS_OF_REPLICAS_AT_ONCE = 65_536, 8_192, 2_048
 class Description:
     """All of a model but its weights. kinds: of the features that are not numeric (see retrace/artifacts/schema.py).
 
-    label_smoothing: of its training, which the probabilities are without (see network.class_probabilities).
+    label_smoothing: of its training, which the probabilities are without (see probabilities.py).
     """
 
     features: list[str]
@@ -46,6 +49,7 @@ class Description:
     embedding_width: int
     preprocessing: Preprocessing
     label_smoothing: float = 0.0
+    architecture: str = "mlp"
 
     def __post_init__(self) -> None:
         texts = [self.target, *self.features, *self.classes, *self.kinds, *self.kinds.values()]
@@ -64,17 +68,21 @@ class Description:
         return [inputs, *self.hidden, 1 if len(self.classes) == 2 else len(self.classes)]
 
     @property
+    def layers(self) -> list[tuple[int, int]]:
+        """(inputs, outputs) of each linear layer."""
+        return ARCHITECTURES[self.architecture].linear(self.widths)
+
+    @property
     def weights(self) -> int:
         """How many numbers a replica learns."""
-        layers = sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.widths))
-        return layers + self.embedding_width * sum(self.preprocessing.embedded)
+        size = ARCHITECTURES[self.architecture].size(self.widths)
+        return size + self.embedding_width * sum(self.preprocessing.embedded)
 
     def network(self, replicas: int, scaled: bool = False) -> Network:
         """Not yet initialized; scaled: with a factor for each input, to be learned."""
         encoded = self.preprocessing
         embedded = [(codes, self.embedding_width) for codes in encoded.embedded]
-        return Network(
-            replicas,
+        shape = Shape(
             self.widths,
             self.activation,
             encoded.one_hot,
@@ -82,14 +90,16 @@ class Description:
             encoded.edges,
             encoded.residuals,
             encoded.indicators,
-            scaled,
         )
+        return ARCHITECTURES[self.architecture](replicas, shape, scaled)
 
     def content(self) -> dict[str, Any]:
         """For JSON."""
         content = {**asdict(self), "preprocessing": self.preprocessing.content()}
-        if not self.label_smoothing:  # as files have been before there was any
-            del content["label_smoothing"]
+        # As files have been before there was any other.
+        for name, first in (("label_smoothing", 0.0), ("architecture", "mlp")):
+            if content[name] == first:
+                del content[name]
         return content
 
     def kind(self, feature: str) -> str:
@@ -106,9 +116,7 @@ class Model:
         self.network = description.network(replicas)
         self.network.load_state_dict(from_torch_layout(state))
         self.network.requires_grad_(False)
-        # Without bins there is little to look up; embedded categories have vectors of each replica's own.
-        bins, embeddings = len(self.network.bins), len(self.network.embeddings)
-        self.lookup = Lookup(self.network) if bins and not embeddings else None
+        self.quick = self.network.quick()
 
     def probabilities(self, rows: pa.Table) -> NDArray[np.float64]:
         """Raw rows, a column a feature in any order -> [rows, classes]. Raises Unusable for a bad value."""
@@ -140,9 +148,9 @@ class Model:
         )
 
     def _each(self, inputs: Tensor) -> Tensor:
-        if self.lookup is None:
+        if self.quick is None:
             return self._probabilities(self.network(inputs.expand(self.network.replicas, -1, -1)))
-        return self._probabilities(self.lookup(inputs))
+        return self._probabilities(self.quick(inputs))
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         return class_probabilities(logits, self.description.label_smoothing)

@@ -13,8 +13,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from retrace.artifacts.tables import read_bytes, read_json
+from retrace.networks.layout import to_torch_layout
 from retrace.networks.model import Damaged, Description, Model, digest, read
-from retrace.networks.network import to_torch_layout
 from retrace.runtime.atomic import write_bytes, write_json
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
 from retrace.runtime.integrity import restore

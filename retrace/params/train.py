@@ -50,6 +50,7 @@ class Train(Section):
     rare_below: Annotated[int, Field(ge=1, le=1_000_000)]
     embed_above: Annotated[int, Field(ge=1, le=1_000_000)]
     embedding_width: Annotated[int, Field(ge=1, le=1024)]
+    architecture: Literal["mlp", "residual"]
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(max_length=32)]
     activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "identity"]
     dropout: Fraction
@@ -74,6 +75,12 @@ class Train(Section):
     batch_size: Annotated[int, Field(ge=1, le=10_000_000)]
     epochs: Annotated[int, Field(ge=1, le=1_000_000)]
     patience: Annotated[int, Field(ge=1, le=1_000_000)] | None
+
+    @model_validator(mode="after")
+    def _residual_has_a_width(self) -> Self:
+        if self.architecture == "residual" and not self.hidden:
+            raise broken("hidden", "must hold at least one width with architecture: residual")
+        return self
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Self:

@@ -12,11 +12,11 @@ SIGNALS = (signal.SIGINT, *TERMINATING)
 
 
 class DeferredSignals:
-    """Within it, the first of SIGNALS waits for `obey`; a second one acts at once. `line` is said at the first."""
+    """Within it, the first of SIGNALS waits for `raise_pending`; a second one acts at once. line: said at the first."""
 
     def __init__(self, line: str):
         self.line = line
-        self.asked: int | None = None
+        self.received: int | None = None
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> "DeferredSignals":
@@ -33,7 +33,7 @@ class DeferredSignals:
             self.raise_pending()
 
     def _postpone(self, number: int, frame: FrameType | None) -> None:
-        self.asked = number
+        self.received = number
         self._restore()
         # Not with print: it may be what was interrupted, and whoever read it may be gone.
         with suppress(OSError):
@@ -45,5 +45,5 @@ class DeferredSignals:
 
     def raise_pending(self) -> None:
         """Do what was asked for, if anything was."""
-        if self.asked is not None:
-            signal.raise_signal(self.asked)
+        if self.received is not None:
+            signal.raise_signal(self.received)

@@ -2,8 +2,8 @@
 
 They are in `.checkpoints/train/FINGERPRINT/`, a folder that neither git nor DVC knows: DVC deletes the outs of a stage
 before it runs, and switches off the run cache where told not to. The fingerprint is over all that shapes a training, so
-that no other one is ever gone on with. Nothing random is in them: every draw is derived from its place (`generator` in
-trainer.py).
+that no other one is ever gone on with. Nothing random is in them: every draw is derived from its place (see
+randomness.py).
 
 A file has three parts: the SHA-256 of what follows, a line of JSON, tensors as safetensors; nothing that is unpickled.
 """
@@ -105,7 +105,7 @@ class Checkpoints:
             print(f"train: {begin}")
         return snapshot
 
-    def offer(self, epoch: int, snapshot: Callable[[], Snapshot], now: bool = False) -> None:
+    def maybe_save(self, epoch: int, snapshot: Callable[[], Snapshot], now: bool = False) -> None:
         """To be called after each epoch; writes a checkpoint where one is due, or `now`."""
         if epoch == self.epoch:
             return

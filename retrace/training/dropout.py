@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from retrace.networks.network import Dropout
 from retrace.params.train import Train
-from retrace.training.backpropagation import Dropout
 from retrace.training.randomness import DROPOUT, generator
 
 

@@ -37,7 +37,7 @@ def output_bytes(description: Description, section: Train, rows: int) -> int:
     # With patience nobody can know the end; it trains at least so long.
     epochs = section.epochs if section.patience is None else min(section.epochs, section.patience + 1)
     steps = math.ceil(rows / section.batch_size)
-    columns = 6 + 2 * len(description.widths)
+    columns = 6 + 2 * (len(description.layers) + 1)
     # A number is 4 bytes, or a dozen in text.
     return 4 * (section.replicas + 1) * description.weights + epochs * section.replicas * (4 * steps + 14 * columns)
 
@@ -48,7 +48,8 @@ def memory_bytes(description: Description, section: Train, rows: int, device: to
     if device.type == "cpu":
         # The weights at the beginning, now, and at their best, and their gradients; with factors of the inputs also the
         # product that the first layer works with.
-        batch, (inputs, units, *_) = min(section.batch_size, rows), description.widths
+        batch, (inputs, units) = min(section.batch_size, rows), description.layers[0]
+        outputs = inputs + sum(outputs for _, outputs in description.layers)
         product = inputs * units if section.input_scale_rate else 0
-        numbers += section.replicas * (4 * description.weights + product + 2 * batch * sum(description.widths))
+        numbers += section.replicas * (4 * description.weights + product + 2 * batch * outputs)
     return 4 * numbers

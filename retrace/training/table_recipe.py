@@ -21,7 +21,7 @@ CLOSE, FEWEST_ROWS = 0.99, 1_000
 BATCH, BATCH_ROWS, LARGEST_BATCH = 128, 50_000, 1024
 FEWEST_STEPS, SMALLEST_BATCH = 4, 8
 # Smoothed labels keep a network from learning single rows by heart, and are no part of its answer: see
-# network.class_probabilities. Over two other splits of fourteen tables the accuracy rose by .002, mlc_churn's from .949
+# networks/probabilities.py. Over two other splits of fourteen tables the accuracy rose by .002, mlc_churn's from .949
 # to .956.
 SMOOTHING = 0.03
 # Many classes need more units to be told apart, and have less to gain from what keeps a network from learning by heart:
@@ -45,6 +45,7 @@ ALWAYS: dict[str, Any] = {
     "rare_below": 10,
     "embed_above": 64,
     "embedding_width": 8,
+    "architecture": "mlp",
     "hidden": [128, 128],
     "activation": "relu",
     "dropout": 0.15,

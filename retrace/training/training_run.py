@@ -1,7 +1,6 @@
 """One training run: what it is determined by, its live history, and the checkpoints from which it is resumed."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +17,13 @@ from retrace.runtime.memory import memory_errors
 from retrace.runtime.processes import born
 from retrace.runtime.signals import DeferredSignals
 from retrace.runtime.text import listed
-from retrace.training.checkpoint import Checkpoints, Snapshot, fingerprint
+from retrace.training.callbacks import Checkpointing, LiveHistory, Progress
+from retrace.training.checkpoint import Checkpoints, fingerprint
 from retrace.training.device import choose, make_deterministic
 from retrace.training.resources import fewer
+from retrace.training.result import TrainingResult
 from retrace.training.rows import Rows, fit_preprocessing
-from retrace.training.trainer import Keep, TrainingResult, fit
+from retrace.training.trainer import fit
 
 INTERRUPTED = "train: ends after this epoch, which is saved; again, and it ends at once"
 
@@ -49,7 +50,8 @@ class TrainingRun:
     @property
     def summary(self) -> str:
         widths = " - ".join(map(str, self.description.widths))
-        return f"on {self.device} ({self.reason}); {self.section.replicas} replicas of {widths}"
+        kind = "" if self.description.architecture == "mlp" else f"{self.description.architecture} "
+        return f"on {self.device} ({self.reason}); {self.section.replicas} {kind}replicas of {widths}"
 
 
 def set_up(section: Train, params: dict[str, Any], schema: Schema) -> TrainingRun:
@@ -73,6 +75,7 @@ def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> De
         embedding_width=section.embedding_width if preprocessing.embedded else 0,
         preprocessing=preprocessing,
         label_smoothing=section.label_smoothing,
+        architecture=section.architecture,
     )
 
 
@@ -86,20 +89,15 @@ def train(training: Rows, validation: Rows, settings: TrainingRun, checkpoints: 
     pid = os.getpid()
     on = f"{settings.device} ({settings.reason})"
     facts = Training(checkpoints.started, pid, born(pid), settings.params, settings.schema.dataset, on)
-    with Live(facts) as live, DeferredSignals(INTERRUPTED) as asked, memory_errors("train", fewer(section)):
+    with (
+        Live(facts) as live,
+        DeferredSignals(INTERRUPTED) as signals,
+        memory_errors("train", fewer(section)),
+        Progress(section, done=checkpoints.epoch) as progress,
+    ):
         if isinstance(section.class_weights, list) and len(section.class_weights) != len(description.classes):
             rule = f"must hold a weight for each of the {len(description.classes)} classes"
             raise fault(Train, "class_weights", f"{rule} ({listed(description.classes)})")
         network = description.network(section.replicas, scaled=section.input_scale_rate > 0)
-        keep = keeper(checkpoints, asked)
-        return fit(network, training, validation, section, settings.device, live, keep, checkpoints.snapshot)
-
-
-def keeper(checkpoints: Checkpoints, asked: DeferredSignals) -> Keep:
-    """After each epoch: a checkpoint where one is due, or where the end was asked for, which comes then."""
-
-    def keep(epoch: int, snapshot: Callable[[], Snapshot]) -> None:
-        checkpoints.offer(epoch, snapshot, now=asked.asked is not None)
-        asked.raise_pending()
-
-    return keep
+        callbacks = [LiveHistory(live), progress, Checkpointing(checkpoints, signals)]
+        return fit(network, training, validation, section, settings.device, callbacks, checkpoints.snapshot)

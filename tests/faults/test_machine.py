@@ -340,9 +340,9 @@ def test_m15_a_gpu_that_is_full_says_what_to_lower_and_nothing_goes_on_elsewhere
     """The real error of torch, from a step of the real stage; there is no GPU that could be filled here."""
     before = state(project)
     code = (
-        "import runpy, sys, torch, retrace.training.trainer as trainer\n"
+        "import runpy, sys, torch, retrace.networks.network as network\n"
         f"def full(*_): raise torch.OutOfMemoryError({OUT!r})\n"
-        "trainer.forward = full\nsys.argv = ['stages/train.py']\n"
+        "network.Network.forward_pass = full\nsys.argv = ['stages/train.py']\n"
         "runpy.run_module('stages.train', run_name='__main__')"
     )
     done = run(project, "-W", "ignore", "-c", code)

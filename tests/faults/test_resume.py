@@ -22,14 +22,17 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from retrace.networks.network import Network
+from retrace.networks.entrance import Shape
+from retrace.networks.mlp import MLP
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.posix import running
 from retrace.runtime.processes import born, lives
 from retrace.runtime.signals import DeferredSignals
 from retrace.training import checkpoint
+from retrace.training.callbacks import Callback
 from retrace.training.checkpoint import FOLDER, KEPT, LAST, PREVIOUS, Checkpoints, Snapshot, fingerprint
-from retrace.training.trainer import TrainingResult, fit
+from retrace.training.result import TrainingResult
+from retrace.training.trainer import fit
 from stages import create, split
 from tests.conftest import ROOT, train_section
 from tests.project import TINY, copy_project, environment, repro
@@ -87,12 +90,12 @@ import torch._dynamo  # a schedule does, each time
 from stages import train
 from retrace.runtime.run import run
 from retrace.training import checkpoint
-offer = checkpoint.Checkpoints.offer
+maybe_save = checkpoint.Checkpoints.maybe_save
 def watched(self, epoch, snapshot, now=False):
-    offer(self, epoch, snapshot, now)
+    maybe_save(self, epoch, snapshot, now)
     if epoch == last:
         os.kill(os.getpid(), signal.SIGKILL)
-checkpoint.Checkpoints.offer = watched
+checkpoint.Checkpoints.maybe_save = watched
 for line in sys.stdin:
     folder, seconds, last = line.rstrip("\\n").split("|")
     last = int(last)
@@ -244,13 +247,14 @@ def test_a_state_that_is_left_out_changes_the_result(part):
     training, validation = rows(160), rows(60, seed=1)
     taken: dict[int, Snapshot] = {}
 
-    def keep(epoch, snapshot):
-        found = snapshot()
-        tensors = {name: tensor.clone() for name, tensor in found.tensors.items()}
-        taken[epoch] = Snapshot(json.loads(json.dumps(found.facts)), tensors)
+    class Keep(Callback):
+        def after_epoch(self, trainer, epoch):
+            found = trainer.snapshot()
+            tensors = {name: tensor.clone() for name, tensor in found.tensors.items()}
+            taken[epoch.number] = Snapshot(json.loads(json.dumps(found.facts)), tensors)
 
     device = torch.device("cpu")
-    whole = fit(network(section), training, validation, section, device, keep=keep)
+    whole = fit(network(section), training, validation, section, device, [Keep()])
     # A replica has stopped, another has not; with the mean all stop together: two epochs before that.
     apart = [epoch for epoch, found in taken.items() if set(found.facts["active"]) == {True, False}]
     middle = max(taken) - 2 if part in OF_MEAN else apart[0]
@@ -274,9 +278,9 @@ def test_a_state_that_is_left_out_changes_the_result(part):
     assert not same(whole, spoilt)
 
 
-def network(section) -> Network:
+def network(section) -> MLP:
     scaled = section.input_scale_rate > 0
-    return Network(section.replicas, [3, *section.hidden, 1], section.activation, scaled=scaled)
+    return MLP(section.replicas, Shape([3, *section.hidden, 1], section.activation), scaled)
 
 
 def same(one: TrainingResult, other: TrainingResult) -> bool:
@@ -402,7 +406,7 @@ def test_what_is_ignored_stays_ignored():
     try:
         with DeferredSignals("asked") as asked:
             signal.raise_signal(signal.SIGHUP)
-        assert asked.asked is None
+        assert asked.received is None
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -567,7 +571,7 @@ epoch = checkpoints.epoch
 while True:
     epoch += 1
     tensor = torch.full((300_000,), float(epoch))
-    checkpoints.offer(epoch, lambda: Snapshot({"epoch": epoch}, {"weights": tensor}), now=True)
+    checkpoints.maybe_save(epoch, lambda: Snapshot({"epoch": epoch}, {"weights": tensor}), now=True)
 """
 
 
@@ -611,9 +615,9 @@ def test_a_checkpoint_whose_folder_went_away_meanwhile_does_not_count_as_written
     snapshot = Snapshot({"epoch": 1}, {"weights": torch.ones(2)})
     with monkeypatch.context() as patch:
         patch.setattr("retrace.training.checkpoint.write_bytes", gone)
-        written.offer(1, lambda: snapshot, now=True)
+        written.maybe_save(1, lambda: snapshot, now=True)
     assert (written.epoch, checkpoints(tmp_path, "0" * 32).snapshot) == (0, None)
-    written.offer(1, lambda: snapshot, now=True)
+    written.maybe_save(1, lambda: snapshot, now=True)
     assert (written.epoch, checkpoints(tmp_path, "0" * 32).epoch) == (1, 1)
 
 

@@ -12,7 +12,7 @@ from retrace.artifacts.tables import write_table
 from retrace.networks.model_files import save
 from retrace.runtime.atomic import write_csv, write_json
 from retrace.training.checkpoint import Checkpoints
-from retrace.training.trainer import TrainingResult
+from retrace.training.result import TrainingResult
 from retrace.training.training_run import TrainingRun
 
 
