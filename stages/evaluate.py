@@ -16,6 +16,12 @@ The model is read as a user would read it, from its files, and given raw rows: w
 
 from retrace.runtime.run import run
 
+from retrace.training.arithmetic import choose_arithmetic_of_training
+
+# Before torch is loaded, and as it was for the training: the model's answers must be the same bytes, too.
+if __name__ == "__main__":
+    choose_arithmetic_of_training()
+
 import torch
 
 from retrace.artifacts.paths import BASELINE_PREDICTIONS, MODELS, TEST, TRAIN, TRAINING

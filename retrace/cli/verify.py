@@ -28,6 +28,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from safetensors.numpy import load as load_tensors
 
+from retrace.artifacts.paths import TRAINING
+from retrace.artifacts.tables import read_json
 from retrace.cli.repository import bring_sources, clone, git, words
 from retrace.runtime.digest import md5
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
@@ -56,8 +58,17 @@ class Verdict(NamedTuple):
     good: bool
 
 
-def verify(root: Path) -> list[Verdict]:
-    """One verdict for each output that the committed dvc.lock names."""
+class Verification(NamedTuple):
+    """A verdict for each output that the committed dvc.lock names.
+
+    portable: whether the rerun's training was one that gives the same bytes on every processor.
+    """
+
+    verdicts: list[Verdict]
+    portable: bool
+
+
+def verify(root: Path) -> Verification:
     try:
         with Repo(str(root)) as repo:
             cache = Path(repo.cache.local.path)
@@ -71,10 +82,12 @@ def verify(root: Path) -> list[Verdict]:
         (project / "dvc.lock").unlink()
         _repro(project)
         rerun = outputs(project)
-        return [
+        verdicts = [
             judge(path, digest, rerun.get(path), _content(project / path), original(root, cache, path, digest))
             for path, digest in committed.items()
         ]
+        training = project / TRAINING
+        return Verification(verdicts, training.exists() and bool(read_json(training).get("portable")))
 
 
 def outputs(folder: Path) -> dict[str, str]:
@@ -200,11 +213,12 @@ def command() -> None:
     if changes:
         names = shown(", ".join(changes))
         print(f"verify: the last commit is verified; uncommitted changes are not: {names}", file=sys.stderr)
-    verdicts = verify(root)
+    verdicts, portable = verify(root)
     print()
     for verdict in verdicts:
         print(f"{verdict.path:<42} {verdict.text}")
     bad = [verdict for verdict in verdicts if not verdict.good]
-    print(f"\nverify: {len(verdicts) - len(bad)} of {len(verdicts)} outputs reproduce")
+    same = "every x86-64 processor with AVX2" if portable else "processors of the same type"
+    print(f"\nverify: {len(verdicts) - len(bad)} of {len(verdicts)} outputs reproduce; the same bytes come from {same}")
     if bad:
         raise UserError(1, f"verify: failed: {', '.join(verdict.path for verdict in bad)}")

@@ -5,6 +5,7 @@ missing. The derivative may be left to autograd, `Activation(F.mish, node("Mish"
 written out.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -39,6 +40,22 @@ class Activation(NamedTuple):
             return torch.autograd.grad(self.forward(z), z, gradient)[0]
 
 
+def gelu(z: Tensor) -> Tensor:
+    """Hendrycks and Gimpel 2016: z times the normal distribution's share below z.
+
+    F.gelu is the same but for rounding, by which processors differ there, and not in erf and exp.
+    """
+    return z * _share_below(z)
+
+
+def gelu_gradient(gradient: Tensor, z: Tensor, a: Tensor) -> Tensor:
+    return gradient * (_share_below(z) + z * torch.exp(-z * z / 2) / math.sqrt(2 * math.pi))
+
+
+def _share_below(z: Tensor) -> Tensor:
+    return 0.5 * (1 + torch.erf(z * math.sqrt(0.5)))
+
+
 def node(kind: str, **attributes: Any) -> Callable[[GraphBuilder, str], str]:
     """An activation that ONNX has an operator of its own for."""
     return lambda graph, z: graph.op(kind, z, **attributes)
@@ -52,7 +69,7 @@ ACTIVATIONS: dict[str, Activation] = {
     ),
     "leaky_relu": Activation(F.leaky_relu, node("LeakyRelu", alpha=0.01)),
     "elu": Activation(F.elu, node("Elu", alpha=1.0)),
-    "gelu": Activation(F.gelu, node("Gelu", approximate="none")),
+    "gelu": Activation(gelu, node("Gelu", approximate="none"), gelu_gradient),
     "silu": Activation(
         F.silu,
         lambda graph, z: graph.op("Mul", z, graph.op("Sigmoid", z)),

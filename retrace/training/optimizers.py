@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam as torch_adam
 from torch.optim.adamw import adamw as torch_adamw
-from torch.optim.rmsprop import rmsprop as torch_rmsprop
 from torch.optim.sgd import sgd as torch_sgd
 
 from retrace.params.train import Optimizer
+from retrace.training.roots import root
 
 
 class Optimization(NamedTuple):
@@ -119,28 +119,23 @@ def _adaptive(function: Callable[..., None]) -> Callable[[list[Tensor], Optimize
 
 
 def rmsprop(parameters: list[Tensor], section: Optimizer) -> Optimization:
+    """Hinton 2012, as torch has it but for the root, so that every processor gives the same bytes (see roots.py)."""
     averages = [torch.zeros_like(parameter) for parameter in parameters]
     buffers = [torch.zeros_like(parameter) for parameter in parameters] if section.momentum else []
-    steps = [torch.zeros(()) for _ in parameters]
 
     def step(gradients: list[Tensor], learning_rate: float) -> None:
-        torch_rmsprop(
-            parameters,
-            gradients,
-            averages,
-            [],
-            buffers,
-            steps,
-            foreach=True,
-            lr=learning_rate,
-            alpha=RMSPROP_ALPHA,
-            eps=EPSILON,
-            weight_decay=section.weight_decay,
-            momentum=section.momentum,
-            centered=False,
-        )
+        for place, (parameter, gradient, average) in enumerate(zip(parameters, gradients, averages, strict=True)):
+            if section.weight_decay:
+                gradient = gradient.add(parameter, alpha=section.weight_decay)
+            average.mul_(RMSPROP_ALPHA).addcmul_(gradient, gradient, value=1 - RMSPROP_ALPHA)
+            divisor = root(average).add_(EPSILON)
+            if buffers:
+                buffers[place].mul_(section.momentum).addcdiv_(gradient, divisor)
+                parameter.add_(buffers[place], alpha=-learning_rate)
+            else:
+                parameter.addcdiv_(gradient, divisor, value=-learning_rate)
 
-    return Optimization(step, {"averages": averages, "buffers": buffers, "steps": steps})
+    return Optimization(step, {"averages": averages, "buffers": buffers})
 
 
 OPTIMIZERS: dict[str, Callable[[list[Tensor], Optimizer], Optimization]] = {

@@ -10,6 +10,7 @@ import torch
 from retrace.artifacts.paths import CLOCK, HISTORY, LOSS, MODELS, STEPS, TRAINING, WEIGHTS
 from retrace.artifacts.tables import write_table
 from retrace.networks.model_files import save
+from retrace.runtime.arithmetic import is_portable
 from retrace.runtime.atomic import write_csv, write_json
 from retrace.training.checkpoint import Checkpoints
 from retrace.training.result import TrainingResult
@@ -32,6 +33,8 @@ def training_content(result: TrainingResult, settings: TrainingRun) -> dict[str,
         "device": str(settings.device),
         "device_reason": settings.reason,
         "precision": "tf32" if settings.section.tf32 else "float32",
+        # Whether every x86-64 processor gives these bytes, or one of the same type.
+        "portable": is_portable() and settings.device.type == "cpu",
         "shipped": result.shipped,
         "steps_per_epoch": result.steps_per_epoch,
         "replicas": [

@@ -21,6 +21,7 @@ from retrace.training.losses import LOSSES, class_weights, shares
 from retrace.training.optimizers import Role, grouped
 from retrace.training.randomness import INITIAL, generator
 from retrace.training.result import TrainingResult
+from retrace.training.roots import root
 from retrace.training.rows import Rows
 from retrace.training.schedules import learning_rates
 from retrace.training.training_warnings import warn
@@ -210,7 +211,7 @@ class Trainer:
     def _clip(self, gradients: list[Tensor], epoch: int, step: int) -> None:
         """Shorten each replica's whole gradient to `gradient_clip`, as torch.nn.utils.clip_grad_norm_ does for one."""
         assert self.section.gradient_clip is not None
-        norms = torch.stack([gradient.square().sum((1, 2)) for gradient in gradients]).sum(0).sqrt()
+        norms = root(torch.stack([gradient.square().sum((1, 2)) for gradient in gradients]).sum(0))
         if not math.isfinite(norms.sum().item()):
             for replica, norm in enumerate(norms.tolist()):
                 if not math.isfinite(norm) and self.active[replica]:
@@ -232,4 +233,4 @@ class Trainer:
     def _layer_norms(self, gradients: list[Tensor]) -> Tensor:
         """Euclidean norm of weight and bias gradient together, [layers, replicas]."""
         squares = [gradient.square().sum((1, 2)) for gradient in gradients[: 2 * len(self.network.layers)]]
-        return torch.stack([weight + bias for weight, bias in zip(squares[::2], squares[1::2], strict=True)]).sqrt()
+        return root(torch.stack([weight + bias for weight, bias in zip(squares[::2], squares[1::2], strict=True)]))
