@@ -37,7 +37,7 @@ run: setup  ## create the data, train, evaluate, plot and record: whatever chang
 	@retrace summary
 
 test: setup  ## run the tests, a file at a time on each core
-	@python -m pytest --numprocesses auto --dist loadfile --quiet
+	@python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --quiet
 
 faults: setup  ## the long campaigns of tests/faults, hours of them; ONLY=resume picks those with that in their name
 	@python -m pytest tests/faults --campaign $(if $(ONLY),-k "$(ONLY)")

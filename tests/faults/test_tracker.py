@@ -34,7 +34,7 @@ from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.tracking.environment import milliseconds
 from retrace.tracking.location import locate
 from tests.conftest import ROOT
-from tests.project import TINY, copy_project, environment, free_port
+from tests.project import TINY, copy_project, environment, free_port, run
 from tests.state import FORKS, logged, make_state, rows, runs, start, tags
 from tests.tracker import Tracker, assert_same, content
 
@@ -85,14 +85,18 @@ class Ended:
 
 def repro(root: Path, *before: str, **variables: str) -> Ended:
     begin = time.monotonic()
-    done = subprocess.run(
-        [*before, sys.executable, "-m", "dvc", "repro"],
-        cwd=root,
-        env={**environment(), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ("-m", "dvc", "repro")
+    if before:
+        done = subprocess.run(
+            [*before, sys.executable, *command],
+            cwd=root,
+            env={**environment(), **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    else:
+        done = run(root, *command, **variables)
     return Ended(done.returncode, time.monotonic() - begin, done.stdout, done.stderr)
 
 
