@@ -23,10 +23,6 @@ VALUES = YAML(typ="safe").load(PARAMS)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--campaign", action="store_true", help="as many cases as `make faults` runs, not a sample")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """A folder for what all processes of this run of the tests share; whoever is first makes it and removes it."""
     if FOLDER not in os.environ:
@@ -55,9 +51,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cases(request):
-    """`cases(sample, campaign)`: how many cases a test in tests/faults runs, in `make test` and in `make faults`."""
-    return lambda sample, campaign: campaign if request.config.getoption("--campaign") else sample
+def cases():
+    """`cases(sample, campaign)`: how many cases a test runs, here and in campaigns/ (`make campaigns`)."""
+    return lambda sample, campaign: sample
 
 
 @pytest.fixture(autouse=True)

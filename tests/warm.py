@@ -22,7 +22,6 @@ import sys
 import tempfile
 import threading
 import traceback
-import warnings
 from pathlib import Path
 
 from tests import warm_client
@@ -164,7 +163,6 @@ def become(place: str, arguments: list[str], environment: dict[str, str], stream
     os.environ.update(environment)
     # As retrace.runtime.preflight has it, which was loaded before it was known what for.
     sys.stdout.reconfigure(errors="backslashreplace")
-    warnings.resetwarnings()
     _, module, *rest = arguments
     sys.path[0] = place
     sys.argv = [module, *rest]

@@ -34,7 +34,7 @@ from stages import create, split
 from tests.conftest import ROOT, train_section
 from tests.project import TINY, copy_project, environment, repro
 from tests.test_train import OUTPUTS, as_before, write_params  # noqa: F401 - a fixture
-from tests.test_training import rows
+from tests.training.test_training import rows
 
 # What a training can hold from one epoch to the next, all of it at once: replicas, momentum, a schedule, dropout,
 # clipping and early stopping. Leaves of section train by their last name.

@@ -522,7 +522,7 @@ def test_git_stays_clean_but_for_the_lock_and_the_reports(finished):
 
 
 def test_what_was_damaged_in_the_workspace_is_brought_back_before_a_stage_reads_it(finished):
-    """So that a reader meets a damaged file only where nobody asked DVC (tests/faults/test_fuzz_bytes.py)."""
+    """So that a reader meets a damaged file only where nobody asked DVC (campaigns/test_fuzz_bytes.py)."""
     made = [path for stage in STAGES[:-1] for path in outs(graph(finished)[stage])]
     before, lock = {path: (finished / path).read_bytes() for path in made}, (finished / "dvc.lock").read_bytes()
     for path, content in before.items():
