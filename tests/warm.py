@@ -25,7 +25,7 @@ import traceback
 from pathlib import Path
 
 from tests import warm_client
-from tests.mlflow_store import copy_instead_of_migrating
+from tests.mlflow_store import FOLDER, copy_instead_of_migrating
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [path.relative_to(ROOT) for folder in ("stages", "retrace") for path in sorted((ROOT / folder).rglob("*.py"))]
@@ -39,27 +39,35 @@ LATE = (
 
 
 def folder() -> Path:
-    """One whose `python` is forked where it is a stage that is asked for; starts the process that forks."""
+    """Of commands for PATH: python, where it is asked for a stage, dvc and retrace; starts the process that forks."""
     global _folder
     if _folder is None:
-        _folder = Path(tempfile.mkdtemp(prefix="warm"))
+        shared = os.environ.get(FOLDER) or os.environ.setdefault(FOLDER, tempfile.mkdtemp(prefix="retrace-tests-"))
+        _folder = Path(tempfile.mkdtemp(prefix="warm-", dir=shared))
         place = _folder / "socket"
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.warm", str(place)],
             cwd=ROOT,
+            # Not what the test that happens to be first has set.
+            env={name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+            | {"MLFLOW_DISABLE_TELEMETRY": "true"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # what ends the tests ends it by its standard input
         )
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
-        script = _folder / "python"
-        real = f"{shlex.quote(sys.executable)} -I -S {shlex.quote(warm_client.__file__)} {shlex.quote(str(place))}"
-        script.write_text(
-            f'#!/bin/sh\ncase "$1 $2" in "-m stages."*) exec {real} "$@";; esac\n'
-            f'exec {shlex.quote(sys.executable)} "$@"\n'
-        )
-        script.chmod(0o755)
+        python = shlex.quote(sys.executable)
+        ask = f"exec {python} -I -S {shlex.quote(warm_client.__file__)} {shlex.quote(str(place))}"
+        known = '"-m stages."*|"-m dvc"|"-m retrace"'
+        scripts = {
+            "python": f'case "$1 $2" in {known}) {ask} "$@";; esac\nexec {python} "$@"',
+            "dvc": f'{ask} -m dvc "$@"',
+            "retrace": f'{ask} -m retrace "$@"',
+        }
+        for name, script in scripts.items():
+            (_folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (_folder / name).chmod(0o755)
         atexit.register(process.communicate)
     return _folder
 

@@ -32,7 +32,7 @@ from retrace.training.checkpoint import FOLDER, KEPT, LAST, PREVIOUS, Checkpoint
 from retrace.training.trainer import TrainingResult, fit
 from stages import create, split
 from tests.conftest import ROOT, train_section
-from tests.project import TINY, copy_project, environment, repro
+from tests.project import TINY, copy_project, environment, repro, run
 from tests.test_train import OUTPUTS, as_before, write_params  # noqa: F401 - a fixture
 from tests.training.test_training import rows
 
@@ -523,9 +523,7 @@ def test_m02_m05_dvc_takes_nothing_for_finished_and_the_next_repro_goes_on(way, 
     if whom == "dvc":
         assert "dvc, which started this stage, is gone; the stage ends" in said
     assert "Traceback" not in said
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "train"], cwd=folder, env=environment(), capture_output=True, text=True
-    )
+    done = run(folder, "-m", "dvc", "repro", "train")
     assert done.returncode == 0, done.stderr
     assert "train: goes on after epoch" in done.stdout
     assert digests(folder) == digests(whole)
@@ -860,12 +858,7 @@ def test_m27_the_mirror_of_a_training_that_was_killed_is_completed_when_it_went_
     # As a state that was recorded without all that has it.
     database.rename(folder / "followed.db")
     shutil.rmtree(folder / "mlartifacts")
-    assert (
-        subprocess.run(
-            [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "record"], cwd=folder, env=environment()
-        ).returncode
-        == 0
-    )
+    assert run(folder, "-m", "dvc", "repro", "--force", "--single-item", "record").returncode == 0
     plain = points(database)
     keys = {key for key, _, _ in plain}
     assert [point for point in found if point[0] in keys] == plain
