@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help setup table run test faults gate export ui follow record backfill verify check-cache graph bench bench-quality lint audit readme
+.PHONY: help setup table run test campaigns gate export ui follow record backfill verify check-cache graph bench bench-quality lint audit readme
 
 # Stages are run as `python -m ...`: this is the python they get, also when the environment is not activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -37,10 +37,10 @@ run: setup  ## create the data, train, evaluate, plot and record: whatever chang
 	@retrace summary
 
 test: setup  ## run the tests, a file at a time on each core
-	@python -m pytest --numprocesses auto --dist loadfile --quiet
+	@python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --quiet
 
-faults: setup  ## the long campaigns of tests/faults, hours of them; ONLY=resume picks those with that in their name
-	@python -m pytest tests/faults --campaign $(if $(ONLY),-k "$(ONLY)")
+campaigns: setup  ## the fuzzers and the tests of faults with all their cases, hours of them; ONLY=resume picks some by name
+	@python -m pytest campaigns $(if $(ONLY),-k "$(ONLY)")
 
 export: setup  ## the trained model as models/model.onnx, raw rows in
 	@retrace export

@@ -1,6 +1,9 @@
 """What the tests share: the shipped parameters, sections of them with a few keys changed, a project folder."""
 
+import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from ruamel.yaml import YAML
 from retrace.params.create import Create
 from retrace.params.split import Split
 from retrace.params.train import Train
+from tests.mlflow_store import FOLDER, copy_instead_of_migrating
 
 ROOT = Path(__file__).parents[1]
 PARAMS = (ROOT / "tests" / "params.yaml").read_text()
@@ -19,14 +23,42 @@ VALUES = YAML(typ="safe").load(PARAMS)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--campaign", action="store_true", help="as many cases as `make faults` runs, not a sample")
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder for what all processes of this run of the tests share; whoever is first makes it and removes it."""
+    if FOLDER not in os.environ:
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="retrace-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(FOLDER)))
+
+
+# The files that take longest, so that no worker is left with one of them at the end.
+LONGEST = (
+    "tracker",
+    "resume",
+    "contracts",
+    "machine",
+    "changes",
+    "pages",
+    "record",
+    "follow",
+    "table_command",
+    "cache",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(scope="session")
-def cases(request):
-    """`cases(sample, campaign)`: how many cases a test in tests/faults runs, in `make test` and in `make faults`."""
-    return lambda sample, campaign: campaign if request.config.getoption("--campaign") else sample
+def cases():
+    """`cases(sample, campaign)`: how many cases a test runs, here and in campaigns/ (`make campaigns`)."""
+    return lambda sample, campaign: sample
+
+
+@pytest.fixture(autouse=True)
+def stores_are_copies() -> None:
+    copy_instead_of_migrating()
 
 
 @pytest.fixture(autouse=True)

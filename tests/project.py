@@ -1,18 +1,24 @@
 """Whole projects for tests: a copy of the working tree that runs in seconds, and real `dvc` in it."""
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ruamel.yaml import YAML
 
+from retrace.tracking.relocation import relocate
+from tests import warm
 from tests.conftest import PARAMS, ROOT
+from tests.mlflow_store import FOLDER
 
 # A project that runs in seconds: the shipped params.yaml with these changes.
 TINY = {
@@ -49,6 +55,37 @@ def copy_project(folder: Path, changes: dict[str, Any]) -> Path:
     git(folder, "init", "--quiet", "--initial-branch=main")
     commit(folder)
     return folder
+
+
+@contextlib.contextmanager
+def once(name: str) -> Iterator[tuple[Path, bool]]:
+    """A folder that all processes of this run of the tests share, and whether it is still to be filled."""
+    shared = Path(os.environ[FOLDER])
+    with open(shared / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder, done = shared / name, shared / f"{name}.done"
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        yield folder, not done.exists()
+        done.touch()
+
+
+def copied(project: Path, folder: Path) -> Path:
+    """A project with all that it made and recorded, somewhere else."""
+    shutil.copytree(project, folder, symlinks=True)
+    if (folder / "mlflow.db").exists():
+        relocate(folder / "mlflow.db", folder / "mlartifacts")
+    return folder
+
+
+def finished(folder: Path) -> Path:
+    """A tiny project after its first `dvc repro`, which ran all stages."""
+    with once("finished tiny project") as (made, empty):
+        if empty:
+            ran = repro(copy_project(made, TINY))
+            assert len(ran) == 8, ran
+    return copied(made, folder)
 
 
 def write_tables(folder: Path) -> None:
@@ -121,9 +158,33 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+WARM = ("dvc", "retrace", "stages")
+
+
+def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`python command` there. A stage, a command or DVC is forked (tests/warm.py), and so are the stages that DVC runs.
+
+    `cold` starts a Python of its own.
+    """
+    if command[0] == "-m" and command[1].partition(".")[0] in WARM:
+        return warm.run(folder, list(command), {**warm_environment(), **variables})
+    return cold(folder, *command, **variables)
+
+
+def warm_environment() -> dict[str, str]:
+    """The same, but `python -m stages.X` is forked."""
+    kept = environment()
+    return {**kept, "PATH": f"{warm.folder()}{os.pathsep}{kept['PATH']}"}
+
+
+def cold(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+        [sys.executable, *command],
+        cwd=folder,
+        env={**environment(), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

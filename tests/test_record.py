@@ -5,6 +5,7 @@ One store serves most tests, each with an experiment of its own.
 
 import contextlib
 import gc
+import io
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
@@ -64,6 +66,8 @@ from tests.state import (
 from tests.tracker import HANG_SECONDS
 
 SECRET = "canary-5f1c"
+SETTINGS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME")
+STAGES_THAT_RAN = ("split", "baseline", "train", "evaluate", "plot")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +80,7 @@ def project(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def own_settings(monkeypatch):
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
+    for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     yield
@@ -95,36 +99,91 @@ def here(project, monkeypatch, request) -> Path:
 # --- a run ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_holds_everything_about_its_state(here, capsys, request):
-    record.main()
-    assert "recorded run 'my *table*, accuracy 0.7500'" in capsys.readouterr().out
-    (run_id,) = runs(here, request.node.name)
+# Of the training by .retrace/train.json, in ms.
+STARTED = 1_767_323_045_000
 
-    params = dict(rows(here, "SELECT key, value FROM params WHERE run_uuid = ?", run_id))
+
+class Recorded(NamedTuple):
+    """A state in its run. said: what the stage printed; folder: of the run's files; content: of the dvc.lock."""
+
+    root: Path
+    run_id: str
+    said: str
+    folder: Path
+    content: str
+
+    @property
+    def curves(self) -> dict[str, list[tuple]]:
+        """By key: step, value, time of each point."""
+        found: dict[str, list[tuple]] = {}
+        for key, step, value, timestamp in logged(self.root, self.run_id):
+            found.setdefault(key, []).append((step, value, timestamp))
+        return found
+
+    def curve(self, key: str) -> list[float]:
+        return [value for _, value, _ in self.curves[key]]
+
+    @property
+    def page(self) -> str:
+        return tags(self.root, self.run_id)["mlflow.note.content"]
+
+
+@pytest.fixture(scope="module")
+def recorded(project) -> Recorded:
+    """The first state as it comes from the pipeline, in an experiment of its own."""
+    name, said = "the first state", io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.chdir(project)
+        for variable in SETTINGS:
+            patch.delenv(variable, raising=False)
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", name)
+        write_lock(project)
+        RAN.write_text("".join(f"{stage}\n" for stage in STAGES_THAT_RAN))
+        record.main()
+    (run_id,) = runs(project, name)
+    folder = project / "mlartifacts" / store.safe_key(name) / run_id / "artifacts"
+    return Recorded(project, run_id, said.getvalue(), folder, (project / "dvc.lock").read_text())
+
+
+def test_the_stage_names_the_run(recorded):
+    assert "recorded run 'my *table*, accuracy 0.7500'" in recorded.said
+
+
+def test_a_run_has_the_params_that_make_the_result(recorded):
+    params = dict(rows(recorded.root, "SELECT key, value FROM params WHERE run_uuid = ?", recorded.run_id))
     assert params["train.optimizer.learning_rate"] == "0.1"
     assert params["train.hidden"] == "[10]"
     assert params["train.gradient_clip"] == "null"
     assert params["split.method"] == "auto"
     assert not [key for key in params if key.startswith(("record", "gate"))]
 
-    curves: dict[str, list[tuple]] = {}
-    for key, step, value, timestamp in logged(here, run_id):
-        curves.setdefault(key, []).append((step, value, timestamp))
-    assert [value for _, value, _ in curves["train/loss"]] == pytest.approx([2 + 1 / epoch for epoch in range(1, 7)])
-    assert [value for _, value, _ in curves["train/loss_low"]] == pytest.approx([1 / epoch for epoch in range(1, 7)])
-    assert [value for _, value, _ in curves["train/loss_high"]] == [value for _, value, _ in curves["train/loss"]]
+
+def test_a_run_has_the_curves_of_the_replica_in_use_and_the_band_of_all(recorded):
+    curves = recorded.curves
+    assert recorded.curve("train/loss") == pytest.approx([2 + 1 / epoch for epoch in range(1, 7)])
+    assert recorded.curve("train/loss_low") == pytest.approx([1 / epoch for epoch in range(1, 7)])
+    assert recorded.curve("train/loss_high") == recorded.curve("train/loss")
     # Over three replicas, and over the other two, with the same mean, once replica 1 has stopped.
-    means = [1 + 1 / epoch for epoch in range(1, 7)]
-    assert [value for _, value, _ in curves["train/loss_mean"]] == pytest.approx(means)
+    assert recorded.curve("train/loss_mean") == pytest.approx([1 + 1 / epoch for epoch in range(1, 7)])
     assert {"validation/loss", "validation/loss_mean", "validation/accuracy", "validation/accuracy_high"} <= set(curves)
-    assert [step for step, _, _ in curves["learning_rate"]] == [1, 2, 4, 5, 6]
     assert len(curves["gradient_norm/layer_1"]) == EPOCHS
-    assert [step for step, _, _ in curves["train/step_loss"]] == list(range(1, EPOCHS * STEPS_PER_EPOCH))
-    # Times follow from the run's start and the length of the training.
-    first, last = curves["train/loss"][0][2], curves["train/loss"][-1][2]
-    started = 1_767_323_045_000
-    assert (first, last) == (started + 5_000, started + 30_000)
-    once = {key: points[0][1] for key, points in curves.items() if len(points) == 1}
+
+
+def test_points_that_are_not_numbers_are_left_out_of_the_curves(recorded):
+    assert [step for step, _, _ in recorded.curves["learning_rate"]] == [1, 2, 4, 5, 6]
+    assert [step for step, _, _ in recorded.curves["train/step_loss"]] == list(range(1, EPOCHS * STEPS_PER_EPOCH))
+
+
+def test_the_times_follow_from_the_start_of_the_training_and_its_length(recorded):
+    loss = recorded.curves["train/loss"]
+    assert (loss[0][2], loss[-1][2]) == (STARTED + 5_000, STARTED + 30_000)
+    query = "SELECT status, start_time, end_time FROM runs WHERE run_uuid = ?"
+    assert rows(recorded.root, query, recorded.run_id) == [("FINISHED", STARTED, STARTED + 30_000)]
+    assert tags(recorded.root, recorded.run_id)["retrace.times"] == "of the training"
+
+
+def test_a_run_has_the_scores_of_the_network_and_of_what_it_is_compared_with(recorded):
+    once = {key: found[0][1] for key, found in recorded.curves.items() if len(found) == 1}
     assert once["test/accuracy"] == 0.75
     assert (once["test/accuracy_low"], once["test/accuracy_high"]) == (0.5, 0.9)
     assert once["test/log_loss"] == 0.75
@@ -133,7 +192,9 @@ def test_a_run_holds_everything_about_its_state(here, capsys, request):
     assert (once["best/epoch"], once["best/validation_loss"]) == (5, 0.25)
     assert once["test/f1/a_b_c___x_"] == 0.6
 
-    folder = here / "mlartifacts" / store.safe_key(request.node.name) / run_id / "artifacts"
+
+def test_a_run_has_the_files_of_the_state_and_no_other(recorded):
+    folder = recorded.folder
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     pictures = {path for path in files if path.startswith("images/confusion_matrix+step+0+timestamp+")}
     assert {Path(path).suffix for path in pictures} == {".png", ".webp"}
@@ -144,57 +205,73 @@ def test_a_run_holds_everything_about_its_state(here, capsys, request):
         *("tables/data.json", "tables/data.md"),
         *("environment/packages.txt", "environment/machine.json", *(f"tables/{name}.csv" for name in TABLES)),
     }
-    assert re.search(r"^torch==\S+$", (folder / "environment/packages.txt").read_text(), re.MULTILINE)
-    machine = json.loads((folder / "environment/machine.json").read_text())
+
+
+def test_a_run_has_the_packages_and_the_machine_that_made_it(recorded):
+    folder = recorded.folder / "environment"
+    assert re.search(r"^torch==\S+$", (folder / "packages.txt").read_text(), re.MULTILINE)
+    machine = json.loads((folder / "machine.json").read_text())
     assert machine["device"] == "cpu"
     assert machine["python"]
     assert machine["torch"]
     assert machine["cpu"]
+    assert tags(recorded.root, recorded.run_id)["retrace.device"] == "cpu (auto: no CUDA here)"
 
+
+def test_a_run_names_the_rows_that_it_is_of(recorded):
     query = (
         "SELECT datasets.name, digest, dataset_source, dataset_schema, dataset_profile, input_tags.value FROM datasets"
         " JOIN inputs ON source_id = dataset_uuid JOIN input_tags USING (input_uuid) WHERE destination_id = ?"
     )
-    inputs = {row[0].rsplit(" ", 1)[1]: row[1:] for row in rows(here, query, run_id)}
-    assert {side: json.loads(row[3])["num_rows"] for side, row in inputs.items()} == {
-        "train": 6,
-        "validation": 2,
-        "test": 4,
-    }
+    inputs = {row[0].rsplit(" ", 1)[1]: row[1:] for row in rows(recorded.root, query, recorded.run_id)}
+    counts = {side: json.loads(row[3])["num_rows"] for side, row in inputs.items()}
+    assert counts == {"train": 6, "validation": 2, "test": 4}
     digest, source, schema, _, context = inputs["train"]
-    assert digest == md5(here / "data/train.parquet")
+    assert digest == md5(recorded.root / "data/train.parquet")
     assert json.loads(source) == {"uri": "data/train.parquet"}
     assert [column["name"] for column in json.loads(schema)["mlflow_colspec"]] == ["x 1", "größe", "class"]
     assert context == "training"
 
-    found = tags(here, run_id)
-    lock = parse((here / "dvc.lock").read_text())
+
+def test_a_run_is_tagged_with_its_state(recorded):
+    found, lock = tags(recorded.root, recorded.run_id), parse(recorded.content)
     assert found["retrace.fingerprint"] == lock.fingerprint
-    assert (here / ".retrace/recorded").read_text() == f"{lock.content}\n"
     assert found["retrace.stages"] == "split, baseline, train, evaluate, plot"
     assert found["retrace.complete"] == "true"
-    assert found["retrace.device"] == "cpu (auto: no CUDA here)"
-    assert found["retrace.times"] == "of the training"
     assert found["retrace.class.a_b_c___x_"] == ODD_CLASS
+
+
+def test_what_was_recorded_is_noted_in_the_project(here):
+    record.main()
+    assert (here / ".retrace/recorded").read_text() == f"{parse((here / 'dvc.lock').read_text()).content}\n"
+
+
+def test_a_run_is_tagged_with_what_is_suspicious_about_the_data(recorded):
+    found = tags(recorded.root, recorded.run_id)
     assert found["data.findings"] == "3"
     both = "column x 1 is the same in every row; column größe is the same in every row"
     assert found["data.finding.constant"] == both
     assert found["data.finding.identifier"].startswith("column n  rises xxx")
     assert len(found["data.finding.identifier"]) == 500
-    text = found["mlflow.note.content"]
+    assert "3 things to know about the data, in tables/data.md." in recorded.page
+
+
+def test_the_page_of_a_run_says_how_good_it_is_and_how_sure_that_is(recorded):
+    text = recorded.page
     assert "**Test accuracy 0.7500** (95 % interval 0.5000 to 0.9000): 3 of 4 test rows" in text
-    assert "my \\*table\\*" in text
     assert "one of its 3 replicas, on average&emsp; | 0.7000, standard deviation 0.0500" in text
-    assert (
+    majority = (
         "| majority&emsp; | 0.5000&emsp; | 0.2500 (95 % interval 0.1000 to 0.4000)&emsp; | 0.7000&emsp; | -0.3000 ("
-        in text
     )
+    assert majority in text
     assert "Bayes limit" in text
-    assert "3 things to know about the data, in tables/data.md." in text
-    assert "The first run of this experiment." in text
-    assert f"](get-artifact?path=figures%2Fconfusion_matrix.png&run_uuid={run_id})" in text
-    ((status, begin, end),) = rows(here, "SELECT status, start_time, end_time FROM runs WHERE run_uuid = ?", run_id)
-    assert (status, begin, end) == ("FINISHED", started, started + 30_000)
+
+
+def test_the_page_of_a_run_says_what_it_is_of_and_shows_its_figures(recorded):
+    assert "my \\*table\\*" in recorded.page
+    assert "The first run of this experiment." in recorded.page
+    picture = f"](get-artifact?path=figures%2Fconfusion_matrix.png&run_uuid={recorded.run_id})"
+    assert picture in recorded.page
 
 
 def test_the_same_state_is_recorded_once(here, capsys, request):

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+from tests.mlflow_store import FOLDER, template
 from tests.project import free_port
 
 START_SECONDS = 600
@@ -23,6 +25,8 @@ class Tracker:
 
     def __init__(self, folder: Path, *options: str):
         port = free_port()
+        if not options:
+            shutil.copyfile(template(Path(os.environ[FOLDER])), folder / "server.db")
         self.folder, self.uri = folder, f"http://127.0.0.1:{port}"
         self.command = [
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.browser import NAMES, PATIENCE, installed, opened
-from tests.project import TINY, commit, copy_project, environment, git, repro, run, turn
+from tests.project import TINY, commit, copied, copy_project, environment, git, once, repro, run, turn
 from tests.served import served
 
 METRICS = "reports/metrics.json"
@@ -43,7 +43,17 @@ def project(tmp_path_factory) -> Project:
     """Setting 1; setting 2, with two keys changed; one of them changed back; setting 1 again; one out of the queue."""
     if installed() is None:
         pytest.skip(f"no browser here: none of {', '.join(NAMES)} is installed (.ci/run installs chromium)")
-    root = copy_project(tmp_path_factory.mktemp("browser") / "my project", TINY)
+    with once("browser") as (folder, empty):
+        if empty:
+            (folder / "runs.json").write_text(json.dumps(make(folder / "my project")))
+    root = copied(folder / "my project", tmp_path_factory.mktemp("browser") / "my project")
+    runs = json.loads((folder / "runs.json").read_text())
+    return Project(root, [Recorded(tuple(said), accuracy) for said, accuracy in runs])
+
+
+def make(folder: Path) -> list[Recorded]:
+    """Those runs, in a project there."""
+    root = copy_project(folder, TINY)
     runs = []
 
     def reproduce(*said: str) -> None:
@@ -67,7 +77,7 @@ def project(tmp_path_factory) -> Project:
         assert done.returncode == 0, done.stdout + done.stderr
     (reference,) = git(root, "for-each-ref", "--format=%(refname)", f"refs/exps/**/{QUEUED}").split()
     runs.append(Recorded((QUEUED, "activation=tanh"), accuracy(git(root, "show", f"{reference}:{METRICS}"))))
-    return Project(root, runs)
+    return runs
 
 
 def accuracy(metrics: str) -> float:

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Project
+from tests.conftest import ROOT
 from tests.project import environment
 from tests.served import Served, served
 from tests.state import rows
@@ -23,7 +24,7 @@ def own(project: Project, tmp_path_factory) -> Iterator[Served]:
         there.backup(here)
     # The artifacts stay where they are; nothing here changes them.
     (root / "params.yaml").write_bytes((project.root / "params.yaml").read_bytes())
-    with served(root, environment() | {"PYTHONPATH": str(Path(__file__).parents[2])}) as found:
+    with served(root, environment() | {"PYTHONPATH": str(ROOT)}) as found:
         yield found
 
 

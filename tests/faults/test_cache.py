@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from retrace.cli.check_cache import verify
 from retrace.runtime.errors import UserError
-from tests.project import TINY, commit, copy_project, environment, git, repro, run, turn
+from tests.project import TINY, commit, copy_project, git, repro, run, turn, warm_environment
 
 STAGES = ("validate", "create", "split", "baseline")
 OBJECTS = Path(".dvc/cache/files/md5")
@@ -163,7 +163,7 @@ def fix(lines: list[str], before: dict[Path, tuple[bytes, os.stat_result]]) -> N
                 if path == out or out in path.parents:
                     path.write_bytes(before[path][0])
         command = command.partition(", or")[0]
-        done = subprocess.run(command, shell=True, env=environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(command, shell=True, env=warm_environment(), capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 

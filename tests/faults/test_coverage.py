@@ -1,5 +1,6 @@
 """Every fault of docs/faults.md has a test: its number stands in the name of one, in a comment or an id beside it."""
 
+import functools
 import re
 
 import pytest
@@ -11,8 +12,15 @@ FAULTS = re.findall(r"^\| ([PDMNS]\d\d) \|", (ROOT / "docs/faults.md").read_text
 
 def has_test(fault: str) -> bool:
     number = re.compile(rf"def test_(\w+_)?{fault.lower()}_|\b{fault}\b")
-    files = [path for path in (ROOT / "tests").rglob("test_*.py") if path.name != "test_coverage.py"]
-    return any(number.search(path.read_text()) for path in files)
+    return any(number.search(text) for text in texts())
+
+
+@functools.cache
+def texts() -> list[str]:
+    """Of the tests, and of those campaigns of which they run a sample."""
+    own = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path.name != "test_coverage.py"]
+    sampled = re.findall(r"^from campaigns\.(\w+) import", "\n".join(own), re.MULTILINE)
+    return [*own, *((ROOT / f"campaigns/{name}.py").read_text() for name in sampled)]
 
 
 def test_the_list_is_there():

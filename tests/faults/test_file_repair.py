@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.project import TINY, commit, copy_project, environment, git, run
+from tests.project import TINY, commit, copy_project, environment, git, run, warm_environment
 
 # All that `make gate` needs; the pictures and the record would only take time.
 STAGES = ("validate", "create", "split", "baseline", "train", "evaluate")
@@ -59,7 +59,7 @@ def project(made, tmp_path, monkeypatch) -> Path:
 
 
 def shell(command: str) -> str:
-    done = subprocess.run(command, shell=True, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, shell=True, env=warm_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 

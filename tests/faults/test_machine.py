@@ -29,7 +29,19 @@ from retrace.params.train import Train
 from retrace.runtime.disk import BESIDE, TIMES, cache
 from retrace.training import resources
 from stages import create, evaluate, split, train
-from tests.project import TINY, commit, copy_project, environment, git, repro, run, turn, without_notes
+from tests.project import (
+    TINY,
+    commit,
+    copy_project,
+    environment,
+    finished,
+    git,
+    repro,
+    run,
+    turn,
+    warm_environment,
+    without_notes,
+)
 
 HEAVY = ["create", "split", "baseline", "train", "evaluate", "plot"]
 MIB = 1 << 20
@@ -38,9 +50,7 @@ MIB = 1 << 20
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """A tiny project after its first `dvc repro`."""
-    folder = copy_project(tmp_path_factory.mktemp("machine") / "tiny", TINY)
-    repro(folder)
-    return folder
+    return finished(tmp_path_factory.mktemp("machine") / "tiny")
 
 
 @pytest.fixture
@@ -56,7 +66,8 @@ def shell(folder: Path, script: str, *namespaces: str, **variables: str | None) 
         prefix = ["unshare", "--map-root-user", *(f"--{name}" for name in namespaces)]
         if shutil.which("unshare") is None or subprocess.run([*prefix, "true"], capture_output=True).returncode:
             pytest.skip(f"this machine permits no namespace of {' and '.join(namespaces)}")
-    env = {name: value for name, value in {**environment(), **variables}.items() if value is not None}
+    usual = environment() if namespaces or "make run" not in script else warm_environment()
+    env = {name: value for name, value in {**usual, **variables}.items() if value is not None}
     return subprocess.run(
         [*prefix, "bash", "-c", script], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=300
     )

@@ -35,9 +35,9 @@ from retrace.training.result import TrainingResult
 from retrace.training.trainer import fit
 from stages import create, split
 from tests.conftest import ROOT, train_section
-from tests.project import TINY, copy_project, environment, repro
+from tests.project import TINY, copy_project, environment, repro, run
 from tests.test_train import OUTPUTS, as_before, write_params  # noqa: F401 - a fixture
-from tests.test_training import rows
+from tests.training.test_training import rows
 
 # What a training can hold from one epoch to the next, all of it at once: replicas, momentum, a schedule, dropout,
 # clipping and early stopping. Leaves of section train by their last name.
@@ -163,13 +163,14 @@ def home(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_m01_killed_at_each_epoch_and_the_end_is_the_same(recipe, trainer, tmp_path):
+def test_m01_killed_at_each_epoch_and_the_end_is_the_same(recipe, trainer, tmp_path, cases):
+    """The sample goes on to the end after one of the epochs, the campaign after each."""
     whole = make(tmp_path / "whole", recipe)
     assert trainer.train(whole) == 0
     assert not (whole / ".checkpoints").exists(), "gone when the result is there"
     expected = digests(whole)
     stopped = [row["epochs"] for row in json.loads((whole / "models/training.json").read_text())["replicas"]]
-    for epoch in range(1, max(stopped) + 1):
+    for epoch in cases([max(stopped) // 2], range(1, max(stopped) + 1)):
         cut = untrained(whole, tmp_path / f"cut {epoch}")
         assert trainer.train(cut, last=epoch) == -signal.SIGKILL
         assert there(cut) == [], "nothing that looks finished"
@@ -195,7 +196,7 @@ def test_m01_killed_at_random_times_and_the_end_is_the_same(trainer, tmp_path, c
         seconds[recipe] = time.monotonic() - begin
         expected[recipe] = digests(whole[recipe])
     resumed = 0
-    for case in range(cases(4, 100)):
+    for case in range(cases(2, 100)):
         recipe = chance.choice(list(RECIPES))
         cut = untrained(whole[recipe], tmp_path / f"cut {case}")
         between = chance.choice([0.0, 0.2, 1.0])
@@ -496,10 +497,13 @@ WAYS = {
     "all are terminated": ("all", signal.SIGTERM, -signal.SIGTERM),
     "the machine is gone": ("all", signal.SIGKILL, -signal.SIGKILL),
 }
+SAMPLED = ("the stage is killed", "dvc is killed", "Ctrl-C")
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_m02_m05_dvc_takes_nothing_for_finished_and_the_next_repro_goes_on(way, projects):
+def test_m02_m05_dvc_takes_nothing_for_finished_and_the_next_repro_goes_on(way, projects, cases):
+    if way not in cases(SAMPLED, WAYS):
+        pytest.skip("in the campaign only")
     whole, begun = projects
     folder = begun()
     before = state_of(folder)
@@ -523,9 +527,7 @@ def test_m02_m05_dvc_takes_nothing_for_finished_and_the_next_repro_goes_on(way, 
     if whom == "dvc":
         assert "dvc, which started this stage, is gone; the stage ends" in said
     assert "Traceback" not in said
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "train"], cwd=folder, env=environment(), capture_output=True, text=True
-    )
+    done = run(folder, "-m", "dvc", "repro", "train")
     assert done.returncode == 0, done.stderr
     assert "train: goes on after epoch" in done.stdout
     assert digests(folder) == digests(whole)
@@ -860,12 +862,7 @@ def test_m27_the_mirror_of_a_training_that_was_killed_is_completed_when_it_went_
     # As a state that was recorded without all that has it.
     database.rename(folder / "followed.db")
     shutil.rmtree(folder / "mlartifacts")
-    assert (
-        subprocess.run(
-            [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "record"], cwd=folder, env=environment()
-        ).returncode
-        == 0
-    )
+    assert run(folder, "-m", "dvc", "repro", "--force", "--single-item", "record").returncode == 0
     plain = points(database)
     keys = {key for key, _, _ in plain}
     assert [point for point in found if point[0] in keys] == plain

@@ -146,7 +146,7 @@ def test_s04_a_model_in_the_store_is_never_loaded(tmp_path, cases):
 
 def campaign(cases) -> None:
     if not cases(0, 1):
-        pytest.skip("a case of `make faults`")
+        pytest.skip("a case of `make campaigns`")
 
 
 # --- a table of one's own -------------------------------------------------------------------------------------------

@@ -248,7 +248,7 @@ def test_a_password_in_the_address_of_a_server_that_answers_is_not_shown_either(
 
 def test_s10_no_script_of_a_table_runs_on_a_page(done, cases):
     if not cases(0, 1):
-        pytest.skip("a case of `make faults`")
+        pytest.skip("a case of `make campaigns`")
     if installed() is None:
         pytest.skip(f"no browser here: none of {', '.join(NAMES)} is installed")
     with closing(sqlite3.connect(done.root / "mlflow.db")) as connection:

@@ -34,7 +34,7 @@ from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.tracking.environment import milliseconds
 from retrace.tracking.location import locate
 from tests.conftest import ROOT
-from tests.project import TINY, copy_project, environment, free_port
+from tests.project import TINY, copy_project, environment, free_port, run, warm_environment
 from tests.state import FORKS, logged, make_state, rows, runs, start, tags
 from tests.tracker import Tracker, assert_same, content
 
@@ -85,14 +85,18 @@ class Ended:
 
 def repro(root: Path, *before: str, **variables: str) -> Ended:
     begin = time.monotonic()
-    done = subprocess.run(
-        [*before, sys.executable, "-m", "dvc", "repro"],
-        cwd=root,
-        env={**environment(), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ("-m", "dvc", "repro")
+    if before:
+        done = subprocess.run(
+            [*before, sys.executable, *command],
+            cwd=root,
+            env={**environment(), **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    else:
+        done = run(root, *command, **variables)
     return Ended(done.returncode, time.monotonic() - begin, done.stdout, done.stderr)
 
 
@@ -449,7 +453,9 @@ def test_a_store_without_runs_has_some_after_what_the_ui_says(ready, tmp_path, m
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     with pytest.raises(UserError, match=r"; run: make run, or make record where the pipeline has nothing to do$"):
         ui.find_experiment(locate("retrace"))
-    done = subprocess.run(command.split(), cwd=root, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command.split(), cwd=root, env=warm_environment(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert ui.find_experiment(locate("retrace"))
 

@@ -30,16 +30,16 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from campaigns.zygote import Done, Zygote
 from retrace.artifacts.tables import SEAL, count_rows, read_first, read_pieces, read_table, write_table
 from retrace.networks.model import Model
 from retrace.networks.model_files import load
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.tracking.model import CODE, ENTRY
 from tests.conftest import PARAMS, ROOT
-from tests.faults.zygote import Done, Zygote
+from tests.contracts.test_contracts import STAGES, graph, outs, paths
 from tests.project import TINY, copy_project, turn
 from tests.project import run as run_process
-from tests.test_contracts import STAGES, graph, outs, paths
 
 SEED = 5
 TABLE = "data/tables/table.csv"
@@ -542,7 +542,7 @@ def test_dvc_restores_a_damaged_file_before_a_stage_reads_it(zygotes, cases, tmp
     """Every file that a stage hands on, damaged in the workspace: after `dvc repro` all are what they were.
 
     Of each damage all files at once; one alone; and one beside a changed parameter, for which the last stage does run.
-    (The sample of it, all files at once, is in tests/test_contracts.py, which has a project for it.)
+    (The sample of it, all files at once, is in tests/contracts/test_contracts.py, which has a project for it.)
     """
     if not (count := cases(0, 3)):
         pytest.skip("in the campaign only")

@@ -26,7 +26,7 @@ from retrace.params.train import Train
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS
 from retrace.training.table_recipe import recipe
 from tests.conftest import PARAMS, VALUES
-from tests.project import copy_project, environment, git, repro, run, turn
+from tests.project import copy_project, environment, git, repro, run, turn, warm_environment
 
 ROWS = 60
 # Of which 36 are for training; a mass, and the four parts of a date.
@@ -92,7 +92,9 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     installed = Path(".venv/installed")
     installed.parent.mkdir(exist_ok=True)
     installed.touch()
-    return subprocess.run(["make", "table", *arguments], env=environment(), capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["make", "table", *arguments], env=warm_environment(), capture_output=True, text=True, check=False
+    )
 
 
 def listing() -> dict[str, bytes]:

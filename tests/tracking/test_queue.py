@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.project import TINY, copy_project, environment, git, run
+from tests.project import TINY, copy_project, git, run, warm_environment
 
 RATES = ["0.01", "0.1", "1.0"]
 # Of the whole queue; a tiny experiment takes ten seconds.
@@ -88,11 +88,11 @@ def test_the_queue_with_two_workers_makes_a_run_of_each_experiment(project):
     assert len(names) == len(set(names)) == 3
     start = [sys.executable, "-m", "dvc", "queue", "start", "--jobs", "2"]
     # Without a pipe: the workers would hold it open, and this would wait for them.
-    subprocess.run(start, cwd=project, env=environment(), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(start, cwd=project, env=warm_environment(), check=True, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + QUEUE_SECONDS
     while re.search(r"Queued|Running", status := dvc(project, "queue", "status")):
         assert time.monotonic() < deadline, status
-        time.sleep(4)
+        time.sleep(2)
     assert status.count("Success") == 3, status + "".join(dvc(project, "queue", "logs", name) for name in names)
 
     runs, shown = recorded(project), experiments(project)

@@ -24,12 +24,12 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaigns import fuzzing
 from retrace.data.reading import open_own
 from retrace.data.table import InspectedTable, convert, inspect
 from retrace.params.create import Create
 from retrace.runtime.errors import BAD_DATA, UserError
 from tests.conftest import VALUES
-from tests.faults import fuzzing
 
 ROWS = 40
 CAMPAIGN = 2_000

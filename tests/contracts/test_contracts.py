@@ -25,6 +25,7 @@ from retrace.params import reader
 from retrace.params.create import Create
 from retrace.runtime.imports import closure
 from retrace.tracking import model
+from tests import project
 from tests.conftest import ROOT
 from tests.project import TINY, copy_project, repro, run, turn, without_notes
 
@@ -56,9 +57,7 @@ def outs(stage: dict[str, Any]) -> set[str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """A tiny project in a path with a space, after its first `dvc repro`."""
-    folder = copy_project(tmp_path_factory.mktemp("a project") / "tiny one", TINY)
-    assert sorted(repro(folder)) == sorted(STAGES)
-    return folder
+    return project.finished(tmp_path_factory.mktemp("a project") / "tiny one")
 
 
 @pytest.fixture
@@ -420,6 +419,10 @@ def bytes_of(folder: Path, stage: str, changes: dict[str, Any]) -> dict[str, byt
     """All that the stage writes under these changes, run in this process on the finished project's data."""
     turn(folder, changes)
     importlib.import_module(f"stages.{stage}").main()
+    return written(folder, stage)
+
+
+def written(folder: Path, stage: str) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in outs(graph(folder)[stage])}
 
 
@@ -452,14 +455,25 @@ def test_turning_a_knob_changes_an_output_of_its_stage(key, finished, workbench,
     assert_alive(key, value, setting, finished, tabled if own else workbench, monkeypatch)
 
 
+@pytest.mark.parametrize("stage", STAGES[1:-1])
+def test_with_no_knob_turned_a_stage_writes_the_same(stage, finished, workbench, monkeypatch):
+    """So that what a turned one changes is its doing."""
+    monkeypatch.chdir(workbench)
+    shutil.copyfile(finished / "params.yaml", workbench / "params.yaml")
+    for name in ("data", "models", "reports"):
+        shutil.copytree(finished / name, workbench / name, dirs_exist_ok=True)
+    assert bytes_of(workbench, stage, {}) == written(finished, stage)
+
+
 def assert_alive(key, value, setting, finished, workbench, monkeypatch):
     monkeypatch.chdir(workbench)
     stage = key.split(".")[0]
     shutil.copyfile(finished / "params.yaml", workbench / "params.yaml")
     if "create.dataset" not in setting:
-        # Another knob's `create` may have left its own data there.
-        shutil.copytree(finished / "data", workbench / "data", dirs_exist_ok=True)
-    before = bytes_of(workbench, stage, setting)
+        # Another knob may have left its own data and model there.
+        for name in ("data", "models", "reports"):
+            shutil.copytree(finished / name, workbench / name, dirs_exist_ok=True)
+    before = bytes_of(workbench, stage, setting) if setting else written(finished, stage)
     assert before != bytes_of(workbench, stage, {key: value}), f"{key} changes nothing"
 
 
@@ -509,7 +523,7 @@ def test_git_stays_clean_but_for_the_lock_and_the_reports(finished):
 
 
 def test_what_was_damaged_in_the_workspace_is_brought_back_before_a_stage_reads_it(finished):
-    """So that a reader meets a damaged file only where nobody asked DVC (tests/faults/test_fuzz_bytes.py)."""
+    """So that a reader meets a damaged file only where nobody asked DVC (campaigns/test_fuzz_bytes.py)."""
     made = [path for stage in STAGES[:-1] for path in outs(graph(finished)[stage])]
     before, lock = {path: (finished / path).read_bytes() for path in made}, (finished / "dvc.lock").read_bytes()
     for path, content in before.items():

@@ -26,13 +26,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaigns import fuzzing
 from retrace.artifacts.schema import read_schema
 from retrace.cli.main import invoke
 from retrace.runtime.atomic import FORMULA
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS
 from retrace.training.table_recipe import recipe
 from tests.conftest import VALUES, changed
-from tests.faults import fuzzing
 from tests.project import TINY
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]

@@ -26,11 +26,16 @@ def through(path: Path, target: str, changes: dict[str, int]) -> dict[str, Any]:
     return json.loads(Path("reports/metrics.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
-def test_the_network_does_not_lose_to_a_line(project, name):
+TABLES = ("wine", "breast_cancer", "iris", "digits")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_network_does_not_lose_to_a_line(project, cases, name):
     """By more than a hundredth, in the mean of three splits; and by one row of each, which another processor's rounding
     may carry over the border: of the 50 test rows of iris a single one is worth two hundredths.
     """
+    if name not in cases(TABLES[:2], TABLES):
+        pytest.skip("in the campaign only")
     bunch = getattr(datasets, f"load_{name}")()
     table = pd.DataFrame(bunch.data, columns=[str(each) for each in bunch.feature_names])
     table["target"] = [str(bunch.target_names[index]) for index in bunch.target]

@@ -26,9 +26,9 @@ from retrace.serving import onnx_builder, onnx_graph, onnx_inputs
 from retrace.serving.pyfunc import Classifier
 from stages import create, split, train
 from tests.conftest import PARAMS
+from tests.preprocessing.test_preprocessing import SCHEMA, rows
 from tests.project import TINY, turn
-from tests.test_predict import COLUMNS, people
-from tests.test_preprocessing import SCHEMA, rows
+from tests.serving.test_predict import COLUMNS, people
 
 
 def inputs(table: pa.Table, kinds: dict[str, str]) -> dict[str, np.ndarray]:

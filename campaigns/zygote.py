@@ -1,7 +1,7 @@
 """A process that has imported everything, and forks a child for each run of a stage or a command: a run in 50 ms.
 
 The child is a process of its own, with its own folder, arguments, output and exit status; what it leaves behind in
-memory ends with it. Run as `python -m tests.faults.zygote`, it takes a run a line from stdin, as JSON.
+memory ends with it. Run as `python -m campaigns.zygote`, it takes a run a line from stdin, as JSON.
 """
 
 import gc
@@ -48,7 +48,7 @@ class Done(NamedTuple):
 class Zygote:
     def __enter__(self) -> "Zygote":
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.zygote"],
+            [sys.executable, "-m", "campaigns.zygote"],
             cwd=ROOT,
             # Threads do not survive a fork.
             env={**environment(), "OMP_NUM_THREADS": "1"},

@@ -24,13 +24,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from sklearn import datasets
 
+from campaigns import fuzzing
 from retrace.artifacts.tables import read_json
 from retrace.params import reader
 from retrace.params.section import Section
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, UserError
 from stages.validate import SECTIONS
 from tests.conftest import PARAMS, VALUES
-from tests.faults import fuzzing
 from tests.project import turn, write_tables
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]

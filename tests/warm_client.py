@@ -1,0 +1,46 @@
+"""`python -m stages.X` and the like, asked of tests/warm.py: prints what it prints and ends as it ends.
+
+Loads nothing, so that it starts at once.
+"""
+
+import array
+import json
+import os
+import signal
+import socket
+import sys
+
+
+def send(connection: socket.socket, folder: str, arguments: "list[str]", variables: dict, streams: "list[int]") -> None:
+    """Ask for `python arguments` there, with these variables of the environment and these standard streams."""
+    content = json.dumps({"folder": folder, "arguments": arguments, "environment": variables}).encode()
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))]
+    connection.sendmsg([b"%12d" % len(content)], rights)
+    connection.sendall(content)
+
+
+def receive(connection: socket.socket) -> "tuple[dict, list[int]]":
+    head, streams, _, _ = socket.recv_fds(connection, 12, 3)
+    content = b""
+    while len(content) < int(head):
+        content += connection.recv(1 << 16)
+    return json.loads(content), streams
+
+
+def run(place: str, arguments: "list[str]") -> int:
+    """The exit status; a signal that arrives is passed on."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(place)
+        send(connection, os.getcwd(), arguments, dict(os.environ), [0, 1, 2])  # noqa: PTH109 - pathlib would be loaded
+        with connection.makefile() as answers:
+            process = int(answers.readline())
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, lambda number, _: os.kill(process, number))
+            return int(answers.readline())
+
+
+if __name__ == "__main__":
+    status = run(sys.argv[1], sys.argv[2:])
+    if status < 0:
+        os.kill(os.getpid(), -status)
+    sys.exit(status)
