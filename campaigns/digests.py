@@ -5,11 +5,6 @@
 Small networks, whose bytes every x86-64 processor with AVX2 must give (contract 8 in docs/testing.md).
 """
 
-from retrace.runtime.arithmetic import set_portable
-
-set_portable(True)
-# ruff: noqa: E402
-
 import hashlib
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +13,7 @@ import torch
 
 from retrace.networks.activations import ACTIVATIONS
 from retrace.networks.architectures import ARCHITECTURES
+from retrace.networks.arithmetic import is_portable, set_portable
 from retrace.networks.entrance import Shape
 from retrace.networks.initializers import INITIALIZERS
 from retrace.training.device import make_deterministic
@@ -79,6 +75,8 @@ def digest(classes: int, changes: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    set_portable(True)
+    assert is_portable()
     make_deterministic(torch.device("cpu"), tf32=False)
     for name, classes, changes in trainings():
         print(digest(classes, changes)[:16], name, flush=True)

@@ -16,12 +16,6 @@ The model is read as a user would read it, from its files, and given raw rows: w
 
 from retrace.runtime.run import run
 
-from retrace.training.arithmetic import choose_arithmetic_of_training
-
-# Before torch is loaded, and as it was for the training: the model's answers must be the same bytes, too.
-if __name__ == "__main__":
-    choose_arithmetic_of_training()
-
 import torch
 
 from retrace.artifacts.paths import BASELINE_PREDICTIONS, MODELS, TEST, TRAIN, TRAINING
@@ -31,6 +25,7 @@ from retrace.evaluation import reports
 from retrace.evaluation.predictions import others, predict, require_room
 from retrace.evaluation.scoring import evaluate, summary
 from retrace.evaluation.slices import sliced, slices
+from retrace.networks.arithmetic import set_portable
 from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
@@ -43,7 +38,9 @@ def main() -> None:
     section, schema = read(Evaluate), read_schema()
     # As in training: many small products are faster so, and the sums do not depend on the machine's number of cores.
     torch.set_num_threads(1)
-    model, replicas, training = load(MODELS), load(MODELS, "replicas"), read_json(TRAINING)
+    training = read_json(TRAINING)
+    set_portable(training["portable"])
+    model, replicas = load(MODELS), load(MODELS, "replicas")
     require_room(model, len(training["replicas"]), schema, section)
     test, baseline = read_table(TEST), read_table(BASELINE_PREDICTIONS)
     drawn = read_first(TRAIN, MOST_DRAWN, [*schema.features, schema.target])

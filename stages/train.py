@@ -17,14 +17,12 @@ from retrace.runtime.run import run
 
 from retrace.artifacts.paths import TRAIN, TRAIN_LOCK, VALIDATION
 from retrace.runtime.single_instance import end_unless_alone, single_instance
-from retrace.training.arithmetic import choose_arithmetic
 
 ANOTHER = "train: another training run is under way in this folder; wait for it, or end it first"
-# Before torch is loaded: nobody should wait seconds to be turned away, and its arithmetic is chosen once.
+# Before torch is loaded, whose seconds nobody should wait to be turned away.
 # ruff: noqa: E402
 if __name__ == "__main__":
     end_unless_alone(TRAIN_LOCK, ANOTHER)
-    choose_arithmetic()
 
 import time
 from datetime import UTC, datetime

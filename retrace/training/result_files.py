@@ -9,8 +9,8 @@ import torch
 
 from retrace.artifacts.paths import CLOCK, HISTORY, LOSS, MODELS, STEPS, TRAINING, WEIGHTS
 from retrace.artifacts.tables import write_table
+from retrace.networks.arithmetic import is_portable
 from retrace.networks.model_files import save
-from retrace.runtime.arithmetic import is_portable
 from retrace.runtime.atomic import write_csv, write_json
 from retrace.training.checkpoint import Checkpoints
 from retrace.training.result import TrainingResult

@@ -9,6 +9,7 @@ import torch
 from retrace.artifacts.live import Live, Training
 from retrace.artifacts.paths import TRAIN, VALIDATION
 from retrace.artifacts.schema import Schema
+from retrace.networks.arithmetic import is_small, set_portable
 from retrace.networks.model import Description
 from retrace.params.reader import fault
 from retrace.params.train import Train
@@ -56,10 +57,11 @@ class TrainingRun:
 
 def set_up(section: Train, params: dict[str, Any], schema: Schema) -> TrainingRun:
     """Choose the device, and fit the preprocessing to the training rows. Settings of torch are this process's own."""
-    device, reason = choose(section)
-    make_deterministic(device, section.tf32)
     preprocessing = fit_preprocessing(TRAIN, schema, section)
     description = describe(schema, section, preprocessing)
+    set_portable(is_small(description))
+    device, reason = choose(section)
+    make_deterministic(device, section.tf32)
     return TrainingRun(section, params, schema, device, reason, preprocessing, description)
 
 

@@ -8,44 +8,46 @@ from pathlib import Path
 import pytest
 import torch
 
-from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import read_json
-from retrace.runtime import arithmetic
-from retrace.runtime.arithmetic import SETTINGS, is_portable, set_portable
-from retrace.training.arithmetic import LARGEST_LAYER, largest_layer
+from retrace.networks import arithmetic
+from retrace.networks.arithmetic import SETTINGS, is_portable, is_small, set_portable
+from retrace.networks.model import Description
+from retrace.preprocessing.description import Category, Number, Preprocessing
 from retrace.training.roots import root
 from stages import create, split, validate
-from tests.conftest import PARAMS, ROOT, train_section
+from tests.conftest import PARAMS, ROOT
 from tests.project import TINY, turn
 
 FOREIGN = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "AUTO"}
 needs_avx2 = pytest.mark.skipif(not arithmetic._has_avx2(), reason="needs an x86-64 processor with AVX2")
 
 
-def schema(features: int, **kinds: str) -> Schema:
-    names = [*(f"x{place}" for place in range(features)), *kinds]
-    return Schema("made", names, "y", ["no", "yes"], [5, 5], None, kinds=kinds)
+def description(hidden: list[int], numbers: int, codes: int = 0, architecture: str = "mlp") -> Description:
+    features = [f"x{place}" for place in range(numbers)]
+    towns = [Category("town", [f"t{place}" for place in range(codes)], "none", False)] if codes else []
+    fitted = Preprocessing([Number(name) for name in features], towns)
+    names = [*features, *(each.column for each in towns)]
+    return Description(names, {}, "y", ["no", "yes"], hidden, "relu", 0, fitted, architecture=architecture)
 
 
 @pytest.mark.parametrize(
-    ("changes", "features", "kinds", "expected"),
+    ("hidden", "numbers", "more", "small"),
     [
-        ({"hidden": [10]}, 2, {}, 20),
-        ({"hidden": [16, 32]}, 2, {}, 512),
-        ({"hidden": []}, 7, {}, 7),
-        ({"hidden": [10], "bins": 4}, 2, {}, 100),
-        ({"hidden": [3]}, 1, {"when": "datetime"}, 15),
-        ({"hidden": [3]}, 1, {"town": "categorical", "member": "boolean"}, 6),
+        ([10], 2, {}, True),
+        ([16, 32], 2, {}, True),
+        ([16, 33], 2, {}, False),
+        ([128, 128], 30, {}, False),
+        ([], 512, {}, True),
+        ([], 513, {}, False),
+        ([10], 51, {"codes": 100}, True),
+        ([10], 52, {"codes": 100}, False),
+        ([16, 32], 2, {"architecture": "residual"}, True),
+        ([16, 33], 2, {"architecture": "residual"}, False),
     ],
     ids=str,
 )
-def test_the_largest_layer_is_that_of_numbers_and_widths(changes, features, kinds, expected):
-    assert largest_layer(train_section(**changes), schema(features, **kinds)) == expected
-
-
-def test_the_classic_circles_are_small_and_the_recipe_for_tables_is_not():
-    assert largest_layer(train_section(), schema(2)) <= LARGEST_LAYER
-    assert largest_layer(train_section(hidden=[128, 128]), schema(2)) > LARGEST_LAYER
+def test_its_largest_layer_decides(hidden, numbers, more, small):
+    assert is_small(description(hidden, numbers, **more)) is small
 
 
 @needs_avx2
@@ -53,10 +55,21 @@ def test_settings_are_made_and_taken_back(monkeypatch):
     for name in SETTINGS:
         monkeypatch.setenv(name, "something else")
     set_portable(True)
-    assert is_portable()
+    assert {name: os.environ[name] for name in SETTINGS} == SETTINGS
     set_portable(False)
     assert not set(SETTINGS) & set(os.environ)
     assert not is_portable()
+
+
+@needs_avx2
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "too late"])
+def test_it_says_when_they_came_too_late(late):
+    code = "import torch; from retrace.networks import arithmetic as a; "
+    code += "torch.ones(9).exp().sum(); " * late + "a.set_portable(True); print(a.is_portable())"
+    env = {name: value for name, value in os.environ.items() if name not in SETTINGS} | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    native = torch.backends.cpu.get_cpu_capability() != "AVX2"  # else there is nothing to be seen
+    assert done.stdout == f"{not (late and native)}\n"
 
 
 @needs_avx2

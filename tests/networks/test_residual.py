@@ -23,7 +23,7 @@ from retrace.training.trainer import fit, roles
 from stages import baseline, create, evaluate, split, train, validate
 from tests.conftest import train_section
 from tests.project import TINY, turn
-from tests.test_training import CPU, column, rows
+from tests.training.test_training import CPU, column, rows
 
 WIDTHS = [3, 6, 9, 5, 4]  # three inputs, a stream of 6, blocks of 9 and 5 units, four classes
 
