@@ -2,6 +2,9 @@
 
 MLflow alone waits 247 s for a server that is down, migrates a store that another version made, and prints a traceback
 for a damaged one.
+
+Not a deadline around a process of its own: from outside, one that waits for a dead server looks like one that a slow
+server answers, or that sends a large file (docs/LOG.md, 2026-11-30).
 """
 
 import contextlib
@@ -41,19 +44,37 @@ SETTINGS = {
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError when it takes longer."""
+    """Raises TimeoutError when it takes longer; one within another one may be shorter. For the main thread alone."""
+    line = f"does not answer within {seconds:.0f} s"
 
     def late(signum: int, frame: object) -> None:
-        raise TimeoutError(f"does not answer within {seconds:.3g} s")
+        raise TimeoutError(line)
 
+    begin = time.monotonic()
     before = signal.signal(signal.SIGALRM, late)
     # Again and again, since the first one may be taken for one more failed try.
-    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
+    left, again = signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
     try:
         yield
+    except Exception as error:
+        # An error that MLflow makes of it may not say what it was.
+        if time.monotonic() - begin < seconds:
+            raise
+        raise TimeoutError(line) from error
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(left - time.monotonic() + begin, 0.001), again)
+
+
+def download_limit(uri: str, size: int) -> contextlib.AbstractContextManager[None]:
+    """For the download of so many bytes from the tracking server `uri`; no limit where it is a file.
+
+    MLflow downloads in a thread of its own, and `limit_request_time` sees no more of it than that an answer begins.
+    """
+    server = uri.startswith(("http://", "https://"))
+    return time_limit(REQUEST_SECONDS + size / BYTES_A_SECOND) if server else contextlib.nullcontext()
 
 
 def load() -> None:
