@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrace.tracking.mlflow_patches import download_limit
+from retrace.tracking.mlflow_internals.limits import download_limit
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
