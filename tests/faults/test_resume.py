@@ -24,9 +24,9 @@ from safetensors.torch import save as save_tensors
 
 from retrace.networks.network import Network
 from retrace.runtime.errors import BAD_DATA, UserError
-from retrace.runtime.posix import running
 from retrace.runtime.processes import born, lives
 from retrace.runtime.signals import DeferredSignals
+from retrace.runtime.system import running
 from retrace.training import checkpoint
 from retrace.training.checkpoint import FOLDER, KEPT, LAST, PREVIOUS, Checkpoints, Snapshot, fingerprint
 from retrace.training.trainer import TrainingResult, fit
