@@ -19,10 +19,10 @@ from benchmarks import tables
 from benchmarks.measure import interleaved, stage
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_json
-from retrace.cli.markdown import table
 from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.runtime.atomic import write_text
+from retrace.runtime.markdown import table
 from retrace.training.device import make_deterministic
 from retrace.training.rows import fit_preprocessing, read_rows
 from retrace.training.table_recipe import batch_size

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.peers import PATIENCE, ROUNDS
 from benchmarks.quality_board import ACCURACY, BEST, CALIBRATION, CPU, LOG_LOSS, MEASURES, Board, Measure, Place
-from retrace.cli.markdown import table
+from retrace.runtime.markdown import table
 
 
 def shown(value: float, measure: Measure) -> str:

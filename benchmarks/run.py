@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import checkpoints, pipeline, rows, tables, training
-from retrace.cli.markdown import table
 from retrace.runtime.atomic import write_text
+from retrace.runtime.markdown import table
 
 RESULTS = Path("benchmarks/results.md")
 RECORD_SECONDS = 6

@@ -45,9 +45,9 @@ PNG = bytes.fromhex(
 FORKS = """
 import os, signal, sys
 from stages import record
-from retrace.tracking import location, mlflow_patches, sync, store, store_lock
-mlflow_patches.load()
-import mlflow.store.tracking.sqlalchemy_store
+from retrace.tracking import location, sync, store, store_lock
+from retrace.tracking.mlflow_internals.loading import load
+load(files=True)
 from mlflow.tracking import MlflowClient
 def child(act):
     if (pid := os.fork()) == 0:

@@ -19,9 +19,9 @@ import click
 from ruamel.yaml import YAML
 
 from retrace.artifacts.paths import METRICS
-from retrace.cli.markdown import table
 from retrace.evaluation.comparisons import in_words, what_ships
 from retrace.runtime.atomic import write_text
+from retrace.runtime.markdown import table
 
 README = Path("README.md")
 DOCS = Path("docs")

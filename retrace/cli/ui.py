@@ -35,7 +35,7 @@ from retrace.params.reader import read
 from retrace.params.record import Record
 from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, UserError
 from retrace.tracking.location import Store, exists, locate
-from retrace.tracking.mlflow_patches import check_schema_version
+from retrace.tracking.mlflow_internals.database import check_schema_version, experiment_in
 from retrace.tracking.run_files import PICTURES
 from retrace.tracking.store import relocate
 from retrace.tracking.store_errors import store_error
@@ -147,16 +147,12 @@ def find_experiment(store: Store) -> str | None:
     if not exists(store.database):
         raise UserError(MACHINE_FAULT, nothing)
     try:
-        with contextlib.closing(sqlite3.connect(store.database, timeout=20)) as connection:
-            row = connection.execute(
-                "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'",
-                (store.experiment,),
-            ).fetchone()
+        experiment = experiment_in(store.database, store.experiment)
     except sqlite3.Error as error:
         raise store_error(error, store) from None
-    if row is None:
+    if experiment is None:
         raise UserError(MACHINE_FAULT, nothing)
-    return str(row[0])
+    return experiment
 
 
 def listen(address: str) -> socket.socket:

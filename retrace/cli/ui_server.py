@@ -10,7 +10,6 @@ is named here: a route that a later MLflow adds is not there.
 
 import hmac
 import json
-import os
 import re
 import socket
 import sys
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from retrace.tracking.mlflow_patches import escape_percents
+from retrace.tracking.mlflow_internals.server import application
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -187,29 +186,10 @@ def page(static: Path) -> bytes:
     return f"{before}{head}{GREETING}{after}".encode()
 
 
-def mlflow(place: Place) -> tuple[Application, Path]:
-    """MLflow's application over the store, and the folder of its page."""
-    from mlflow.server import constants
-
-    os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = place.uri
-    os.environ[constants.REGISTRY_STORE_URI_ENV_VAR] = place.uri
-    root = place.artifacts or "mlflow-artifacts:/"
-    os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = root
-    os.environ[constants.SERVE_ARTIFACTS_ENV_VAR] = "true"
-    os.environ[constants.ARTIFACTS_DESTINATION_ENV_VAR] = "./mlartifacts"
-    from mlflow.server import app
-    from mlflow.server.fastapi_app import app as application
-    from mlflow.server.handlers import initialize_backend_stores
-
-    escape_percents()
-    initialize_backend_stores(place.uri, place.uri, root)
-    return application, Path(str(app.static_folder))
-
-
 def main() -> None:
     place = Place(**json.load(sys.stdin))
     listening = socket.socket(fileno=place.file)
-    inside, static = mlflow(place)
+    inside, static = application(place.uri, place.artifacts)
     import uvicorn
 
     # What it would log of each request includes the token.

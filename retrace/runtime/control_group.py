@@ -1,4 +1,7 @@
-"""Memory that Linux gives to a group of processes, such as a container, and no more. See system.py."""
+"""Memory that Linux gives to a group of processes, such as a container, and no more. See system.py.
+
+psutil knows of the machine's alone.
+"""
 
 import math
 from pathlib import Path

@@ -4,39 +4,51 @@ import os
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from retrace.runtime.processes import born, fields_of, lives
+if TYPE_CHECKING:
+    import psutil
 
 LOOK_SECONDS = 0.5
 
 
 def end_with_parent() -> None:
     """End this process, as SIGTERM does, when DVC is gone; to be called in a thread of its own."""
-    process = _starter()
-    since = born(process)
+    starter = _starter()
     if not _orphaned():
-        while lives(process, since):
+        while starter and _runs(starter):
             time.sleep(LOOK_SECONDS)
     with suppress(OSError):  # whoever read this may be gone, too
         os.write(2, b"dvc, which started this stage, is gone; the stage ends\n")
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _starter() -> int:
+def _starter() -> "psutil.Process | None":
     """The process that started this one: its parent, or whose shell that is; DVC's own shell may stand between."""
-    process = os.getppid()
-    while (fields := fields_of(process)) and _is_shell(process):
-        process = int(fields[1])
-    return process
+    import psutil  # not above: that an environment lacks a library is told by preflight, which imports this
 
-
-def _is_shell(process: int) -> bool:
     try:
-        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-    except OSError:
+        process = psutil.Process().parent()
+        while process and _is_shell(process):
+            process = process.parent()
+        return process
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _is_shell(process: "psutil.Process") -> bool:
+    words = process.cmdline()
+    return "-c" in words[:-1] and " stages." in words[words.index("-c") + 1]
+
+
+def _runs(process: "psutil.Process") -> bool:
+    """Whether it is still this very one; a zombie has ended."""
+    import psutil
+
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    return b"-c" in words and b" stages." in words[words.index(b"-c") + 1]
 
 
 def _orphaned() -> bool:

@@ -28,19 +28,8 @@ def address_space() -> float:
 
 
 def address_space_taken() -> int | None:
-    """Bytes of it that this process has; None where that is not known."""
+    """Bytes of it that this process has; None where that is not known (psutil's import would take a stage's start)."""
     try:
         return int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
     except OSError:
         return None
-
-
-def running(pid: int) -> bool:
-    """Whether there is a process of this id, whichever it is."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -1,8 +1,13 @@
-"""Which process it is that has an id: ids are used again."""
+"""Which process it is that has an id: ids are used again.
+
+The start of a process is read here and not by psutil, whose create_time() moves with the system's clock: it is written
+down, and another process compares it hours later. psutil itself compares one that the clock does not move, within a
+process.
+"""
 
 from pathlib import Path
 
-from retrace.runtime.posix import running
+from retrace.runtime.system import running
 
 
 def lives(pid: int, since: str) -> bool:
@@ -12,20 +17,13 @@ def lives(pid: int, since: str) -> bool:
 
 def born(pid: int) -> str:
     """When a process started, in the system's own count, or "" where none of this id runs: ids are used again."""
-    fields = fields_of(pid)
-    if fields is None:
-        return "running" if running(pid) else ""
-    # A zombie has ended, and waits for its parent to ask how.
-    return "" if not fields or fields[0] in "ZX" else fields[19]
-
-
-def fields_of(pid: int) -> list[str] | None:
-    """Of /proc/PID/stat, from the third (state, parent, ...); [] where there is no such process, None without /proc."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # The second field is the program's name, which may hold anything.
-            return file.read().rpartition(")")[2].split()
+            # From the third on (state, parent, ...): the second is the program's name, which may hold anything.
+            fields = file.read().rpartition(")")[2].split()
     except FileNotFoundError:
-        return [] if Path("/proc/self/stat").exists() else None
+        return "running" if not Path("/proc/self/stat").exists() and running(pid) else ""
     except ProcessLookupError:
-        return []
+        return ""
+    # A zombie has ended, and waits for its parent to ask how.
+    return "" if fields[0] in "ZX" else fields[19]

@@ -70,6 +70,9 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
         status = 143
     with suppress(OSError, ValueError):
         _flush()
+    # A thread of MLflow's may still read what a server sends drop by drop: Python would wait for it.
+    if status and any(not each.daemon for each in threading.enumerate() if each is not threading.main_thread()):
+        os._exit(status)
     # Walking every object of torch or mlflow at exit costs up to a second and frees nothing that matters.
     gc.freeze()
     sys.exit(status)

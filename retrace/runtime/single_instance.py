@@ -1,4 +1,7 @@
-"""One process at a time for what two would spoil."""
+"""One process at a time for what two would spoil.
+
+With flock itself: filelock would be as long here, and takes longer to import than the rest (docs/LOG.md, 2026-11-30).
+"""
 
 import contextlib
 import fcntl

@@ -15,7 +15,6 @@ if "fork" in vars(os):
         TERMINATING,
         address_space,
         address_space_taken,
-        running,
         stream_is_open,
     )
 else:
@@ -26,7 +25,6 @@ else:
         address_space_taken,
         end_with_parent,
         memory_left_to_group,
-        running,
         stream_is_open,
     )
 
@@ -40,3 +38,13 @@ __all__ = [
     "running",
     "stream_is_open",
 ]
+
+
+def running(pid: int) -> bool:
+    """Whether there is a process of this id, whichever it is."""
+    import psutil  # not above: that an environment lacks a library is told by preflight, which imports this
+
+    try:
+        return bool(psutil.pid_exists(pid))
+    except OverflowError:
+        return False

@@ -30,12 +30,5 @@ def memory_left_to_group() -> float:
     return math.inf
 
 
-def running(pid: int) -> bool:
-    """Whether there is a process of this id, whichever it is. (What asks on POSIX, os.kill(pid, 0), sends Ctrl-C.)"""
-    import psutil  # not above: that an environment lacks a library is told by preflight, which imports this
-
-    return pid in psutil.pids()
-
-
 def end_with_parent() -> None:
     """Of a stage, which DVC starts."""

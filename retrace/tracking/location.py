@@ -4,13 +4,9 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from retrace.runtime.errors import MACHINE_FAULT, UserError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from retrace.runtime.imports import closure
+from retrace.tracking.mlflow_internals.loading import CODE_LOADER
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
@@ -94,7 +95,6 @@ def write_model(folder: Path, served: Served, run_id: str, model_id: str) -> Non
     """
     import mlflow.pyfunc
     from mlflow.models import Model, ModelSignature
-    from mlflow.pyfunc.loaders import code_model
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import AnyType
 
@@ -133,7 +133,7 @@ def write_model(folder: Path, served: Served, run_id: str, model_id: str) -> Non
     )
     mlflow.pyfunc.add_to_model(
         model,
-        code_model.__name__,
+        CODE_LOADER,
         code="code",
         python_env="python_env.yaml",
         model_config={"threshold": served.threshold},

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrace.tracking.mlflow_internals.limits import download_limit
+
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
@@ -29,9 +31,10 @@ def read_artifact(client: "MlflowClient", run_id: str, path: str) -> bytes | Non
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
-    if path not in {each.path for each in listed}:
+    sizes = {each.path: each.file_size or 0 for each in listed}
+    if path not in sizes:
         return None
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, download_limit(client.tracking_uri, sizes[path]):
         return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
 
 

@@ -3,7 +3,6 @@
 Of four processes that first open a new SQLite store together three crash.
 """
 
-import contextlib
 import os
 import shutil
 import sqlite3
@@ -13,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrace.runtime.atomic import write
-from retrace.tracking import relocation
+from retrace.tracking.location import Store, exists, sqlite_uri
+from retrace.tracking.mlflow_internals import relocation
+from retrace.tracking.mlflow_internals.database import check_schema_version, create, try_out
+from retrace.tracking.mlflow_internals.limits import limit_lock_time, limit_request_time
 from retrace.tracking.points import safe_key
-from retrace.tracking.relocation import BUSY_SECONDS
+from retrace.tracking.store_errors import NO_SERVER, store_error
+from retrace.tracking.store_lock import is_recording
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
-from retrace.tracking.location import Store, exists, sqlite_uri
-from retrace.tracking.mlflow_patches import check_schema_version, limit_lock_time, limit_request_time
-from retrace.tracking.store_errors import NO_SERVER, store_error
-from retrace.tracking.store_lock import is_recording
 
 # A server that is down, hangs or answers 500 costs at most the probe before and one such request within: 10 s in all.
 PROBE_SECONDS = 3
@@ -137,22 +136,17 @@ def _ask(store: Store) -> None:
 def _inspect(store: Store, database: Path) -> None:
     """Raises UserError when the file is not a usable MLflow store; reads only."""
     try:
-        with contextlib.closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
-            connection.execute("SELECT version_num FROM alembic_version").fetchone()
-            # Asks for the right to write, and writes nothing; BEGIN IMMEDIATE is granted on a read-only file too.
-            connection.execute("DELETE FROM alembic_version WHERE 0")
+        try_out(database)
     except sqlite3.Error as error:
         raise store_error(error, store) from None
 
 
 def _create(database: Path, artifacts: Path) -> None:
     """Make the store in memory and move it into place: on a disk its sixty migrations wait for as many syncs."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         draft = Path(folder) / "draft.db"
-        SqlAlchemyStore(sqlite_uri(draft), artifacts.as_uri()).engine.dispose()
+        create(sqlite_uri(draft), artifacts.as_uri())
         # What a deleted store left beside it would be taken for unfinished business of the new one.
         for suffix in ("-journal", "-wal", "-shm"):
             database.with_name(database.name + suffix).unlink(missing_ok=True)

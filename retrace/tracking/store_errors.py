@@ -5,28 +5,20 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from traceback import walk_tb
-from typing import TYPE_CHECKING
 
 from retrace.runtime.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 from retrace.tracking.location import Store, without_password
-from retrace.tracking.mlflow_patches import load
+from retrace.tracking.mlflow_internals.loading import load
 
 
 @contextlib.contextmanager
 def translate_errors(store: Store) -> Iterator[None]:
     """Whatever the tracker raises within, as one line."""
     # Imported here: it costs seconds, and a store that cannot be used is found before.
-    load()
+    load(files=bool(store.database))
     from mlflow.exceptions import MlflowException
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
-
-    if store.database:
-        # Here, and not by the client, which has seconds to open the store: this alone takes so long on a busy machine.
-        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
     try:
         yield

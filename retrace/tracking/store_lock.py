@@ -6,12 +6,10 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import psutil
 
-if TYPE_CHECKING:
-    pass
 from retrace.tracking.location import Store
 
 # So long another recording may stand still: it waits for its server at most that long itself.

@@ -131,6 +131,27 @@ def test_heavy_libraries_are_imported_where_they_are_needed_and_nowhere_else(lib
     assert importing == allowed
 
 
+# Modules that MLflow documents.
+DOCUMENTED = {"mlflow", "mlflow.entities", "mlflow.entities.model_registry", "mlflow.exceptions", "mlflow.models"}
+DOCUMENTED |= {"mlflow.pyfunc", "mlflow.tracking", "mlflow.types", "mlflow.types.schema"}
+INTERNALS = "retrace/tracking/mlflow_internals"
+
+
+def inside_mlflow(root: Path) -> set[str]:
+    """Folders of the files that import what MLflow does not document, or open its database."""
+    found = set()
+    for path in root.glob("retrace/**/*.py"):
+        text = path.read_text()
+        modules = set(re.findall(r"^\s*(?:from|import) (mlflow[\w.]*|alembic)\b", text, re.MULTILINE))
+        if modules - DOCUMENTED or "sqlite3.connect" in text:
+            found.add(path.parent.relative_to(root).as_posix())
+    return found
+
+
+def test_the_inside_of_mlflow_is_touched_in_one_place():
+    assert inside_mlflow(ROOT) == {INTERNALS}
+
+
 # Without the editable install, whose folders the linter would mix with those of the folder that it stands in.
 LINT = """
 import sys
@@ -605,6 +626,13 @@ def test_what_belongs_into_the_library_is_seen(tmp_path):
     assert beyond_thin(stage) == [f"{lines} lines", "def helper() -> None:", "class Rows:"]
     stage.write_text("import time\n")
     assert beyond_thin(stage) == ["no docstring"]
+
+
+@pytest.mark.parametrize("line", ["from mlflow.store.db import utils", "sqlite3.connect(database)"])
+def test_a_touch_of_mlflows_inside_is_seen(tmp_path, line):
+    (tmp_path / "retrace").mkdir()
+    (tmp_path / "retrace/any.py").write_text(f"def any():\n    {line}\n")
+    assert inside_mlflow(tmp_path) == {"retrace"}
 
 
 def test_an_import_from_a_floor_above_is_seen(broken):

@@ -25,9 +25,9 @@ from safetensors.torch import save as save_tensors
 from retrace.networks.entrance import Shape
 from retrace.networks.mlp import MLP
 from retrace.runtime.errors import BAD_DATA, UserError
-from retrace.runtime.posix import running
 from retrace.runtime.processes import born, lives
 from retrace.runtime.signals import DeferredSignals
+from retrace.runtime.system import running
 from retrace.training import checkpoint
 from retrace.training.callbacks import Callback
 from retrace.training.checkpoint import FOLDER, KEPT, LAST, PREVIOUS, Checkpoints, Snapshot, fingerprint

@@ -35,7 +35,7 @@ from retrace.tracking.environment import milliseconds
 from retrace.tracking.location import locate
 from tests.conftest import ROOT
 from tests.project import TINY, copy_project, environment, free_port, run, warm_environment
-from tests.state import FORKS, logged, make_state, rows, runs, start, tags
+from tests.state import FORKS, logged, make_state, rows, runs, start, tags, write_lock
 from tests.tracker import Tracker, assert_same, content
 
 SECONDS_ADDED = 10
@@ -588,6 +588,39 @@ def test_a_server_may_fail_at_any_request_and_gets_one_whole_run(state, tracker,
                 recorder.complete(name)
             assert_same(content(name, tracker.uri), whole)
         print(f"\n{len(chosen)} of {count} requests in {len(hows)} ways", end="")
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["by itself", "with Ctrl-C"])
+def test_a_download_that_trickles_ends_in_seconds_and_so_does_the_process(state, tracker, proxy, asked):
+    """MLflow downloads in a thread, which no timeout of a request ends, and which Python waits for at its end."""
+    variables = {"MLFLOW_TRACKING_URI": proxy.uri, "MLFLOW_EXPERIMENT_NAME": f"download-trickles-{asked}"}
+    first = begin(state, **variables)
+    assert (first.communicate()[1], first.returncode) == ("", 0)
+    write_lock(state, learning_rate=0.5)
+    reached = threading.Event()
+
+    def trickle(number: int, path: str) -> str | None:
+        """Of the run before, its dvc.lock."""
+        if re.search(r"artifacts/\d+/\w+/artifacts/dvc\.lock$", path):
+            reached.set()
+            return "trickle"
+        return None
+
+    proxy.tell(trickle)
+    process = begin(state, **variables)
+    assert reached.wait(60)
+    since = time.monotonic()
+    if asked:
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert time.monotonic() - since < SECONDS_ADDED
+    words = "record: interrupted; " if asked else f"tracking store .*: timed out: it did not answer in time; {SAFE}, "
+    assert re.fullmatch(f"{words}.*\n", errors), errors
+    assert (process.returncode, out) == (130 if asked else MACHINE_FAULT, "")
+    proxy.tell(lambda number, path: None)
+    last = begin(state, **variables)
+    assert (last.communicate()[1], last.returncode) == ("", 0)
 
 
 # --- a SQLite file ---------------------------------------------------------------------------------------------------

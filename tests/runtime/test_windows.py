@@ -12,6 +12,7 @@ import pytest
 from retrace.runtime import posix, windows
 from retrace.runtime.errors import MACHINE_FAULT
 from retrace.runtime.imports import ROOT, closure
+from retrace.runtime.system import running
 from tests.project import environment, run
 from tests.windows import lacking, without_posix
 
@@ -19,7 +20,7 @@ SERVED = closure("retrace/serving/pyfunc.py")
 PREDICT = sorted({*closure("retrace/__main__.py"), *closure("retrace/cli/predict.py")})
 # What stands behind the one module that asks which system it is, on POSIX alone.
 SYSTEM = "retrace/runtime/system.py"
-BEHIND = {f"retrace/runtime/{name}.py" for name in ("control_group", "posix", "processes", "parent_watch")}
+BEHIND = {f"retrace/runtime/{name}.py" for name in ("control_group", "posix", "parent_watch")}
 
 STARTED = "from retrace.runtime.preflight import started; print(started())"
 
@@ -70,7 +71,7 @@ def test_it_neither_writes_nor_knows_of_processes(path):
 @pytest.mark.parametrize("path", PREDICT)
 def test_predict_asks_for_what_posix_alone_has_in_one_place(path):
     if path in BEHIND:
-        assert uses(path) or path.endswith("/processes.py")
+        assert uses(path)
         return
     assert uses(path) == []
     behind = {name.removesuffix(".py").replace("/", ".") for name in BEHIND}
@@ -81,7 +82,7 @@ def test_that_place_imports_them_on_posix_alone():
     (choice,) = [node for node in ast.parse((ROOT / SYSTEM).read_text()).body if isinstance(node, ast.If)]
     reached = {f"{node.module}".replace(".", "/") + ".py" for node in choice.body}
     other = {f"{node.module}".replace(".", "/") + ".py" for node in choice.orelse}
-    assert reached < BEHIND
+    assert reached == BEHIND
     assert other == {"retrace/runtime/windows.py"}
     assert {SYSTEM, *BEHIND} <= set(PREDICT)
 
@@ -91,14 +92,17 @@ def test_both_systems_say_the_same_of_what_both_have():
     try:
         for system in (posix, windows):
             assert system.stream_is_open(write, os.O_WRONLY)
-            assert system.running(os.getpid())
-            assert not system.running(2**22 + 1)
-            assert not system.running(10**30)
     finally:
         os.close(read)
         os.close(write)
     for system in (posix, windows):
         assert not system.stream_is_open(write, os.O_WRONLY)
+
+
+def test_a_process_runs_or_not():
+    assert running(os.getpid())
+    assert not running(2**22 + 1)
+    assert not running(10**30)
 
 
 def test_a_stage_says_where_it_runs(tmp_path):

@@ -187,8 +187,8 @@ for _ in range(2):
 """,
     "ui": """
 from pathlib import Path
-from retrace.cli.ui_server import Place, mlflow
-mlflow(Place("", [], 0, 0, "sqlite:///mlflow.db", Path("mlartifacts").absolute().as_uri()))
+from retrace.tracking.mlflow_internals.server import application
+application("sqlite:///mlflow.db", Path("mlartifacts").absolute().as_uri())
 """,
 }
 

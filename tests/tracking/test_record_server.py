@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from retrace.runtime.errors import MACHINE_FAULT, UserError
-from retrace.tracking import location, mlflow_patches, store
+from retrace.tracking import location, store
+from retrace.tracking.mlflow_internals.loading import load
 from stages import record
 from tests.state import make_state, write_lock, write_scores
 from tests.tracker import HANG_SECONDS, Tracker, assert_same, content
@@ -21,7 +22,7 @@ from tests.tracker import HANG_SECONDS, Tracker, assert_same, content
 def tracker(tmp_path_factory):
     tracker = Tracker(tmp_path_factory.mktemp("server"))
     # Ten times faster than the server makes it.
-    mlflow_patches.load()
+    load(files=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tracker.folder}/server.db")
         store.connect(location.locate("any"))

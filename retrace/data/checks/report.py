@@ -12,6 +12,7 @@ from retrace.artifacts.schema import Schema
 from retrace.data.checks.examine import Examination
 from retrace.data.groups import Sides
 from retrace.runtime.atomic import write_json, write_text
+from retrace.runtime.markdown import table
 from retrace.runtime.text import one_line
 
 # So that a table with ten thousand columns is still a page; the JSON names them all.
@@ -47,11 +48,11 @@ def report(schema: Schema, sides: Sides, target: NDArray[np.int64], method: str,
         "",
         "## Rows",
         "",
-        *_table(["class", "training", "validation", "test", "all"], _rows(schema, sides, target), numbers=4),
+        table(["class", "training", "validation", "test", "all"], _rows(schema, sides, target)),
         "",
         "## Features",
         "",
-        *_table(["kind", "columns", "which"], _features(schema)),
+        table(["kind", "columns", "which"], _features(schema), "---"),
     ]
     return "\n".join(lines) + "\n"
 
@@ -63,10 +64,10 @@ def _findings(told: Examination) -> list[str]:
         ["warning", plain(each.column) or "-", plain(each.text), plain(each.param)]
         for each in told.findings[:MOST_FINDINGS]
     ]
-    table = _table(["severity", "column", "what", "settled by"], shown)
+    lines = [table(["severity", "column", "what", "settled by"], shown, "---")]
     if len(told.findings) > len(shown):
-        table += ["", f"And {len(told.findings) - len(shown):,} more, in {FINDINGS}."]
-    return table
+        lines += ["", f"And {len(told.findings) - len(shown):,} more, in {FINDINGS}."]
+    return lines
 
 
 def _rows(schema: Schema, sides: Sides, target: NDArray[np.int64]) -> list[list[str]]:
@@ -97,9 +98,3 @@ def _named(names: list[str]) -> str:
 
 def _count(count: int, what: str) -> str:
     return f"{count:,} {what}" + ("" if count == 1 else "s")
-
-
-def _table(header: list[str], rows: list[list[str]], numbers: int = 0) -> list[str]:
-    """The last columns are numbers."""
-    marks = ["---"] * (len(header) - numbers) + ["---:"] * numbers
-    return [f"| {' | '.join(cells)} |" for cells in (header, marks, *rows)]

@@ -1,4 +1,4 @@
-"""Tables in Markdown, for the pages that commands write."""
+"""Tables in Markdown, for the pages that stages and commands write."""
 
 from collections.abc import Iterable, Sequence
 
