@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from retrace.tracking.relocation import relocate
+from retrace.tracking.mlflow_internals.relocation import relocate
 from tests import warm
 from tests.conftest import PARAMS, ROOT
 from tests.mlflow_store import FOLDER

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from retrace.tracking import location, relocation, store
+from retrace.tracking import location, store
+from retrace.tracking.mlflow_internals import relocation
 from stages import record
 from tests.conftest import ROOT
 from tests.served import served
