@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from retrace.artifacts import paths
 from retrace.artifacts.schema import Schema, read_schema, write_schema
 from retrace.artifacts.tables import read_table, write_table
+from retrace.artifacts.training import CLOCK, TRAINING
 from retrace.data.densities import bayes_predictions
 from retrace.networks.model import Description
 from retrace.networks.model_files import load
@@ -90,7 +91,7 @@ def test_the_files_tell_one_story(data, capsys):
     train.main()
     out, err = capsys.readouterr()
     assert all(line.startswith("train: warning: ") for line in err.splitlines())  # no progress bar in a pipe
-    training = json.loads(paths.TRAINING.read_text())
+    training = json.loads(TRAINING.read_text())
     shipped = training["shipped"]
     assert shipped != 0  # or the test could not tell it from the first
     assert (training["steps_per_epoch"], training["precision"]) == (5, "float32")
@@ -130,7 +131,7 @@ def test_the_files_tell_one_story_where_the_mean_ships(data, capsys):
     given = {"ship": "mean", "bins": 8, "input_scale_rate": 10.0, "scaling": "standard", "epochs": 6}
     write_params(**TINY | given)
     train.main()
-    training = json.loads(paths.TRAINING.read_text())
+    training = json.loads(TRAINING.read_text())
     mean = training["mean"]
     assert training["shipped"] is None
     history = rows_of(paths.HISTORY)
@@ -176,10 +177,10 @@ def test_the_memory_that_is_asked_for_counts_bins_and_factors():
 
 def test_the_same_state_gives_the_same_bytes_and_no_clock(data):
     train.main()
-    first, clock = outputs(), json.loads(paths.CLOCK.read_text())
+    first, clock = outputs(), json.loads(CLOCK.read_text())
     train.main()
     assert outputs() == first
-    assert json.loads(paths.CLOCK.read_text())["started"] > clock["started"]
+    assert json.loads(CLOCK.read_text())["started"] > clock["started"]
     write_params(**TINY | {"seed": 27})
     train.main()
     assert all(content != first[name] for name, content in outputs().items())
@@ -214,7 +215,7 @@ def test_p14_a_batch_is_at_most_all_rows(data, changes):
     for size in (150, 151, 10_000_000):
         write_params(**TINY | changes | {"batch_size": size})
         train.main()
-        assert json.loads(paths.TRAINING.read_text())["steps_per_epoch"] == 1
+        assert json.loads(TRAINING.read_text())["steps_per_epoch"] == 1
         made[size] = [path.read_bytes() for path in (paths.HISTORY, paths.STEPS, *sorted(paths.MODELS.iterdir()))]
     assert made[151] == made[10_000_000] == made[150]
 
@@ -317,7 +318,7 @@ def test_auto_takes_the_cpu_where_there_is_no_cuda(data, capsys):
     assert choose(train_section(device="auto")) == (torch.device("cpu"), "auto: no CUDA here")
     train.main()
     assert "train: on cpu (auto: no CUDA here)" in capsys.readouterr().out
-    training = json.loads(paths.TRAINING.read_text())
+    training = json.loads(TRAINING.read_text())
     assert (training["device"], training["device_reason"]) == ("cpu", "auto: no CUDA here")
 
 
@@ -351,7 +352,7 @@ def test_the_default_recipe_comes_within_a_hundredth_of_bayes(project):
     model = load(paths.MODELS)
     accuracy = np.mean(model.probabilities(test).argmax(1) == target)
     assert bayes - 0.01 <= accuracy <= bayes + 0.005
-    training = json.loads(paths.TRAINING.read_text())
+    training = json.loads(TRAINING.read_text())
     shipped = training["replicas"][training["shipped"]]
     assert shipped["best_validation_loss"] == min(each["best_validation_loss"] for each in training["replicas"])
     validation = read_table(paths.VALIDATION)

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from retrace.artifacts.paths import METRICS, TEST
+from retrace.artifacts.paths import TEST
 from retrace.artifacts.schema import Schema
+from retrace.artifacts.scores import SCORES
 from retrace.artifacts.tables import count_rows
 from retrace.data.densities import bayes_probabilities
 from retrace.evaluation.metrics import Predictions, log_losses
@@ -39,7 +40,7 @@ def require_room(model: Model, replicas: int, schema: Schema, section: Evaluate)
     """Raise UserError (status 4) where disk or memory have no room for the evaluation."""
     few = "use fewer test rows (split.test_size)"
     count, width, classes = count_rows(TEST), model.description.preprocessing.width, len(schema.classes)
-    require_disk([METRICS], output_bytes(schema, section, count), few)
+    require_disk([SCORES], output_bytes(schema, section, count), few)
     # Inputs, and the probabilities of all replicas.
     size = 4 * count * (width + classes * (1 + replicas))
     require_memory(size, f"evaluate: {count:,} test rows of {width:,} columns", few)

@@ -1,4 +1,4 @@
-"""Writes what `evaluate` found: tables for people, for `plot` and for `dvc plots`, and the metrics."""
+"""Writes what `evaluate` found: tables for people, for `plot` and for `dvc plots`."""
 
 from typing import Any
 
@@ -14,8 +14,6 @@ from retrace.artifacts.paths import (
     CLASSIFICATION_REPORT,
     CONFUSION_MATRIX,
     IMPORTANCE,
-    METRICS,
-    PLANE,
     PRECISION_RECALL,
     PREDICTIONS,
     PROJECTION,
@@ -24,20 +22,20 @@ from retrace.artifacts.paths import (
     SLICES,
     TRAIN,
 )
+from retrace.artifacts.plane import PlaneAxes, write_axes
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import count_rows, write_table
+from retrace.artifacts.training import TrainingReport
 from retrace.evaluation import plane as planes
-from retrace.evaluation.comparisons import training_of_shipped
 from retrace.evaluation.importance import importance
 from retrace.evaluation.metrics import Predictions, calibration
 from retrace.evaluation.plane import Plane, grid, plane, space
 from retrace.evaluation.slices import Slice
 from retrace.networks.model import Model, decide
 from retrace.params.evaluate import Evaluate
-from retrace.runtime.atomic import write_csv, write_json, write_text
+from retrace.runtime.atomic import write_csv, write_text
 from retrace.runtime.text import shown
 
-DIGITS = 6
 LESS_THAN = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
 
 
@@ -109,7 +107,7 @@ def write_plane(
     x, y = surface.coordinates(points).T
     actual = training.column(model.description.target)
     write_table(PROJECTION, pa.table({"actual": actual, "x": x.copy(), "y": y.copy()}))
-    write_json(PLANE, {**surface.content(), "training_rows": count_rows(TRAIN)})
+    write_axes(PlaneAxes(surface.labels[0], surface.labels[1], surface.projected, count_rows(TRAIN)))
 
 
 def write_boundary(model: Model, surface: Plane, test: NDArray[np.float64], section: Evaluate) -> None:
@@ -128,30 +126,10 @@ def write_predictions(verdict: Predictions, coordinates: NDArray[np.float64]) ->
     write_table(PREDICTIONS, pa.table({name: np.ascontiguousarray(column) for name, column in columns.items()}))
 
 
-def write_replicas(spread: dict[str, NDArray[np.float64]], training: dict[str, Any]) -> None:
-    """A row for each replica. spread: its metrics by name, [replicas]; training: the content of training.json."""
-    shipped = training["shipped"]
+def write_replicas(spread: dict[str, NDArray[np.float64]], training: TrainingReport) -> None:
+    """A row for each replica. spread: its metrics by name, [replicas]."""
     rows = [
-        [index, int(shipped in (index, None)), item["best_epoch"], item["best_validation_loss"], *map(float, values)]
-        for index, (item, *values) in enumerate(zip(training["replicas"], *spread.values(), strict=True))
+        [index, int(training.shipped in (index, None)), item.best_epoch, item.best_validation_loss, *map(float, values)]
+        for index, (item, *values) in enumerate(zip(training.replicas, *spread.values(), strict=True))
     ]
     write_csv(REPLICAS, ["replica", "shipped", "best_epoch", "best_validation_loss", *spread], rows)
-
-
-def write_metrics(content: dict[str, Any], training: dict[str, Any]) -> None:
-    """The metrics, rounded, and of the training what concerns them. training: the content of training.json."""
-    chosen = training_of_shipped(training)
-    of_training = {
-        "replicas": len(training["replicas"]),
-        "shipped": training["shipped"],
-        "best_epoch": chosen["best_epoch"],
-        "best_validation_loss": chosen["best_validation_loss"],
-    }
-    write_json(METRICS, rounded({**content, "training": of_training}))
-
-
-def rounded(content: Any) -> Any:
-    """The same with every float at DIGITS decimals."""
-    if isinstance(content, dict):
-        return {key: rounded(value) for key, value in content.items()}
-    return round(float(content), DIGITS) if isinstance(content, float) else content

@@ -4,8 +4,9 @@ import math
 
 import torch
 
-from retrace.artifacts.paths import HISTORY, TRAIN, TRAINING, VALIDATION
+from retrace.artifacts.paths import HISTORY, TRAIN, VALIDATION
 from retrace.artifacts.tables import count_rows
+from retrace.artifacts.training import TRAINING
 from retrace.networks.model import Description
 from retrace.params.train import Train
 from retrace.runtime.disk import require_disk

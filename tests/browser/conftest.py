@@ -71,7 +71,7 @@ def project(tmp_path_factory) -> Project:
 
 
 def accuracy(metrics: str) -> float:
-    return json.loads(metrics)["accuracy"]["value"]
+    return json.loads(metrics)["accuracy"]
 
 
 @pytest.fixture(scope="session")
