@@ -5,7 +5,7 @@ Reads   models/model.json, models/model.safetensors, models/replicas.safetensors
 Writes  reports/scores.json               every number of the result, rounded and sorted
         reports/metrics.json              a few of them, for DVC's own tables; in git
         reports/predictions.parquet       class, prediction, probabilities and place in the plane of each test row
-        the other tables of retrace/evaluation/reports.py, and reports/plane.json
+        the other tables of retrace/artifacts/evaluation.py, and reports/plane.json
 
 The model is read as a user would read it, from its files, and given raw rows: what is tested is what is served.
 """
@@ -14,8 +14,9 @@ from retrace.runtime.run import run
 
 import torch
 
+from retrace.artifacts.baseline import read_baseline_rows
 from retrace.artifacts.metrics import metrics_of, write_metrics
-from retrace.artifacts.paths import BASELINE_PREDICTIONS, MODELS, TEST, TRAIN
+from retrace.artifacts.paths import MODELS, TEST, TRAIN
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.scores import write_scores
 from retrace.artifacts.tables import read_first, read_table
@@ -38,7 +39,7 @@ def main() -> None:
     torch.set_num_threads(1)
     model, replicas, training = load(MODELS), load(MODELS, "replicas"), read_training_report()
     require_room(model, len(training.replicas), schema, section)
-    test, baseline = read_table(TEST), read_table(BASELINE_PREDICTIONS)
+    test, baseline = read_table(TEST), read_baseline_rows()
     drawn = read_first(TRAIN, MOST_DRAWN, [*schema.features, schema.target])
     columns = sliced(test, schema, section)
     inputs, verdict, each = predict(model, replicas, test, schema, section)

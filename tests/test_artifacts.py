@@ -5,17 +5,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from retrace.artifacts.baseline import Other, read_baseline_rows, write_baseline_rows
 from retrace.artifacts.dvc_lock import parse
+from retrace.artifacts.evaluation import BOUNDARY, CALIBRATION, ROC
 from retrace.artifacts.metrics import METRICS, Metrics, metrics_of, write_metrics
 from retrace.artifacts.scores import HEADLINES, SCORES, Scores, read_scores, rounded, write_scores
+from retrace.artifacts.table_files import ParquetFile
+from retrace.artifacts.tables import write_table
 from retrace.artifacts.training import CLOCK, Clock, Trained, TrainingReport, read_clock, write_clock
 from retrace.artifacts.training import read_training_report as read_report
 from retrace.artifacts.training import write_training_report as write_report
 from retrace.artifacts.typed import decode, typed
 from retrace.evaluation.metrics import Predictions, metrics
 from retrace.runtime import integrity
+from retrace.runtime.atomic import write_csv
 from retrace.runtime.errors import BAD_DATA, UserError
 from tests.conftest import ROOT
 from tests.scores import METRIC, comparison, scores
@@ -131,6 +137,40 @@ def test_a_clock_that_cannot_be_read_is_none(tmp_path, monkeypatch):
     assert read_clock() == clock
     CLOCK.write_text('{"started": 1}')
     assert read_clock() is None
+
+
+@pytest.mark.parametrize("file", [CALIBRATION, ROC, BOUNDARY])
+def test_a_table_has_its_columns_or_is_refused(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = pa.table({name: ["NA"] if name in getattr(file, "texts", ()) else [0.5] for name in file.columns})
+
+    def write(shown: pa.Table) -> None:
+        if isinstance(file, ParquetFile):
+            write_table(file.path, shown)
+        else:
+            write_csv(file.path, shown.column_names, zip(*shown.to_pydict().values(), strict=True))
+
+    write(table)
+    assert file.read().to_pydict() == table.to_pydict()
+    write(table.drop_columns(file.columns[1]))
+    with pytest.raises(UserError, match=rf"^{file.path}: column {file.columns[1]} is missing; bring it") as caught:
+        file.read()
+    assert caught.value.status == BAD_DATA
+    with pytest.raises(AssertionError):
+        CALIBRATION.write([], [*reversed(CALIBRATION.columns)])
+
+
+def test_baselines_come_back_row_by_row(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    others = {
+        "majority": Other(np.array([0, 0]), np.array([0.1, 0.2])),
+        "log_loss": Other(np.array([1, 0]), np.ones(2)),
+    }
+    write_baseline_rows(others)
+    found = read_baseline_rows()
+    assert list(found) == ["majority", "log_loss"]
+    for name, other in others.items():
+        assert [each.tolist() for each in found[name]] == [each.tolist() for each in other]
 
 
 def test_the_quick_look_into_dvc_lock_sees_what_its_reader_sees():

@@ -21,11 +21,21 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from retrace.artifacts import paths
+from retrace.artifacts.evaluation import (
+    BOUNDARY,
+    CALIBRATION,
+    IMPORTANCE,
+    PRECISION_RECALL,
+    PREDICTIONS,
+    PROJECTION,
+    REPLICAS,
+    ROC,
+)
 from retrace.artifacts.plane import PlaneAxes, write_axes
 from retrace.artifacts.schema import Schema, write_schema
 from retrace.artifacts.scores import ClassScores, write_scores
-from retrace.artifacts.tables import read_csv, write_table
-from retrace.artifacts.training import Trained, TrainingReport, write_training_report
+from retrace.artifacts.tables import read_csv
+from retrace.artifacts.training import HISTORY, STEPS, Trained, TrainingReport, write_training_report
 from retrace.evaluation.intervals import wilson
 from retrace.figures import curves, scatter, scores
 from retrace.figures.curves import running_mean, thin
@@ -166,7 +176,10 @@ def tables_of(
                 "rows": [4, test - 4],
             }
         ),
-        replicas=pa.table({"replica": range(replicas), "accuracy": [0.9 - 0.01 * index for index in range(replicas)]}),
+        replicas=pa.table(
+            {name: range(replicas) for name in REPLICAS.columns}
+            | {"accuracy": [0.9 - 0.01 * index for index in range(replicas)]}
+        ),
         importance=importance_of([f"{prefix}{index}" for index in range(features)], test),
     )
 
@@ -183,14 +196,11 @@ def write_all(tables: Tables) -> None:
     write_training_report(tables.training)
     write_scores(tables.scores)
     write_axes(tables.plane)
-    for path in (paths.PROJECTION, paths.STEPS, paths.PREDICTIONS, paths.BOUNDARY):
-        write_table(path, getattr(tables, path.stem))
-    for path in (
-        *(paths.HISTORY, paths.ROC, paths.PRECISION_RECALL, paths.CALIBRATION, paths.REPLICAS),
-        paths.IMPORTANCE,
-    ):
-        table = getattr(tables, path.stem)
-        write_csv(path, table.column_names, zip(*(column.to_pylist() for column in table.columns), strict=True))
+    for file in (PROJECTION, STEPS, PREDICTIONS, BOUNDARY):
+        file.write(getattr(tables, file.path.stem))
+    for file in (HISTORY, ROC, PRECISION_RECALL, CALIBRATION, REPLICAS, IMPORTANCE):
+        table = getattr(tables, file.path.stem)
+        file.write(zip(*(column.to_pylist() for column in table.columns), strict=True), table.column_names)
 
 
 def draw(tables: Tables, name: str, **changes: Any) -> Figure:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from retrace.artifacts import paths
 from retrace.artifacts.schema import Schema, read_schema, write_schema
 from retrace.artifacts.tables import read_table, write_table
-from retrace.artifacts.training import CLOCK, TRAINING
+from retrace.artifacts.training import CLOCK, HISTORY, LOSS, STEPS, TRAINING
 from retrace.data.densities import bayes_predictions
 from retrace.networks.model import Description
 from retrace.networks.model_files import load
@@ -98,7 +98,7 @@ def test_the_files_tell_one_story(data, capsys):
     assert out.splitlines()[0].endswith("3 replicas of 3 - 4 - 1; 150 rows")
     assert f"replica {shipped} ships, best epoch {training['replicas'][shipped]['best_epoch']}" in out
 
-    history = rows_of(paths.HISTORY)
+    history = rows_of(HISTORY.path)
     assert [(row["epoch"], row["replica"]) for row in history] == [(e, r) for e in "123" for r in "012"]
     for replica, summary in enumerate(training["replicas"]):
         losses = [float(row["validation_loss"]) for row in history if row["replica"] == str(replica)]
@@ -109,9 +109,9 @@ def test_the_files_tell_one_story(data, capsys):
     mine = [
         (row["epoch"], row["train_loss"], row["validation_loss"]) for row in history if int(row["replica"]) == shipped
     ]
-    assert [tuple(row.values()) for row in rows_of(paths.LOSS)] == mine
+    assert [tuple(row.values()) for row in rows_of(LOSS.path)] == mine
 
-    steps = read_table(paths.STEPS)
+    steps = read_table(STEPS.path)
     assert (steps.num_rows, steps.column_names) == (15, ["replica_0", "replica_1", "replica_2"])
     first = np.average(steps.column("replica_1").to_numpy()[:5], weights=[32, 32, 32, 32, 22])
     assert float(history[1]["train_loss"]) == pytest.approx(first, rel=1e-5)
@@ -134,13 +134,13 @@ def test_the_files_tell_one_story_where_the_mean_ships(data, capsys):
     training = json.loads(TRAINING.read_text())
     mean = training["mean"]
     assert training["shipped"] is None
-    history = rows_of(paths.HISTORY)
+    history = rows_of(HISTORY.path)
     of_mean = [float(row["validation_loss_of_mean"]) for row in history if row["replica"] == "0"]
     assert mean["best_epoch"] == of_mean.index(min(of_mean)) + 1
     assert mean["epochs"] == len(of_mean) == 6
     says = f"the mean of 3 replicas ships, best epoch {mean['best_epoch']}, validation loss"
     assert f"{says} {mean['best_validation_loss']:.4f}" in capsys.readouterr().out
-    for row, epoch in zip(rows_of(paths.LOSS), range(1, 7), strict=True):
+    for row, epoch in zip(rows_of(LOSS.path), range(1, 7), strict=True):
         losses = [float(each["train_loss"]) for each in history if each["epoch"] == str(epoch)]
         assert (row["epoch"], float(row["validation"])) == (str(epoch), pytest.approx(of_mean[epoch - 1]))
         assert float(row["train"]) == pytest.approx(np.mean(losses))
@@ -216,7 +216,7 @@ def test_p14_a_batch_is_at_most_all_rows(data, changes):
         write_params(**TINY | changes | {"batch_size": size})
         train.main()
         assert json.loads(TRAINING.read_text())["steps_per_epoch"] == 1
-        made[size] = [path.read_bytes() for path in (paths.HISTORY, paths.STEPS, *sorted(paths.MODELS.iterdir()))]
+        made[size] = [path.read_bytes() for path in (HISTORY.path, STEPS.path, *sorted(paths.MODELS.iterdir()))]
     assert made[151] == made[10_000_000] == made[150]
 
 

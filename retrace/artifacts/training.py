@@ -1,12 +1,19 @@
-"""What `train` says of a training run that has come to its end: models/training.json, and its clock."""
+"""What `train` says of a training run that has come to its end: models/training.json, its tables, and its clock."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from retrace.artifacts.table_files import CsvFile, ParquetFile
 from retrace.artifacts.typed import decode, read_typed
 from retrace.runtime.atomic import write_json
 
 TRAINING = Path("models/training.json")
+# A row for each epoch and replica; behind it columns that depend on the network and on what ships.
+HISTORY = CsvFile(Path("reports/history.csv"), ("epoch", "replica", "train_loss", "validation_loss"))
+# Of what ships, for `dvc plots`.
+LOSS = CsvFile(Path("reports/loss.csv"), ("epoch", "train", "validation"))
+# The training loss of every step, a column replica_I for each.
+STEPS = ParquetFile(Path("reports/steps.parquet"), ("replica_0",))
 # DVC does not know it, since a clock is not a result.
 CLOCK = Path(".retrace/train.json")
 

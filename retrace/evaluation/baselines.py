@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from retrace.artifacts.baseline import BaselineScores
+from retrace.artifacts.baseline import BaselineScores, Other
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import count_rows
 from retrace.evaluation.metrics import log_losses
@@ -108,12 +108,9 @@ def report(result: Result, actual: NDArray[np.int64]) -> BaselineScores:
     )
 
 
-def predictions(results: dict[str, Result], actual: NDArray[np.int64]) -> pa.Table:
-    """Of each baseline the predicted class index of each row (NAME), and its log loss there (NAME_log_loss)."""
-    columns: dict[str, NDArray[Any]] = {}
-    for name, result in results.items():
-        columns |= {name: result.predicted, f"{name}_log_loss": log_losses(result.probabilities, actual)}
-    return pa.table(columns)
+def on_each_row(result: Result, actual: NDArray[np.int64]) -> Other:
+    """The same row by row, for comparisons with the network on the same rows."""
+    return Other(result.predicted, log_losses(result.probabilities, actual))
 
 
 def require_room(paths: Sequence[Path], schema: Schema) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from retrace.artifacts.baseline import Other
 from retrace.artifacts.paths import TEST
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.scores import SCORES
@@ -19,13 +20,6 @@ from retrace.preprocessing.description import Unusable
 from retrace.runtime.disk import require_disk
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.memory import require_memory
-
-
-class Other(NamedTuple):
-    """Another classifier on the same rows: predicted class indices [rows], and its log loss at each [rows]."""
-
-    predicted: NDArray[np.int64]
-    losses: NDArray[np.float64]
 
 
 class AllPredictions(NamedTuple):
@@ -86,18 +80,11 @@ def verdicts(
     ]
 
 
-def others(baseline: pa.Table, test: pa.Table, schema: Schema) -> dict[str, Other]:
-    """The baselines, and the Bayes classifier where the density is known, by name.
-
-    baseline: the content of reports/baseline.parquet.
-    """
-    found = {
-        name: Other(baseline.column(name).to_numpy(), baseline.column(f"{name}_log_loss").to_numpy())
-        for name in baseline.column_names
-        if f"{name}_log_loss" in baseline.column_names
-    }
-    if schema.density is not None:
-        rows = np.column_stack([test.column(name).to_numpy() for name in schema.features])
-        chances = bayes_probabilities(schema.density, rows)
-        found["bayes"] = Other(chances.argmax(1), log_losses(chances, test.column(schema.target).to_numpy()))
-    return found
+def others(baseline: dict[str, Other], test: pa.Table, schema: Schema) -> dict[str, Other]:
+    """The baselines, and the Bayes classifier where the density is known, by name."""
+    if schema.density is None:
+        return baseline
+    rows = np.column_stack([test.column(name).to_numpy() for name in schema.features])
+    chances = bayes_probabilities(schema.density, rows)
+    losses = log_losses(chances, test.column(schema.target).to_numpy())
+    return {**baseline, "bayes": Other(chances.argmax(1), losses)}

@@ -5,14 +5,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from retrace.artifacts.baseline import Other
+from retrace.artifacts.evaluation import Slice
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.scores import ClassScores, Comparison, Metric, Scores, ShippedTraining
 from retrace.artifacts.training import TrainingReport
 from retrace.evaluation.comparisons import leads
 from retrace.evaluation.intervals import wilson
 from retrace.evaluation.metrics import Predictions, class_scores, log_losses, metrics, resamples
-from retrace.evaluation.predictions import Other
-from retrace.evaluation.slices import Slice
 from retrace.networks.model import decide
 from retrace.params.evaluate import Evaluate
 

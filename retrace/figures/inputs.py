@@ -6,12 +6,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from retrace.artifacts import paths
+from retrace.artifacts.evaluation import (
+    BOUNDARY,
+    CALIBRATION,
+    IMPORTANCE,
+    PRECISION_RECALL,
+    PREDICTIONS,
+    PROJECTION,
+    REPLICAS,
+    ROC,
+)
 from retrace.artifacts.plane import PlaneAxes, read_axes
 from retrace.artifacts.schema import Schema, read_schema
 from retrace.artifacts.scores import Scores, read_scores
-from retrace.artifacts.tables import read_csv, read_table
-from retrace.artifacts.training import TrainingReport, read_training_report
+from retrace.artifacts.training import HISTORY, STEPS, TrainingReport, read_training_report
 from retrace.evaluation.comparisons import what_ships
 
 Floats = NDArray[np.float64]
@@ -21,7 +29,7 @@ Floats = NDArray[np.float64]
 class Tables:
     """schema, training, scores and plane: the contents of JSON files; the others: tables, named like their files.
 
-    stages/train.py and stages/evaluate.py say what each holds.
+    retrace/artifacts/ says what each holds.
     """
 
     schema: Schema
@@ -62,16 +70,16 @@ def read_tables() -> Tables:
         training=read_training_report(),
         scores=read_scores(),
         plane=read_axes(),
-        projection=read_table(paths.PROJECTION),
-        history=read_csv(paths.HISTORY),
-        steps=read_table(paths.STEPS),
-        predictions=read_table(paths.PREDICTIONS),
-        boundary=read_table(paths.BOUNDARY),
-        roc=read_csv(paths.ROC, text=["class"]),
-        precision_recall=read_csv(paths.PRECISION_RECALL, text=["class"]),
-        calibration=read_csv(paths.CALIBRATION),
-        replicas=read_csv(paths.REPLICAS),
-        importance=read_csv(paths.IMPORTANCE, text=["column"]),
+        projection=PROJECTION.read(),
+        history=HISTORY.read(),
+        steps=STEPS.read(),
+        predictions=PREDICTIONS.read(),
+        boundary=BOUNDARY.read(),
+        roc=ROC.read(),
+        precision_recall=PRECISION_RECALL.read(),
+        calibration=CALIBRATION.read(),
+        replicas=REPLICAS.read(),
+        importance=IMPORTANCE.read(),
     )
 
 

@@ -1,8 +1,9 @@
 """What the run of a state holds: params, points, tags, files, its name and its page."""
 
 from retrace.artifacts.dvc_lock import Changes, show
+from retrace.artifacts.evaluation import PREDICTIONS
 from retrace.artifacts.findings import Finding
-from retrace.artifacts.paths import FIGURES, PREDICTIONS, TEST
+from retrace.artifacts.paths import FIGURES, TEST
 from retrace.evaluation.comparisons import leads, what_ships
 from retrace.evaluation.gate_rule import gate
 from retrace.params.gate import Gate
@@ -58,7 +59,7 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> RunContent:
         candidate=_candidate(state, bar),
         files=[
             *((path, "figures") for path in state.figures),
-            *((path, "tables") for path in (*state.tables, PREDICTIONS)),
+            *((path, "tables") for path in (*state.tables, PREDICTIONS.path)),
             (PARAMS, ""),
             (LOCK, ""),
         ],

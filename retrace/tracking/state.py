@@ -12,34 +12,25 @@ import pyarrow as pa
 
 from retrace.artifacts.baseline import BASELINE
 from retrace.artifacts.dvc_lock import Lock, read_lock
-from retrace.artifacts.findings import FINDINGS, Finding, Findings
-from retrace.artifacts.metrics import METRICS
-from retrace.artifacts.paths import (
+from retrace.artifacts.evaluation import (
     CALIBRATION,
     CLASSES,
     CLASSIFICATION_REPORT,
     CONFUSION_MATRIX,
-    DATA,
-    FIGURES,
-    HISTORY,
     IMPORTANCE,
-    LOSS,
-    MODEL,
     PRECISION_RECALL,
     PREDICTIONS,
     REPLICAS,
     ROC,
     SLICES,
-    STEPS,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    WEIGHTS,
 )
+from retrace.artifacts.findings import FINDINGS, Finding, Findings
+from retrace.artifacts.metrics import METRICS
+from retrace.artifacts.paths import DATA, FIGURES, MODEL, TEST, TRAIN, VALIDATION, WEIGHTS
 from retrace.artifacts.schema import SCHEMA, Schema, read_schema
 from retrace.artifacts.scores import SCORES, Scores
 from retrace.artifacts.tables import count_rows, read_bytes, read_first, read_table, read_types
-from retrace.artifacts.training import TRAINING, TrainingReport
+from retrace.artifacts.training import HISTORY, LOSS, STEPS, TRAINING, TrainingReport
 from retrace.artifacts.typed import decode
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.integrity import restore
@@ -50,20 +41,20 @@ from retrace.tracking.registry import hits
 from retrace.tracking.sync import DataSet
 
 TABLES = (
-    HISTORY,
-    LOSS,
+    HISTORY.path,
+    LOSS.path,
     BASELINE,
     CLASSIFICATION_REPORT,
-    CLASSES,
-    CONFUSION_MATRIX,
+    CLASSES.path,
+    CONFUSION_MATRIX.path,
     DATA,
     FINDINGS,
-    CALIBRATION,
-    PRECISION_RECALL,
-    REPLICAS,
-    ROC,
-    SLICES,
-    IMPORTANCE,
+    CALIBRATION.path,
+    PRECISION_RECALL.path,
+    REPLICAS.path,
+    ROC.path,
+    SLICES.path,
+    IMPORTANCE.path,
 )
 EXAMPLES = 5
 T = TypeVar("T")
@@ -98,13 +89,14 @@ def read_state(now: int) -> State:
     """Read and check the files; raises UserError when one is not what dvc.lock describes."""
     lock = read_lock()
     training = _read(lock, TRAINING, TrainingReport)
-    rows = list(csv.reader(io.StringIO(lock.check(HISTORY).decode())))
-    lock.check(STEPS)
+    rows = list(csv.reader(io.StringIO(lock.check(HISTORY.path).decode())))
+    lock.check(STEPS.path)
     lock.check(SCHEMA)
     for path in (TRAIN, VALIDATION, TEST):
         lock.check_large(path)
     shown = range(len(training.replicas)) if training.shipped is None else [training.shipped]
-    steps = [column.to_numpy() for column in read_table(STEPS, [f"replica_{replica}" for replica in shown]).columns]
+    losses = read_table(STEPS.path, [f"replica_{replica}" for replica in shown])
+    steps = [column.to_numpy() for column in losses.columns]
     schema = read_schema()
     figures = sorted(Path(path) for path in lock.outs if Path(path).parent == FIGURES)
     # Before there was reports/scores.json, all of it stood in reports/metrics.json.
@@ -123,7 +115,7 @@ def read_state(now: int) -> State:
         training=training,
         scores=scores,
         findings=_read(lock, FINDINGS, Findings).findings,
-        hits=_parsed(PREDICTIONS, lock.check(PREDICTIONS), hits),
+        hits=_parsed(PREDICTIONS.path, lock.check(PREDICTIONS.path), hits),
         served=Served(description, (MODEL, WEIGHTS), example, scores.threshold),
         header=rows[0],
         history=np.array([[float(cell or "nan") for cell in row] for row in rows[1:]]).reshape(-1, len(rows[0])),

@@ -6,12 +6,10 @@ import platform
 import pyarrow as pa
 import torch
 
-from retrace.artifacts.paths import HISTORY, LOSS, MODELS, STEPS, WEIGHTS
-from retrace.artifacts.tables import write_table
-from retrace.artifacts.training import Clock, Trained, TrainingReport, write_training_report
+from retrace.artifacts.paths import MODELS, WEIGHTS
+from retrace.artifacts.training import HISTORY, LOSS, STEPS, Clock, Trained, TrainingReport, write_training_report
 from retrace.artifacts.training import write_clock as write_clock_file
 from retrace.networks.model_files import save
-from retrace.runtime.atomic import write_csv
 from retrace.training.checkpoint import Checkpoints
 from retrace.training.trainer import TrainingResult
 from retrace.training.training_run import TrainingRun
@@ -21,10 +19,10 @@ def write_results(result: TrainingResult, settings: TrainingRun) -> None:
     """The outs of the stage: models/, the history, the losses of what ships and of every step."""
     save(MODELS, settings.description, result.state, result.shipped)
     write_training_report(report(result, settings))
-    write_csv(HISTORY, result.header, result.history)
-    write_csv(LOSS, ["epoch", "train", "validation"], losses_of_shipped(result))
+    HISTORY.write(result.history, result.header)
+    LOSS.write(losses_of_shipped(result))
     steps = torch.cat(result.step_losses).T
-    write_table(STEPS, pa.table({f"replica_{index}": column.numpy() for index, column in enumerate(steps)}))
+    STEPS.write(pa.table({f"replica_{index}": column.numpy() for index, column in enumerate(steps)}))
 
 
 def report(result: TrainingResult, settings: TrainingRun) -> TrainingReport:
