@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from benchmarks import tables
 from benchmarks.measure import interleaved, stage
 from retrace.artifacts.schema import read_schema
-from retrace.artifacts.tables import read_json
+from retrace.artifacts.training import read_training_report
 from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.runtime.atomic import write_text
@@ -69,7 +69,7 @@ def whole(root: Path, here: Path, device: str) -> tuple[float, float, str]:
     params["train"].update(device=device, epochs=EPOCHS)
     yaml.dump(params, here / "params.yaml")
     seconds = stage(root, here, "stages.train").seconds
-    loss = read_json(here / "models" / "training.json")["mean"]["best_validation_loss"]
+    loss = read_training_report(here).of_shipped.best_validation_loss
     return seconds, loss, hashlib.sha256((here / "models" / "model.safetensors").read_bytes()).hexdigest()
 
 

@@ -33,6 +33,7 @@ from benchmarks.quality_board import Board
 from benchmarks.quality_report import report
 from benchmarks.quality_results import MEASURES, Entry, Results, rows_right, split_digest
 from benchmarks.quality_tables import BUNDLED, LARGE, SOURCES, Source
+from retrace.artifacts.scores import read_scores
 from retrace.artifacts.tables import read_json, read_table
 from retrace.runtime.atomic import write_text
 from retrace.runtime.digest import md5
@@ -108,11 +109,11 @@ def own(root: Path, folder: Path) -> Entry:
     stage(root, folder, "stages.baseline")
     train = stage(root, folder, "stages.train")
     stage(root, folder, "stages.evaluate")
-    content = read_json(folder / "reports" / "metrics.json")
+    scores = read_scores(folder)
     predictions = read_table(folder / "reports" / "predictions.parquet", ["actual", "predicted"])
     actual, predicted = (predictions.column(name).to_numpy() for name in ("actual", "predicted"))
     return {
-        **{name: content[name]["value"] for name in MEASURES},
+        **{name: scores.headlines[name].value for name in MEASURES},
         **rows_right(actual == predicted),
         "cpu": round(train.cpu, 3),
         "cpu_without_imports": round(train.inside_cpu, 3),

@@ -11,14 +11,14 @@ ship a network that loses to a line.
 
 from retrace.runtime.run import run
 
-from retrace.artifacts.paths import BASELINE, BASELINE_PREDICTIONS, TEST, TRAIN, VALIDATION
+from retrace.artifacts.baseline import write_baseline, write_baseline_rows
+from retrace.artifacts.paths import TEST, TRAIN, VALIDATION
 from retrace.artifacts.schema import read_schema
-from retrace.artifacts.tables import read_table, write_table
-from retrace.evaluation.baselines import baseline, predictions, report, require_room, rows
+from retrace.artifacts.tables import read_table
+from retrace.evaluation.baselines import baseline, on_each_row, report, require_room, rows
 from retrace.params.baseline import Baseline
 from retrace.params.reader import read
 from retrace.preprocessing.frame import spellings
-from retrace.runtime.atomic import write_json
 
 
 def main() -> None:
@@ -28,10 +28,10 @@ def main() -> None:
     known = spellings(read_table(TRAIN), schema)
     train, validation, test = (rows(read_table(path), schema, known) for path in (TRAIN, VALIDATION, TEST))
     results = baseline(train, validation, test, schema, section)
-    content = {name: report(result, test.y) for name, result in results.items()}
-    write_table(BASELINE_PREDICTIONS, predictions(results, test.y))
-    write_json(BASELINE, content)
-    accuracies = ", ".join(f"{name} {item['accuracy']:.4f}" for name, item in content.items())
+    scores = {name: report(result, test.y) for name, result in results.items()}
+    write_baseline_rows({name: on_each_row(result, test.y) for name, result in results.items()})
+    write_baseline(scores)
+    accuracies = ", ".join(f"{name} {each.accuracy:.4f}" for name, each in scores.items())
     print(f"baseline: accuracy on {len(test.y):,} test rows: {accuracies}")
 
 

@@ -7,8 +7,9 @@ Writes  data/dataset.parquet, one row an example: the features, the class index 
 
 from retrace.runtime.run import run
 
-from retrace.artifacts.paths import DATASET, SCHEMA
-from retrace.artifacts.schema import warn, write_schema
+from retrace.artifacts.findings import warn
+from retrace.artifacts.paths import DATASET
+from retrace.artifacts.schema import SCHEMA, write_schema
 from retrace.artifacts.tables import write_pieces
 from retrace.data.dataset import open_dataset, summary
 from retrace.params.create import Create

@@ -2,14 +2,10 @@
 
 Reads   models/model.json, models/model.safetensors, models/replicas.safetensors, models/training.json
         data/test.parquet, data/schema.json, reports/baseline.parquet; data/train.parquet for the pictures' plane only
-Writes  reports/metrics.json              every number of the result: small, rounded, sorted, in git
+Writes  reports/scores.json               every number of the result, rounded and sorted
+        reports/metrics.json              a few of them, for DVC's own tables; in git
         reports/predictions.parquet       class, prediction, probabilities and place in the plane of each test row
-        reports/replicas.csv              the metrics of each replica; shipped: 1 for the model, or each of its mean
-        reports/slices.csv                accuracy for each value of the columns that `slices` names, the worst first
-        reports/importance.csv            what the model loses when a column is shuffled, the column it needs most first
-        reports/classification_report.txt scikit-learn's
-        reports/confusion_matrix.csv, classes.csv, roc.csv, precision_recall.csv, calibration.csv
-        reports/boundary.parquet, projection.parquet, plane.json  what `plot` draws: the surface, training rows, axes
+        the other tables of retrace/artifacts/evaluation.py, and reports/plane.json
 
 The model is read as a user would read it, from its files, and given raw rows: what is tested is what is served.
 """
@@ -18,9 +14,13 @@ from retrace.runtime.run import run
 
 import torch
 
-from retrace.artifacts.paths import BASELINE_PREDICTIONS, MODELS, TEST, TRAIN, TRAINING
+from retrace.artifacts.baseline import read_baseline_rows
+from retrace.artifacts.metrics import metrics_of, write_metrics
+from retrace.artifacts.paths import MODELS, TEST, TRAIN
 from retrace.artifacts.schema import read_schema
-from retrace.artifacts.tables import read_first, read_json, read_table
+from retrace.artifacts.scores import write_scores
+from retrace.artifacts.tables import read_first, read_table
+from retrace.artifacts.training import read_training_report
 from retrace.evaluation import reports
 from retrace.evaluation.predictions import others, predict, require_room
 from retrace.evaluation.scoring import evaluate, summary
@@ -38,24 +38,24 @@ def main() -> None:
     section, schema = read(Evaluate), read_schema()
     # As in training: many small products are faster so, and the sums do not depend on the machine's number of cores.
     torch.set_num_threads(1)
-    training = read_json(TRAINING)
-    set_portable(training["portable"])
+    training = read_training_report()
+    set_portable(training.portable)
     model, replicas = load(MODELS), load(MODELS, "replicas")
-    require_room(model, len(training["replicas"]), schema, section)
-    test, baseline = read_table(TEST), read_table(BASELINE_PREDICTIONS)
+    require_room(model, len(training.replicas), schema, section)
+    test, baseline = read_table(TEST), read_baseline_rows()
     drawn = read_first(TRAIN, MOST_DRAWN, [*schema.features, schema.target])
     columns = sliced(test, schema, section)
     inputs, verdict, each = predict(model, replicas, test, schema, section)
-    of_mean = training["shipped"] is None
-    content, spread = evaluate(verdict, each, others(baseline, test, schema), schema, section, of_mean)
+    scores, spread = evaluate(verdict, each, others(baseline, test, schema), schema, section, training)
     reports.write_curves(verdict, schema, section)
     by_value = slices(columns, verdict.predicted == verdict.actual, section.confidence)
     reports.write_slices(by_value)
     reports.write_importance(model, inputs, verdict.actual, section)
     reports.write_plane(model, drawn, test, inputs, verdict, section)
     reports.write_replicas(spread, training)
-    reports.write_metrics(content, training)
-    for line in summary(content, by_value):
+    write_scores(scores)
+    write_metrics(metrics_of(scores))
+    for line in summary(scores, by_value):
         print(f"evaluate: {line}")
 
 

@@ -3,7 +3,7 @@
 Reads   data/schema.json
         models/training.json         which replica ships, its best epoch, steps an epoch
         reports/history.csv, reports/steps.parquet
-        reports/metrics.json, reports/predictions.parquet, reports/plane.json, reports/projection.parquet,
+        reports/scores.json, reports/predictions.parquet, reports/plane.json, reports/projection.parquet,
         reports/boundary.parquet
         reports/roc.csv, reports/precision_recall.csv, reports/calibration.csv, reports/replicas.csv,
         reports/importance.csv
@@ -29,7 +29,7 @@ def main() -> None:
     for name, picture in pictures.items():
         write_bytes(FIGURES / f"{name}.png", picture)
     size = sum(map(len, pictures.values()))
-    print(f"plot: {len(pictures)} figures of {tables.metrics['rows']:,} test rows, {size / 1000:,.0f} kB")
+    print(f"plot: {len(pictures)} figures of {tables.scores.rows:,} test rows, {size / 1000:,.0f} kB")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ least one each for training, validation and test.
 
 from retrace.runtime.run import run
 
-from retrace.artifacts.paths import DATASET, FINDINGS, TEST, TRAIN, VALIDATION
-from retrace.artifacts.schema import read_schema, warn
+from retrace.artifacts.findings import FINDINGS, warn
+from retrace.artifacts.paths import DATASET, TEST, TRAIN, VALIDATION
+from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table, write_pieces
 from retrace.data.checks.examine import examine
 from retrace.data.checks.report import write_report

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 from safetensors.numpy import save
 
-from retrace.evaluation.gate_rule import HEADLINES
+from retrace.artifacts.scores import HEADLINES, SCORES, ClassScores, Comparison, Metric, Scores, ShippedTraining
 from retrace.preprocessing.description import Number
 from retrace.tracking.model import CODE, ENTRY
 from tests.conftest import PARAMS, ROOT, VALUES
@@ -144,35 +144,24 @@ def write_scores(root: Path, right: list[bool], **boosting: float) -> None:
     correct = sum(right)
     training = json.loads((root / "models/training.json").read_text())
     chosen = training.get("mean") or training["replicas"][SHIPPED]
-    headline = {
-        "value": correct / len(right),
-        "low": 0.5,
-        "high": 0.9,
-        "mean": 0.7,
-        "deviation": 0.05,
-        "jackknife": None,
-    }
-    scores = {"precision": 0.5, "recall": 0.75, "f1": 0.6, "rows": 2}
-    difference = {"difference": 0.25, "difference_low": 0.1, "difference_high": 0.4, "log_loss": 0.7}
-    difference |= {"log_loss_difference": -0.3, "log_loss_difference_low": -0.4, "log_loss_difference_high": -0.2}
-    metrics = {
-        **{"rows": len(right), "correct": correct, "confidence": 0.95, "threshold": 0.5},
-        **dict.fromkeys(HEADLINES, headline),
-        "macro_f1": {**headline, "low": 0.92},
-        "log_loss": {**headline, "deviation": None},
-        "classes": {"plain": scores, ODD_CLASS: scores},
-        "bayes": {"accuracy": 0.8, "correct": 3, **difference},
-        "baseline": {
-            name: {"accuracy": 0.5, "correct": 2, **difference}
-            for name in ("majority", "logistic_regression", "gradient_boosting")
-        },
-        "training": {
-            **{"replicas": REPLICAS, "shipped": training["shipped"]},
-            **{key: chosen[key] for key in ("best_epoch", "best_validation_loss")},
-        },
-    }
-    metrics["baseline"]["gradient_boosting"] |= boosting
-    write_json(root / "reports/metrics.json", metrics)
+    headline = Metric(correct / len(right), 0.5, 0.9, mean=0.7, deviation=0.05, jackknife=None)
+    of_class = ClassScores(precision=0.5, recall=0.75, f1=0.6, rows=2)
+    log_loss = (0.7, -0.3, -0.4, -0.2)
+    names = ("majority", "logistic_regression", "gradient_boosting")
+    baseline = {name: Comparison(0.5, 2, 0.25, 0.1, 0.4, *log_loss) for name in names}
+    baseline["gradient_boosting"] = replace(baseline["gradient_boosting"], **boosting)
+    content = Scores(
+        **(dict.fromkeys(HEADLINES, headline) | {"macro_f1": replace(headline, low=0.92)}),
+        rows=len(right),
+        correct=correct,
+        confidence=0.95,
+        threshold=0.5,
+        classes={"plain": of_class, ODD_CLASS: of_class},
+        bayes=Comparison(0.8, 3, 0.25, 0.1, 0.4, *log_loss),
+        baseline=baseline,
+        training=ShippedTraining(REPLICAS, training["shipped"], chosen["best_epoch"], chosen["best_validation_loss"]),
+    )
+    write_json(root / SCORES, asdict(content))
     write_json(root / "reports/baseline.json", {"majority": {"accuracy": 0.5}})
     write_lock(root)
 
@@ -184,7 +173,7 @@ def write_lock(root: Path, learning_rate: float = 0.1, code: str = "1" * 32) -> 
         "split": ["data/train.parquet", "data/validation.parquet", "data/test.parquet", "data/schema.json"],
         "baseline": ["reports/baseline.json"],
         "train": ["models/model.json", "models/model.safetensors", "models/training.json", "reports/history.csv"],
-        "evaluate": ["reports/metrics.json", "reports/confusion_matrix.csv", "reports/classification_report.txt"],
+        "evaluate": ["reports/scores.json", "reports/confusion_matrix.csv", "reports/classification_report.txt"],
         "plot": ["reports/figures/confusion_matrix.png", "reports/figures/loss.png"],
     }
     outs["train"].append("reports/steps.parquet")

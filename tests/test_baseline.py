@@ -29,10 +29,10 @@ def test_each_baseline_scores_as_scikit_learn_says(iris):
     assert list(results) == ["majority", "logistic_regression", "gradient_boosting"]
     for result in results.values():
         content = report(result, actual)
-        assert content["accuracy"] == pytest.approx(accuracy_score(actual, result.predicted), abs=1e-6)
-        assert content["log_loss"] == pytest.approx(log_loss(actual, result.probabilities), abs=1e-5)
-    assert report(results["majority"], actual)["correct"] == (actual == np.bincount(train.y).argmax()).sum()
-    assert report(results["logistic_regression"], actual)["accuracy"] > 0.9
+        assert content.accuracy == pytest.approx(accuracy_score(actual, result.predicted), abs=1e-6)
+        assert content.log_loss == pytest.approx(log_loss(actual, result.probabilities), abs=1e-5)
+    assert report(results["majority"], actual).correct == (actual == np.bincount(train.y).argmax()).sum()
+    assert report(results["logistic_regression"], actual).accuracy > 0.9
 
 
 def test_test_rows_teach_the_baselines_nothing(iris):
@@ -52,4 +52,4 @@ def test_a_class_that_training_never_saw_gets_no_probability(iris):
     for result in baseline(seen, validation, test, schema, Baseline(**VALUES["baseline"])).values():
         assert result.probabilities.shape == (len(test.y), 3)
         assert (result.probabilities[:, 2] == 0).all()
-        assert np.isfinite(report(result, test.y)["log_loss"])
+        assert np.isfinite(report(result, test.y).log_loss)

@@ -4,6 +4,7 @@ import importlib
 import json
 import math
 import re
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -13,15 +14,14 @@ import pytest
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
-from retrace.artifacts.paths import METRICS
 from retrace.artifacts.schema import Schema
+from retrace.artifacts.scores import HEADLINES, SCORES, Scores, rounded
 from retrace.artifacts.tables import read_first, write_pieces
-from retrace.evaluation.gate_rule import HEADLINES
+from retrace.artifacts.training import Trained, TrainingReport
 from retrace.evaluation.intervals import wilson
 from retrace.evaluation.metrics import Predictions, calibration, class_scores, log_losses, metrics, resamples
 from retrace.evaluation.plane import grid, plane
 from retrace.evaluation.predictions import Other
-from retrace.evaluation.reports import rounded
 from retrace.evaluation.scoring import evaluate, jackknife
 from retrace.networks.model import Description, decide
 from retrace.networks.model_files import load
@@ -32,6 +32,15 @@ from retrace.runtime.atomic import write_json
 from retrace.runtime.errors import UserError
 from tests.conftest import VALUES, changed
 from tests.project import TINY, turn
+
+
+def scored(v: Predictions, replicas: list[Predictions], others: dict[str, Other], *, mean: bool = False) -> Scores:
+    trained = Trained(best_epoch=5, best_validation_loss=0.25, epochs=9)
+    of_mean = {"shipped": None, "mean": trained} if mean else {"shipped": 0}
+    training = TrainingReport(
+        "cpu", "auto", "float32", steps_per_epoch=4, replicas=[trained] * len(replicas), **of_mean
+    )
+    return evaluate(v, replicas, others, schema(v.probabilities.shape[1]), section(), training).scores
 
 
 def verdict(classes: int, rows: int = 300, seed: int = 0, skill: float = 1.0) -> Predictions:
@@ -109,8 +118,8 @@ def test_bootstrap_intervals_cover_as_often_as_they_say():
     truth = metrics(verdict(2, rows=200_000, seed=99), np.ones((1, 200_000)), 10)
     held = 0
     for seed in range(60):
-        result = evaluate(verdict(2, seed=seed), [verdict(2, seed=seed)], {}, schema(2), section())
-        held += result.metrics["log_loss"]["low"] <= truth["log_loss"][0] <= result.metrics["log_loss"]["high"]
+        loss = scored(verdict(2, seed=seed), [verdict(2, seed=seed)], {}).log_loss
+        held += loss.low <= truth["log_loss"][0] <= loss.high
     assert 51 <= held <= 60
 
 
@@ -131,29 +140,28 @@ def test_the_report_compares_on_the_same_rows():
     worse = np.where(np.arange(len(v.actual)) < 30, 1 - v.predicted, v.predicted)
     flat = np.full(len(v.actual), np.log(2))  # a coin's log loss at each row
     others = {"other": Other(worse, flat), "bayes": Other(v.actual, np.zeros(len(v.actual)))}
-    content = evaluate(v, [v, verdict(2, seed=1)], others, schema(2), section()).metrics
-    other = content["baseline"]["other"]
-    assert other["log_loss"] == pytest.approx(np.log(2))
-    assert other["log_loss_difference"] == pytest.approx(content["log_loss"]["value"] - np.log(2))
+    content = scored(v, [v, verdict(2, seed=1)], others)
+    other = content.baseline["other"]
+    assert other.log_loss == pytest.approx(np.log(2))
+    assert other.log_loss_difference == pytest.approx(content.log_loss.value - np.log(2))
     # Against what is the same at each row, it is the interval of the network's own log loss.
     for end in ("low", "high"):
-        assert other[f"log_loss_difference_{end}"] == pytest.approx(content["log_loss"][end] - np.log(2))
-    assert content["bayes"]["log_loss_difference"] == pytest.approx(content["log_loss"]["value"])
-    assert other["correct"] == (worse == v.actual).sum()
-    assert other["difference"] == pytest.approx((content["correct"] - other["correct"]) / content["rows"])
-    assert other["difference_low"] <= other["difference"] <= other["difference_high"]
-    assert content["bayes"]["accuracy"] == 1
-    interval = content["accuracy"]["low"], content["accuracy"]["high"]
-    assert interval == wilson(content["correct"], content["rows"], 0.95)
+        assert getattr(other, f"log_loss_difference_{end}") == pytest.approx(getattr(content.log_loss, end) - np.log(2))
+    assert content.bayes.log_loss_difference == pytest.approx(content.log_loss.value)
+    assert other.correct == (worse == v.actual).sum()
+    assert other.difference == pytest.approx((content.correct - other.correct) / content.rows)
+    assert other.difference_low <= other.difference <= other.difference_high
+    assert content.bayes.accuracy == 1
+    assert (content.accuracy.low, content.accuracy.high) == wilson(content.correct, content.rows, 0.95)
 
 
 def test_differences_in_log_loss_are_paired():
     """A rival that is a hair worse at every row is surely worse, however much log loss varies over rows."""
     v = verdict(3)
     rival = Other(v.predicted, log_losses(v.probabilities, v.actual) + 0.001)
-    other = evaluate(v, [v], {"rival": rival}, schema(3), section()).metrics["baseline"]["rival"]
-    assert other["log_loss_difference_high"] == pytest.approx(-0.001)
-    assert (other["difference_low"], other["difference_high"]) == (0, 0)
+    other = scored(v, [v], {"rival": rival}).baseline["rival"]
+    assert other.log_loss_difference_high == pytest.approx(-0.001)
+    assert (other.difference_low, other.difference_high) == (0, 0)
 
 
 def ensemble(count: int) -> tuple[Predictions, list[Predictions]]:
@@ -168,7 +176,7 @@ def ensemble(count: int) -> tuple[Predictions, list[Predictions]]:
 
 def test_the_mean_has_a_jackknife_error_over_its_replicas():
     mean, replicas = ensemble(5)
-    content = evaluate(mean, replicas, {}, schema(3), section(), of_mean=True).metrics
+    content = scored(mean, replicas, {}, mean=True).headlines
     rest = [np.mean([each.probabilities for each in replicas if each is not out], axis=0) for out in replicas]
     scores = {
         "log_loss": [sk.log_loss(mean.actual, each, labels=range(3)) for each in rest],
@@ -176,7 +184,7 @@ def test_the_mean_has_a_jackknife_error_over_its_replicas():
     }
     for name, values in scores.items():
         expected = np.sqrt(4 / 5 * np.sum((np.array(values) - np.mean(values)) ** 2))
-        assert content[name]["jackknife"] == pytest.approx(expected, rel=1e-6), name
+        assert content[name].jackknife == pytest.approx(expected, rel=1e-6), name
     # Of what is linear in the probabilities the jackknife is the error of a mean itself.
     sums = np.array([each.probabilities[:, 0].sum() for each in replicas])
     left_out = (sums.sum() - sums) / 4
@@ -187,10 +195,10 @@ def test_the_mean_has_a_jackknife_error_over_its_replicas():
 def test_without_a_mean_of_several_there_is_no_jackknife():
     _, replicas = ensemble(3)
     for content in (
-        evaluate(replicas[0], replicas, {}, schema(3), section()).metrics,
-        evaluate(replicas[0], replicas[:1], {}, schema(3), section(), of_mean=True).metrics,
+        scored(replicas[0], replicas, {}),
+        scored(replicas[0], replicas[:1], {}, mean=True),
     ):
-        assert [content[name]["jackknife"] for name in HEADLINES] == [None] * len(HEADLINES)
+        assert [metric.jackknife for metric in content.headlines.values()] == [None] * len(HEADLINES)
 
 
 def test_the_mean_of_the_replicas_is_what_is_judged(project, capsys):
@@ -198,7 +206,7 @@ def test_the_mean_of_the_replicas_is_what_is_judged(project, capsys):
     turn(project, {**TINY, "train.ship": "mean", "train.replicas": 3, "baseline.boosting_iterations": 100})
     for stage in ("create", "split", "baseline", "train", "evaluate"):
         importlib.import_module(f"stages.{stage}").main()
-    training, content = (json.loads((project / path).read_text()) for path in ("models/training.json", METRICS))
+    training, content = (json.loads((project / path).read_text()) for path in ("models/training.json", SCORES))
     mean = training["mean"]
     assert content["training"] == {
         **{"replicas": 3, "shipped": None, "best_epoch": mean["best_epoch"]},
@@ -228,7 +236,7 @@ def test_the_mean_of_the_replicas_is_what_is_judged(project, capsys):
 
 def test_one_replica_has_no_spread_and_the_json_stays_valid(tmp_path):
     v = verdict(2)
-    content = rounded(evaluate(v, [v], {}, schema(2), section()).metrics)
+    content = rounded(asdict(scored(v, [v], {})))
     assert content["accuracy"]["deviation"] is None
     write_json(tmp_path / "metrics.json", content)
     assert json.loads((tmp_path / "metrics.json").read_text(), parse_constant=pytest.fail) == content

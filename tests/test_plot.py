@@ -21,8 +21,21 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from retrace.artifacts import paths
+from retrace.artifacts.evaluation import (
+    BOUNDARY,
+    CALIBRATION,
+    IMPORTANCE,
+    PRECISION_RECALL,
+    PREDICTIONS,
+    PROJECTION,
+    REPLICAS,
+    ROC,
+)
+from retrace.artifacts.plane import PlaneAxes, write_axes
 from retrace.artifacts.schema import Schema, write_schema
-from retrace.artifacts.tables import read_csv, write_table
+from retrace.artifacts.scores import ClassScores, write_scores
+from retrace.artifacts.tables import read_csv
+from retrace.artifacts.training import HISTORY, STEPS, Trained, TrainingReport, write_training_report
 from retrace.evaluation.intervals import wilson
 from retrace.figures import curves, scatter, scores
 from retrace.figures.curves import running_mean, thin
@@ -31,9 +44,11 @@ from retrace.figures.inputs import Tables, numbers, read_tables
 from retrace.figures.registry import FIGURES
 from retrace.figures.style import clean, labels, styled
 from retrace.params.plot import Plot
-from retrace.runtime.atomic import write_csv, write_json
+from retrace.runtime.atomic import write_csv
 from stages import plot as stage
 from tests.conftest import PARAMS, ROOT, VALUES, changed
+from tests.scores import METRIC, comparison
+from tests.scores import scores as result_of
 
 NASTY = [
     "$x^2$",
@@ -107,39 +122,35 @@ def tables_of(
     ]
     correct = test - errors
     low, high = wilson(correct, test, 0.95)
-    metric = {"value": 0.75, "low": 0.7, "high": 0.8, "mean": 0.75, "deviation": None}
+    metric = replace(METRIC, value=0.75, low=0.7, high=0.8)
     curve = [
         (name, value / 4, (value / 4) ** 0.5) for name in (names[1:] if classes == 2 else names) for value in range(5)
     ]
     return Tables(
         schema=schema,
-        training={
-            "shipped": None if ship == "mean" else replicas - 1,
-            "steps_per_epoch": steps,
-            "replicas": [{"best_epoch": last, "best_validation_loss": 0.4, "epochs": last} for last in epochs_of],
-            **({"mean": {"best_epoch": 3, "best_validation_loss": 0.35, "epochs": epochs}} if ship == "mean" else {}),
-        },
-        metrics={
-            "rows": test,
-            "correct": correct,
-            "confidence": 0.95,
-            "threshold": 0.5,
-            "accuracy": {**metric, "value": correct / test, "low": low, "high": high},
+        training=TrainingReport(
+            **{"device": "cpu", "device_reason": "auto", "precision": "float32"},
+            shipped=None if ship == "mean" else replicas - 1,
+            steps_per_epoch=steps,
+            replicas=[Trained(last, 0.4, last) for last in epochs_of],
+            mean=Trained(3, 0.35, epochs) if ship == "mean" else None,
+        ),
+        scores=result_of(
+            rows=test,
+            correct=correct,
+            accuracy=replace(metric, value=correct / test, low=low, high=high),
             **dict.fromkeys(("roc_auc", "average_precision", "calibration_error"), metric),
-            "classes": {name: {"rows": int((actual == index).sum())} for index, name in enumerate(names)},
-            "bayes": {"accuracy": 0.95},
-            "baseline": {
-                "majority": {"accuracy": 30 / 60, "correct": test // 2},
-                "logistic_regression": {"accuracy": 0.85, "correct": round(0.85 * test)},
-                "gradient_boosting": {"accuracy": 0.9, "correct": round(0.9 * test)},
+            classes={
+                name: ClassScores(0.8, 0.8, 0.8, int((actual == index).sum())) for index, name in enumerate(names)
             },
-        },
-        plane={
-            "x": "x0",
-            "y": "x1" if features > 1 else "",
-            "projected": features > 2,
-            "training_rows": 2 * test,
-        },
+            bayes=comparison(accuracy=0.95),
+            baseline={
+                "majority": comparison(accuracy=30 / 60, correct=test // 2),
+                "logistic_regression": comparison(accuracy=0.85, correct=round(0.85 * test)),
+                "gradient_boosting": comparison(accuracy=0.9, correct=round(0.9 * test)),
+            },
+        ),
+        plane=PlaneAxes("x0", "x1" if features > 1 else "", features > 2, 2 * test),
         projection=pa.table({"actual": train_kind, "x": train_place[:, 0], "y": train_place[:, 1]}),
         history=pa.Table.from_pylist(history),
         steps=pa.table({f"replica_{index}": column for index, column in enumerate(step_losses.astype(np.float32).T)}),
@@ -165,7 +176,10 @@ def tables_of(
                 "rows": [4, test - 4],
             }
         ),
-        replicas=pa.table({"replica": range(replicas), "accuracy": [0.9 - 0.01 * index for index in range(replicas)]}),
+        replicas=pa.table(
+            {name: range(replicas) for name in REPLICAS.columns}
+            | {"accuracy": [0.9 - 0.01 * index for index in range(replicas)]}
+        ),
         importance=importance_of([f"{prefix}{index}" for index in range(features)], test),
     )
 
@@ -179,20 +193,14 @@ def importance_of(columns: list[str], rows: int) -> pa.Table:
 
 def write_all(tables: Tables) -> None:
     write_schema(tables.schema)
-    for path, content in (
-        (paths.TRAINING, tables.training),
-        (paths.METRICS, tables.metrics),
-        (paths.PLANE, tables.plane),
-    ):
-        write_json(path, content)
-    for path in (paths.PROJECTION, paths.STEPS, paths.PREDICTIONS, paths.BOUNDARY):
-        write_table(path, getattr(tables, path.stem))
-    for path in (
-        *(paths.HISTORY, paths.ROC, paths.PRECISION_RECALL, paths.CALIBRATION, paths.REPLICAS),
-        paths.IMPORTANCE,
-    ):
-        table = getattr(tables, path.stem)
-        write_csv(path, table.column_names, zip(*(column.to_pylist() for column in table.columns), strict=True))
+    write_training_report(tables.training)
+    write_scores(tables.scores)
+    write_axes(tables.plane)
+    for file in (PROJECTION, STEPS, PREDICTIONS, BOUNDARY):
+        file.write(getattr(tables, file.path.stem))
+    for file in (HISTORY, ROC, PRECISION_RECALL, CALIBRATION, REPLICAS, IMPORTANCE):
+        table = getattr(tables, file.path.stem)
+        file.write(zip(*(column.to_pylist() for column in table.columns), strict=True), table.column_names)
 
 
 def draw(tables: Tables, name: str, **changes: Any) -> Figure:
@@ -440,7 +448,7 @@ def test_accuracy_shows_intervals_replicas_and_the_bayes_limit(monkeypatch):
     assert f"0.850  ({low:.3f} to {high:.3f})" in shown
     assert "Bayes limit 0.950" in shown
     assert "each of 3 replicas" in shown
-    unknown = replace(tables, metrics={**tables.metrics, "bayes": None})
+    unknown = replace(tables, scores=replace(tables.scores, bayes=None))
     assert not any("Bayes" in text for text, _ in texts(draw(unknown, "accuracy"), monkeypatch))
 
 

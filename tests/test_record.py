@@ -28,10 +28,11 @@ from mlflow.tracking import MlflowClient
 from scipy.stats import binomtest
 
 from retrace.artifacts.dvc_lock import compare, parse
+from retrace.artifacts.scores import HEADLINES, Metric, ShippedTraining
 from retrace.artifacts.tables import write_table
+from retrace.artifacts.training import Trained, TrainingReport
 from retrace.cli.main import invoke
 from retrace.evaluation.comparisons import mcnemar
-from retrace.evaluation.gate_rule import HEADLINES
 from retrace.params.gate import Gate
 from retrace.params.reader import read
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
@@ -43,6 +44,7 @@ from retrace.tracking.registry import Registered
 from retrace.tracking.state import read_state
 from stages import record
 from tests.conftest import PARAMS, ROOT
+from tests.scores import scores as result_of
 from tests.served import served
 from tests.state import (
     EPOCHS,
@@ -201,7 +203,7 @@ def test_a_run_has_the_files_of_the_state_and_no_other(recorded):
     assert files - pictures == {
         *("params.yaml", "dvc.lock", "tables/predictions.parquet"),
         *("figures/confusion_matrix.png", "figures/loss.png", "tables/classification_report.txt"),
-        *("tables/history.csv", "tables/confusion_matrix.csv", "tables/metrics.json", "tables/baseline.json"),
+        *("tables/history.csv", "tables/confusion_matrix.csv", "tables/scores.json", "tables/baseline.json"),
         *("tables/data.json", "tables/data.md"),
         *("environment/packages.txt", "environment/machine.json", *(f"tables/{name}.csv" for name in TABLES)),
     }
@@ -342,7 +344,7 @@ def test_git_tells_commit_and_uncommitted_changes_and_the_committed_state_names_
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-qm", "one"], check=True)
     head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    (tmp_path / "reports/metrics.json").write_text((tmp_path / "reports/metrics.json").read_text() + "\n")
+    (tmp_path / "reports/scores.json").write_text((tmp_path / "reports/scores.json").read_text() + "\n")
     write_lock(tmp_path)
     record.main()
     (run_id,) = runs(tmp_path, "retrace")
@@ -360,6 +362,19 @@ def test_git_tells_commit_and_uncommitted_changes_and_the_committed_state_names_
     # Against the committed state, not against the run before.
     assert tags(tmp_path, third)["mlflow.runName"] == "learning_rate=0.25, accuracy 0.7500"
     assert "0.5 → **0.25**" in tags(tmp_path, third)["mlflow.note.content"]
+
+
+def test_a_state_from_before_there_were_two_files_is_recorded(tmp_path, monkeypatch):
+    """All numbers stood in reports/metrics.json then; `retrace backfill` meets such states."""
+    make_state(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("reports/scores.json").rename("reports/metrics.json")
+    lock = Path("dvc.lock")
+    lock.write_text(lock.read_text().replace("reports/scores.json", "reports/metrics.json"))
+    found = entry.record(read_state(0), read(Gate), "", 0)
+    assert (Path("reports/metrics.json"), "tables") in found.files
+    assert {point.key: point.value for point in found.points}["test/accuracy"] == 0.75
+    assert found.candidate.confidence == 0.95
 
 
 def test_where_the_mean_ships_the_curves_are_of_the_mean(tmp_path, monkeypatch):
@@ -404,9 +419,9 @@ def test_a_model_of_another_training_gets_the_times_of_the_replay(here, request)
 def test_a_file_that_dvc_lock_does_not_describe_is_not_recorded(tmp_path, monkeypatch):
     make_state(tmp_path)
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "reports/metrics.json"
+    path = tmp_path / "reports/scores.json"
     path.write_text(path.read_text().replace("0.75", "0.99"))
-    with pytest.raises(UserError, match=r"reports/metrics\.json is not the file that dvc\.lock describes") as caught:
+    with pytest.raises(UserError, match=r"reports/scores\.json is not the file that dvc\.lock describes") as caught:
         record.main()
     assert caught.value.status == BAD_DATA
     assert not (tmp_path / "mlflow.db").exists()
@@ -550,21 +565,17 @@ def test_a_better_baseline_is_told_with_the_version_and_on_the_page(here, reques
 
 
 def test_a_mean_is_told_on_the_page_and_with_the_version():
-    mean = {"best_epoch": 5, "best_validation_loss": 0.25, "epochs": 9}
-    training = {"shipped": None, "replicas": [{}] * 8, "mean": mean}
-    metrics = {
-        **{"confidence": 0.95, "correct": 7, "rows": 10, "training": {"replicas": 8, "shipped": None}},
-        **{
-            name: {"value": 0.7, "low": 0.6, "high": 0.8, "mean": 0.65, "deviation": 0.01, "jackknife": 0.002}
-            for name in HEADLINES
-        },
-    }
+    trained = Trained(best_epoch=5, best_validation_loss=0.25, epochs=9)
+    training = TrainingReport("cpu", "auto", "float32", None, steps_per_epoch=4, replicas=[trained] * 8, mean=trained)
+    headline = Metric(0.7, 0.6, 0.8, mean=0.65, deviation=0.01, jackknife=0.002)
+    of_training = ShippedTraining(replicas=8, shipped=None, best_epoch=5, best_validation_loss=0.25)
+    result = result_of(**dict.fromkeys(HEADLINES, headline), training=of_training)
     registered = Registered("name", "1", "Champion.")
-    page = run_page.description("run", "table", metrics, training, None, registered, [], [])
+    page = run_page.description("run", "table", result, training, None, registered, [], [])
     assert "- The mean of 8 replicas ships: best epoch 5 of 9, validation loss 0.2500. The luck of" in page
     assert "a standard error of 0.0020 in accuracy (jackknife)." in page
     assert "| one of its 8 replicas, on average&emsp; | 0.6500, standard deviation 0.0100&emsp; | 0.0500" in page
-    state = SimpleNamespace(metrics=metrics, training=training)
+    state = SimpleNamespace(scores=result, training=training)
     assert entry._remarks(state, "") == ["The model is the mean of 8 replicas."]
 
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from retrace.artifacts import paths
 from retrace.artifacts.schema import Schema, read_schema, write_schema
 from retrace.artifacts.tables import read_table, write_table
+from retrace.artifacts.training import CLOCK, HISTORY, LOSS, STEPS, TRAINING
 from retrace.data.densities import bayes_predictions
 from retrace.networks.model import Description
 from retrace.networks.model_files import load
@@ -90,14 +91,14 @@ def test_the_files_tell_one_story(data, capsys):
     train.main()
     out, err = capsys.readouterr()
     assert all(line.startswith("train: warning: ") for line in err.splitlines())  # no progress bar in a pipe
-    training = json.loads(paths.TRAINING.read_text())
+    training = json.loads(TRAINING.read_text())
     shipped = training["shipped"]
     assert shipped != 0  # or the test could not tell it from the first
     assert (training["steps_per_epoch"], training["precision"]) == (5, "float32")
     assert out.splitlines()[0].endswith("3 replicas of 3 - 4 - 1; 150 rows")
     assert f"replica {shipped} ships, best epoch {training['replicas'][shipped]['best_epoch']}" in out
 
-    history = rows_of(paths.HISTORY)
+    history = rows_of(HISTORY.path)
     assert [(row["epoch"], row["replica"]) for row in history] == [(e, r) for e in "123" for r in "012"]
     for replica, summary in enumerate(training["replicas"]):
         losses = [float(row["validation_loss"]) for row in history if row["replica"] == str(replica)]
@@ -108,9 +109,9 @@ def test_the_files_tell_one_story(data, capsys):
     mine = [
         (row["epoch"], row["train_loss"], row["validation_loss"]) for row in history if int(row["replica"]) == shipped
     ]
-    assert [tuple(row.values()) for row in rows_of(paths.LOSS)] == mine
+    assert [tuple(row.values()) for row in rows_of(LOSS.path)] == mine
 
-    steps = read_table(paths.STEPS)
+    steps = read_table(STEPS.path)
     assert (steps.num_rows, steps.column_names) == (15, ["replica_0", "replica_1", "replica_2"])
     first = np.average(steps.column("replica_1").to_numpy()[:5], weights=[32, 32, 32, 32, 22])
     assert float(history[1]["train_loss"]) == pytest.approx(first, rel=1e-5)
@@ -130,16 +131,16 @@ def test_the_files_tell_one_story_where_the_mean_ships(data, capsys):
     given = {"ship": "mean", "bins": 8, "input_scale_rate": 10.0, "scaling": "standard", "epochs": 6}
     write_params(**TINY | given)
     train.main()
-    training = json.loads(paths.TRAINING.read_text())
+    training = json.loads(TRAINING.read_text())
     mean = training["mean"]
     assert training["shipped"] is None
-    history = rows_of(paths.HISTORY)
+    history = rows_of(HISTORY.path)
     of_mean = [float(row["validation_loss_of_mean"]) for row in history if row["replica"] == "0"]
     assert mean["best_epoch"] == of_mean.index(min(of_mean)) + 1
     assert mean["epochs"] == len(of_mean) == 6
     says = f"the mean of 3 replicas ships, best epoch {mean['best_epoch']}, validation loss"
     assert f"{says} {mean['best_validation_loss']:.4f}" in capsys.readouterr().out
-    for row, epoch in zip(rows_of(paths.LOSS), range(1, 7), strict=True):
+    for row, epoch in zip(rows_of(LOSS.path), range(1, 7), strict=True):
         losses = [float(each["train_loss"]) for each in history if each["epoch"] == str(epoch)]
         assert (row["epoch"], float(row["validation"])) == (str(epoch), pytest.approx(of_mean[epoch - 1]))
         assert float(row["train"]) == pytest.approx(np.mean(losses))
@@ -176,10 +177,10 @@ def test_the_memory_that_is_asked_for_counts_bins_and_factors():
 
 def test_the_same_state_gives_the_same_bytes_and_no_clock(data):
     train.main()
-    first, clock = outputs(), json.loads(paths.CLOCK.read_text())
+    first, clock = outputs(), json.loads(CLOCK.read_text())
     train.main()
     assert outputs() == first
-    assert json.loads(paths.CLOCK.read_text())["started"] > clock["started"]
+    assert json.loads(CLOCK.read_text())["started"] > clock["started"]
     write_params(**TINY | {"seed": 27})
     train.main()
     assert all(content != first[name] for name, content in outputs().items())
@@ -214,8 +215,8 @@ def test_p14_a_batch_is_at_most_all_rows(data, changes):
     for size in (150, 151, 10_000_000):
         write_params(**TINY | changes | {"batch_size": size})
         train.main()
-        assert json.loads(paths.TRAINING.read_text())["steps_per_epoch"] == 1
-        made[size] = [path.read_bytes() for path in (paths.HISTORY, paths.STEPS, *sorted(paths.MODELS.iterdir()))]
+        assert json.loads(TRAINING.read_text())["steps_per_epoch"] == 1
+        made[size] = [path.read_bytes() for path in (HISTORY.path, STEPS.path, *sorted(paths.MODELS.iterdir()))]
     assert made[151] == made[10_000_000] == made[150]
 
 
@@ -317,7 +318,7 @@ def test_auto_takes_the_cpu_where_there_is_no_cuda(data, capsys):
     assert choose(train_section(device="auto")) == (torch.device("cpu"), "auto: no CUDA here")
     train.main()
     assert "train: on cpu (auto: no CUDA here)" in capsys.readouterr().out
-    training = json.loads(paths.TRAINING.read_text())
+    training = json.loads(TRAINING.read_text())
     assert (training["device"], training["device_reason"]) == ("cpu", "auto: no CUDA here")
 
 
@@ -351,7 +352,7 @@ def test_the_default_recipe_comes_within_a_hundredth_of_bayes(project):
     model = load(paths.MODELS)
     accuracy = np.mean(model.probabilities(test).argmax(1) == target)
     assert bayes - 0.01 <= accuracy <= bayes + 0.005
-    training = json.loads(paths.TRAINING.read_text())
+    training = json.loads(TRAINING.read_text())
     shipped = training["replicas"][training["shipped"]]
     assert shipped["best_validation_loss"] == min(each["best_validation_loss"] for each in training["replicas"])
     validation = read_table(paths.VALIDATION)

@@ -1,6 +1,8 @@
 """dvc.lock: what the result on disk was made of, and the fingerprint that names this state of the pipeline.
 
 `dvc repro` writes a stage's entry as soon as the stage has run, so that `record`, the last stage, sees all others.
+All that read the file do it here, but for retrace/runtime/integrity.py: each writer of a text asks it for one MD5, and
+must not wait for a reader of YAML.
 """
 
 import functools
@@ -25,9 +27,13 @@ WITHOUT_RESULT = ("validate", "record")
 
 @dataclass(frozen=True)
 class Lock:
-    """The entries of dvc.lock of all stages that make a result, by stage name."""
+    """The entries of dvc.lock, by stage name. made: of all stages; stages: of those that make a result."""
 
-    stages: dict[str, dict[str, Any]]
+    made: dict[str, dict[str, Any]]
+
+    @functools.cached_property
+    def stages(self) -> dict[str, dict[str, Any]]:
+        return {name: entry for name, entry in self.made.items() if name not in WITHOUT_RESULT}
 
     @property
     def fingerprint(self) -> str:
@@ -57,8 +63,13 @@ class Lock:
 
     @property
     def outs(self) -> dict[str, str]:
-        """Path -> hash of everything that the stages made."""
+        """Path -> hash of all results."""
         return {path: value for entry in self.stages.values() for path, value in _hashes(entry, "outs").items()}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Path -> hash of all that the stages made, their receipts among it."""
+        return {path: value for entry in self.made.values() for path, value in _hashes(entry, "outs").items()}
 
     @property
     def code(self) -> dict[str, str]:
@@ -118,7 +129,12 @@ def parse(text: str) -> Lock:
     try:
         # YAML 1.2, as DVC itself reads and writes it; a reader of 1.1 takes 1e-05 for a text and no for false.
         stages = YAML(typ="safe").load(text)["stages"]
-        return Lock({name: entry for name, entry in stages.items() if name not in WITHOUT_RESULT and entry.items()})
+        lock = Lock({name: entry for name, entry in stages.items() if entry.items()})
+        # Of a file that was cut off the last entry may lack its path; better here than where it is asked for.
+        for entry in lock.made.values():
+            for kind in ("deps", "outs"):
+                _hashes(entry, kind)
+        return lock
     except (YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = " ".join(str(getattr(error, "problem", None) or error).split())[:100]
         # Without HEAD git would refuse a file that is in conflict.

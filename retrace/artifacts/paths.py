@@ -1,49 +1,26 @@
-"""Where the files lie that pass between stages. dvc.yaml names the same paths, as deps and outs."""
+"""Where the files lie whose content has its type elsewhere: rows of data, which data/schema.json describes; a page for
+people; the model, whose files retrace/networks/ reads and writes; pictures.
+
+dvc.yaml names the same paths, as deps and outs.
+"""
 
 from pathlib import Path
 
 # create
 DATASET = Path("data/dataset.parquet")
-SCHEMA = Path("data/schema.json")
 
 # split
 TRAIN = Path("data/train.parquet")
 VALIDATION = Path("data/validation.parquet")
 TEST = Path("data/test.parquet")
 DATA = Path("reports/data.md")
-FINDINGS = Path("reports/data.json")
-
-# baseline
-BASELINE = Path("reports/baseline.json")
-BASELINE_PREDICTIONS = Path("reports/baseline.parquet")
 
 # train
 MODELS = Path("models")
 MODEL = Path("models/model.json")
 WEIGHTS = Path("models/model.safetensors")
-TRAINING = Path("models/training.json")
-HISTORY = Path("reports/history.csv")
-LOSS = Path("reports/loss.csv")
-STEPS = Path("reports/steps.parquet")
-# Which DVC does not know: held while a training run is under way, and when the last one began and how long it took.
+# Which DVC does not know: held while a training run is under way.
 TRAIN_LOCK = Path(".retrace/train.lock")
-CLOCK = Path(".retrace/train.json")
-
-# evaluate
-METRICS = Path("reports/metrics.json")
-PREDICTIONS = Path("reports/predictions.parquet")
-REPLICAS = Path("reports/replicas.csv")
-SLICES = Path("reports/slices.csv")
-IMPORTANCE = Path("reports/importance.csv")
-CLASSIFICATION_REPORT = Path("reports/classification_report.txt")
-CONFUSION_MATRIX = Path("reports/confusion_matrix.csv")
-CLASSES = Path("reports/classes.csv")
-ROC = Path("reports/roc.csv")
-PRECISION_RECALL = Path("reports/precision_recall.csv")
-CALIBRATION = Path("reports/calibration.csv")
-BOUNDARY = Path("reports/boundary.parquet")
-PROJECTION = Path("reports/projection.parquet")
-PLANE = Path("reports/plane.json")
 
 # plot
 FIGURES = Path("reports/figures")

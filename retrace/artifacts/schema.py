@@ -1,51 +1,16 @@
 """data/schema.json: the facts of a data set that later stages need. They flow from here, never from params.yaml."""
 
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from retrace.artifacts.paths import SCHEMA
+from retrace.artifacts.findings import Finding
 from retrace.artifacts.tables import read_json
 from retrace.runtime.atomic import write_json
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.integrity import restore
-from retrace.runtime.text import one_line
 
-MOST_WARNINGS = 20
-
-LONGEST_LINE = 500
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something about the data that a person should know before trusting a result.
-
-    kind:   in a word, the same for all of its kind.
-    column: that it is about, or "" where it is about rows or the file.
-    text:   what was found, with its number.
-    param:  the key of params.yaml that settles it.
-    """
-
-    kind: str
-    column: str
-    text: str
-    param: str
-
-    @property
-    def line(self) -> str:
-        """On one line, whatever the column is called."""
-        text = one_line(self.text, LONGEST_LINE)
-        return f"{text}{'' if text.endswith('?') else ';'} {self.param} settles it"
-
-
-def warn(stage: str, findings: Sequence[Finding], report: Path) -> None:
-    """A line on stderr for each, up to MOST_WARNINGS; report: the file that has all of them."""
-    for finding in findings[:MOST_WARNINGS]:
-        print(f"{stage}: warning: {finding.line}", file=sys.stderr)
-    if len(findings) > MOST_WARNINGS:
-        print(f"{stage}: warning: {len(findings) - MOST_WARNINGS:,} more are in {report}", file=sys.stderr)
+SCHEMA = Path("data/schema.json")
 
 
 @dataclass(frozen=True)

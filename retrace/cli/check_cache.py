@@ -26,6 +26,7 @@ from dvc.utils import dict_sha256
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from retrace.artifacts.dvc_lock import parse
 from retrace.runtime.digest import md5, md5_of
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.integrity import LOCK
@@ -326,8 +327,9 @@ def _restore_lock() -> str:
     content = LOCK.read_bytes() if LOCK.exists() else b""
     committed = _committed(LOCK)
     try:
-        readable = isinstance(YAML(typ="safe").load(content), dict)
-    except YAMLError:
+        parse(content.decode())
+        readable = True
+    except (UserError, UnicodeDecodeError):
         readable = False
     if committed and committed != content and (not readable or committed.startswith(content)):
         return f"git checkout HEAD {LOCK}"  # without HEAD it would refuse a file that is in conflict

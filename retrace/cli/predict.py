@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from retrace.artifacts.paths import MODELS, SCHEMA
-from retrace.artifacts.schema import read_schema
+from retrace.artifacts.paths import MODELS
+from retrace.artifacts.schema import SCHEMA, read_schema
 from retrace.data.conversion import converted, label_texts
 from retrace.data.numbers import PLAIN, Form
 from retrace.data.reading import open_table

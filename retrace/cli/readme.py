@@ -1,6 +1,6 @@
 """`make readme`: tables of README.md and docs/, written from the files they describe, so that they cannot drift.
 
-results     from reports/metrics.json
+results     from reports/scores.json, which git has not: where nothing ran yet, they stay as they are
 rerun       from dvc.yaml: which stages a change in a section of params.yaml reruns
 parameters  from params.yaml: each key, its value there and its comment
 bench       the first table of benchmarks/results.md, which `make bench` writes
@@ -9,7 +9,6 @@ quality     the first table of benchmarks/quality.md, which `make bench-quality`
 A page has a part where it has the two comments that mark it; a test compares the pages with the files.
 """
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import click
 from ruamel.yaml import YAML
 
-from retrace.artifacts.paths import METRICS
+from retrace.artifacts.scores import SCORES, Metric, Scores, read_scores
 from retrace.evaluation.comparisons import in_words, what_ships
 from retrace.runtime.atomic import write_text
 from retrace.runtime.markdown import table
@@ -29,49 +28,41 @@ GRAPH = Path("dvc.yaml")
 PARAMS = Path("params.yaml")
 BENCH = Path("benchmarks/results.md")
 QUALITY = Path("benchmarks/quality.md")
-SOURCES = (METRICS, GRAPH, PARAMS, BENCH, QUALITY)
+SOURCES = (GRAPH, PARAMS, BENCH, QUALITY)
 
 # A line of params.yaml: a key, perhaps a value, perhaps a comment; or a comment that goes on from the line before.
 LINE = re.compile(r"(?P<indent> *)(?:(?P<key>\w+):(?: (?P<value>\S.*?))?)?(?:(?:^| +)# (?P<comment>.*))?")
 
 
-def results(metrics: dict[str, Any]) -> str:
-    accuracy = metrics["accuracy"]
-    training = metrics["training"]
-    ships = "the replica that ships" if training["shipped"] is not None else what_ships(None, training["replicas"])
-    rows = [
-        (
-            f"**the network** ({ships})",
-            f"**{accuracy['value']:.4f}**",
-            f"{accuracy['low']:.4f} to {accuracy['high']:.4f}",
-            "",
-        )
-    ]
-    if accuracy["deviation"] is not None:
-        luck = f"{accuracy['mean']:.4f} ± {accuracy['deviation']:.4f}"
-        rows.append((f"its {training['replicas']} replicas, mean and standard deviation", luck, "", ""))
-    if accuracy.get("jackknife") is not None:
-        rows.append(("the luck of its seeds (jackknife)", f"± {accuracy['jackknife']:.4f}", "", ""))
-    others = {in_words(name): other for name, other in metrics["baseline"].items()}
+def results(scores: Scores) -> str:
+    accuracy, training = scores.accuracy, scores.training
+    ships = "the replica that ships" if training.shipped is not None else what_ships(None, training.replicas)
+    rows = [(f"**the network** ({ships})", f"**{accuracy.value:.4f}**", _interval(accuracy), "")]
+    if accuracy.deviation is not None:
+        luck = f"{accuracy.mean:.4f} ± {accuracy.deviation:.4f}"
+        rows.append((f"its {training.replicas} replicas, mean and standard deviation", luck, "", ""))
+    if accuracy.jackknife is not None:
+        rows.append(("the luck of its seeds (jackknife)", f"± {accuracy.jackknife:.4f}", "", ""))
+    others = {in_words(name): other for name, other in scores.baseline.items()}
     others["majority class"] = others.pop("majority")
-    if metrics["bayes"] is not None:
-        others = {"Bayes classifier (the limit)": metrics["bayes"], **others}
-    for name, other in sorted(others.items(), key=lambda item: -item[1]["accuracy"]):
-        low, high = other["difference_low"], other["difference_high"]
-        rows.append((name, f"{other['accuracy']:.4f}", "", f"{other['difference']:+.4f} ({low:+.4f} to {high:+.4f})"))
-    balance = metrics["macro_f1"]
-    rows.append(("its macro-F1", f"{balance['value']:.4f}", f"{balance['low']:.4f} to {balance['high']:.4f}", ""))
-    confidence = f"{metrics['confidence']:.0%}"
-    return table(
-        [
-            f"accuracy on {metrics['rows']:,} test rows",
-            "",
-            f"{confidence} interval",
-            f"network minus it ({confidence})",
-        ],
-        rows,
-        "---",
-    )
+    if scores.bayes:
+        others = {"Bayes classifier (the limit)": scores.bayes, **others}
+    for name, other in sorted(others.items(), key=lambda item: -item[1].accuracy):
+        interval = f"({other.difference_low:+.4f} to {other.difference_high:+.4f})"
+        rows.append((name, f"{other.accuracy:.4f}", "", f"{other.difference:+.4f} {interval}"))
+    rows.append(("its macro-F1", f"{scores.macro_f1.value:.4f}", _interval(scores.macro_f1), ""))
+    confidence = f"{scores.confidence:.0%}"
+    header = [
+        f"accuracy on {scores.rows:,} test rows",
+        "",
+        f"{confidence} interval",
+        f"network minus it ({confidence})",
+    ]
+    return table(header, rows, "---")
+
+
+def _interval(metric: Metric) -> str:
+    return f"{metric.low:.4f} to {metric.high:.4f}"
 
 
 def reruns(graph: dict[str, Any]) -> dict[str, list[str]]:
@@ -158,12 +149,13 @@ def parameters(text: str) -> str:
 def filled(text: str) -> str:
     """A page with each marked part that it has written anew."""
     parts: dict[str, Callable[[], str]] = {
-        "results": lambda: results(json.loads(METRICS.read_text())),
         "rerun": lambda: rerun(YAML(typ="safe").load(GRAPH.read_text())),
         "parameters": lambda: parameters(PARAMS.read_text()),
         "bench": lambda: first_table(BENCH),
         "quality": lambda: first_table(QUALITY),
     }
+    if SCORES.exists():
+        parts["results"] = lambda: results(read_scores())
     for name, part in parts.items():
         pattern = rf"(<!-- {name}: make readme -->\n).*?(<!-- /{name} -->)"
         if match := re.search(pattern, text, flags=re.DOTALL):
@@ -180,4 +172,7 @@ def command() -> None:
     """Write the generated tables of README.md and docs/ anew from the files they describe."""
     for page in (README, *sorted(DOCS.glob("*.md"))):
         write_text(page, filled(page.read_text()))
-    print(f"readme: the tables of {README} and {DOCS} are those of {', '.join(map(str, SOURCES))}")
+    sources = [SCORES, *SOURCES] if SCORES.exists() else SOURCES
+    print(f"readme: the tables of {README} and {DOCS} are those of {', '.join(map(str, sources))}")
+    if not SCORES.exists():
+        print(f"readme: the results in {README} stay as they were, since {SCORES} is not there; run: dvc repro")

@@ -24,15 +24,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 from safetensors.numpy import load as load_tensors
 
-from retrace.artifacts.paths import TRAINING
-from retrace.artifacts.tables import read_json
+from retrace.artifacts.dvc_lock import parse
+from retrace.artifacts.training import TRAINING, read_training_report
 from retrace.cli.repository import bring_sources, clone, git, words
 from retrace.runtime.digest import md5
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
+from retrace.runtime.integrity import LOCK
 from retrace.runtime.text import shown
 
 # Sum of absolute differences over sum of absolute values, all numbers of a file taken together. Rows and splits come
@@ -79,27 +78,26 @@ def verify(root: Path) -> Verification:
         committed = outputs(project)
         bring_sources(root, project)
         # Without it every stage runs, as with --force; but that would also ask where an imported table came from.
-        (project / "dvc.lock").unlink()
+        (project / LOCK).unlink()
         _repro(project)
         rerun = outputs(project)
         verdicts = [
             judge(path, digest, rerun.get(path), _content(project / path), original(root, cache, path, digest))
             for path, digest in committed.items()
         ]
-        training = project / TRAINING
-        return Verification(verdicts, training.exists() and bool(read_json(training).get("portable")))
+        trained = (project / TRAINING).exists()
+        return Verification(verdicts, trained and read_training_report(project).portable)
 
 
 def outputs(folder: Path) -> dict[str, str]:
     """Path and MD5 of every output in dvc.lock."""
     try:
-        stages = YAML(typ="safe").load((folder / "dvc.lock").read_bytes())["stages"]
-        return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ())}
+        return parse((folder / LOCK).read_text("utf-8", "replace")).files
     except FileNotFoundError:
-        raise UserError(MACHINE_FAULT, "dvc.lock is not in the last commit; commit it after: dvc repro") from None
-    except (YAMLError, ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(MACHINE_FAULT, f"{LOCK} is not in the last commit; commit it after: dvc repro") from None
+    except UserError:
         raise UserError(
-            BAD_DATA, "dvc.lock of the last commit cannot be read; commit it after: rm -f dvc.lock && dvc repro"
+            BAD_DATA, f"{LOCK} of the last commit cannot be read; commit it after: rm -f {LOCK} && dvc repro"
         ) from None
 
 

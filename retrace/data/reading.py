@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from retrace.artifacts.schema import Finding
+from retrace.artifacts.findings import Finding
 from retrace.artifacts.tables import native
 from retrace.data.dialect import DELIMITERS, find_head
 from retrace.data.numbers import SIGNS, is_number

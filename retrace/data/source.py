@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from retrace.artifacts.schema import Finding
+from retrace.artifacts.findings import Finding
 from retrace.data.dialect import Count
 from retrace.data.number_formats import Forms
 from retrace.data.numbers import Form

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from retrace.artifacts.paths import DATASET, FINDINGS, TRAIN
+from retrace.artifacts.findings import FINDINGS
+from retrace.artifacts.paths import DATASET, TRAIN
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import count_rows
 from retrace.data.groups import Sides, row_hashes, shuffled_hash, together, values

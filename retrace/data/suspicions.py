@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 
-from retrace.artifacts.schema import Finding
+from retrace.artifacts.findings import Finding
 from retrace.data.kinds import FEATURES, FEWEST_ROWS, kind_of, names_rows
 from retrace.data.numbers import form_of, to_numbers
 from retrace.data.profile import Profile

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrace.artifacts.schema import Finding, Schema
+from retrace.artifacts.findings import Finding
+from retrace.artifacts.schema import Schema
 from retrace.data import suspicions
 from retrace.data.conversion import (
     FLOAT32_WHOLE,

@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from retrace.artifacts.baseline import BaselineScores, Other
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import count_rows
 from retrace.evaluation.metrics import log_losses
@@ -96,23 +97,20 @@ def _result(model: Any, x: pd.DataFrame, classes: int) -> Result:
     return Result(model.predict(x), probabilities)
 
 
-def report(result: Result, actual: NDArray[np.int64]) -> dict[str, float | int]:
-    """Counts and log loss."""
+def report(result: Result, actual: NDArray[np.int64]) -> BaselineScores:
+    """On the rows of these classes [rows]."""
     correct = int((result.predicted == actual).sum())
-    return {
-        "correct": correct,
-        "rows": len(actual),
-        "accuracy": round(correct / len(actual), 6),
-        "log_loss": round(float(log_losses(result.probabilities, actual).mean()), 6),
-    }
+    return BaselineScores(
+        accuracy=round(correct / len(actual), 6),
+        correct=correct,
+        log_loss=round(float(log_losses(result.probabilities, actual).mean()), 6),
+        rows=len(actual),
+    )
 
 
-def predictions(results: dict[str, Result], actual: NDArray[np.int64]) -> pa.Table:
-    """Of each baseline the predicted class index of each row (NAME), and its log loss there (NAME_log_loss)."""
-    columns: dict[str, NDArray[Any]] = {}
-    for name, result in results.items():
-        columns |= {name: result.predicted, f"{name}_log_loss": log_losses(result.probabilities, actual)}
-    return pa.table(columns)
+def on_each_row(result: Result, actual: NDArray[np.int64]) -> Other:
+    """The same row by row, for comparisons with the network on the same rows."""
+    return Other(result.predicted, log_losses(result.probabilities, actual))
 
 
 def require_room(paths: Sequence[Path], schema: Schema) -> None:

@@ -1,12 +1,9 @@
 """Classifiers on the same rows: which one is better, and how sure that is."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-# Of a baseline in metrics.json: the key, that of the network's difference to it, and the sign with which that is worse.
-METRICS = (("accuracy", "difference", -1), ("log_loss", "log_loss_difference", 1))
-ENDS = ("", "_low", "_high")
-COMPARED = tuple(key for name, gap, _ in METRICS for key in (name, *(f"{gap}{end}" for end in ENDS)))
+from retrace.artifacts.scores import Comparison
 
 
 class Lead(NamedTuple):
@@ -16,20 +13,16 @@ class Lead(NamedTuple):
     text: str
 
 
-def leads(baseline: Mapping[str, Mapping[str, Any]]) -> list[Lead]:
-    """Where baselines are better, the sure ones first; baseline: that part of metrics.json, less what an old one lacks.
+def leads(baseline: Mapping[str, Comparison]) -> list[Lead]:
+    """Where baselines are better, the sure ones first.
 
     Surely: the whole paired bootstrap interval of the difference is on the baseline's side. One rule for accuracy and
     log loss, and the interval that is shown is the one that decides. McNemar's test knows no log loss; for accuracy it
     says the same but where hardly a row differs: there it is the more cautious one.
     """
     found = []
-    for name, scores in baseline.items():
-        for metric, gap, worse in METRICS:
-            numbers: list[Any] = [scores.get(key) for key in (metric, *(f"{gap}{end}" for end in ENDS))]
-            if None in numbers:
-                continue
-            value, difference, low, high = (float(number) for number in numbers)
+    for name, comparison in baseline.items():
+        for metric, value, difference, low, high, worse in comparison.compared():
             surely = min(worse * low, worse * high) > 0
             if surely or worse * difference > 0:
                 sure = "surely" if surely else "perhaps"
@@ -48,13 +41,6 @@ def in_words(name: str) -> str:
 def what_ships(shipped: int | None, replicas: int) -> str:
     """shipped: as in models/training.json; replicas: their number."""
     return f"the mean of {replicas:,} replica{'s' * (replicas > 1)}" if shipped is None else f"replica {shipped}"
-
-
-def training_of_shipped(training: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Of models/training.json what it says of the model: of a replica, or of the mean of all."""
-    shipped: int | None = training["shipped"]
-    entry: Mapping[str, Any] = training["mean"] if shipped is None else training["replicas"][shipped]
-    return entry
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

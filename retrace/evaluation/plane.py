@@ -3,7 +3,7 @@
 Those are of what the network sees: of numbers as they are scaled, and of an input or a vector for each category.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -34,9 +34,6 @@ class Plane(NamedTuple):
     def points(self, coordinates: Floats) -> Floats:
         """Where points of the plane lie in the space, as it runs through the mean of the training rows."""
         return coordinates @ self.axes * self.spread + self.center
-
-    def content(self) -> dict[str, Any]:
-        return {"x": self.labels[0], "y": self.labels[1], "projected": self.projected}
 
 
 def is_flat(description: Description) -> bool:

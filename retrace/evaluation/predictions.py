@@ -6,8 +6,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from retrace.artifacts.paths import METRICS, TEST
+from retrace.artifacts.baseline import Other
+from retrace.artifacts.paths import TEST
 from retrace.artifacts.schema import Schema
+from retrace.artifacts.scores import SCORES
 from retrace.artifacts.tables import count_rows
 from retrace.data.densities import bayes_probabilities
 from retrace.evaluation.metrics import Predictions, log_losses
@@ -18,13 +20,6 @@ from retrace.preprocessing.description import Unusable
 from retrace.runtime.disk import require_disk
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.memory import require_memory
-
-
-class Other(NamedTuple):
-    """Another classifier on the same rows: predicted class indices [rows], and its log loss at each [rows]."""
-
-    predicted: NDArray[np.int64]
-    losses: NDArray[np.float64]
 
 
 class AllPredictions(NamedTuple):
@@ -39,7 +34,7 @@ def require_room(model: Model, replicas: int, schema: Schema, section: Evaluate)
     """Raise UserError (status 4) where disk or memory have no room for the evaluation."""
     few = "use fewer test rows (split.test_size)"
     count, width, classes = count_rows(TEST), model.description.preprocessing.width, len(schema.classes)
-    require_disk([METRICS], output_bytes(schema, section, count), few)
+    require_disk([SCORES], output_bytes(schema, section, count), few)
     # Inputs, and the probabilities of all replicas.
     size = 4 * count * (width + classes * (1 + replicas))
     require_memory(size, f"evaluate: {count:,} test rows of {width:,} columns", few)
@@ -85,18 +80,11 @@ def verdicts(
     ]
 
 
-def others(baseline: pa.Table, test: pa.Table, schema: Schema) -> dict[str, Other]:
-    """The baselines, and the Bayes classifier where the density is known, by name.
-
-    baseline: the content of reports/baseline.parquet.
-    """
-    found = {
-        name: Other(baseline.column(name).to_numpy(), baseline.column(f"{name}_log_loss").to_numpy())
-        for name in baseline.column_names
-        if f"{name}_log_loss" in baseline.column_names
-    }
-    if schema.density is not None:
-        rows = np.column_stack([test.column(name).to_numpy() for name in schema.features])
-        chances = bayes_probabilities(schema.density, rows)
-        found["bayes"] = Other(chances.argmax(1), log_losses(chances, test.column(schema.target).to_numpy()))
-    return found
+def others(baseline: dict[str, Other], test: pa.Table, schema: Schema) -> dict[str, Other]:
+    """The baselines, and the Bayes classifier where the density is known, by name."""
+    if schema.density is None:
+        return baseline
+    rows = np.column_stack([test.column(name).to_numpy() for name in schema.features])
+    chances = bayes_probabilities(schema.density, rows)
+    losses = log_losses(chances, test.column(schema.target).to_numpy())
+    return {**baseline, "bayes": Other(chances.argmax(1), losses)}

@@ -1,4 +1,4 @@
-"""Writes what `evaluate` found: tables for people, for `plot` and for `dvc plots`, and the metrics."""
+"""Writes what `evaluate` found: tables for people, for `plot` and for `dvc plots`."""
 
 from typing import Any
 
@@ -7,37 +7,35 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.metrics import classification_report, confusion_matrix, precision_recall_curve, roc_curve
 
-from retrace.artifacts.paths import (
+from retrace.artifacts.evaluation import (
     BOUNDARY,
     CALIBRATION,
     CLASSES,
     CLASSIFICATION_REPORT,
     CONFUSION_MATRIX,
     IMPORTANCE,
-    METRICS,
-    PLANE,
     PRECISION_RECALL,
     PREDICTIONS,
     PROJECTION,
     REPLICAS,
     ROC,
     SLICES,
-    TRAIN,
+    Slice,
 )
+from retrace.artifacts.paths import TRAIN
+from retrace.artifacts.plane import PlaneAxes, write_axes
 from retrace.artifacts.schema import Schema
-from retrace.artifacts.tables import count_rows, write_table
+from retrace.artifacts.tables import count_rows
+from retrace.artifacts.training import TrainingReport
 from retrace.evaluation import plane as planes
-from retrace.evaluation.comparisons import training_of_shipped
 from retrace.evaluation.importance import importance
 from retrace.evaluation.metrics import Predictions, calibration
 from retrace.evaluation.plane import Plane, grid, plane, space
-from retrace.evaluation.slices import Slice
 from retrace.networks.model import Model, decide
 from retrace.params.evaluate import Evaluate
-from retrace.runtime.atomic import write_csv, write_json, write_text
+from retrace.runtime.atomic import write_text
 from retrace.runtime.text import shown
 
-DIGITS = 6
 LESS_THAN = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
 
 
@@ -45,12 +43,11 @@ def write_curves(verdict: Predictions, schema: Schema, section: Evaluate) -> Non
     """The tables behind the confusion matrix, ROC, precision-recall and calibration figures, and the report."""
     indices = list(range(len(schema.classes)))
     matrix = confusion_matrix(verdict.actual, verdict.predicted, labels=indices)
-    write_csv(
-        CONFUSION_MATRIX, ["actual", *schema.classes], ([schema.classes[i], *map(int, matrix[i])] for i in indices)
-    )
+    counts = ([schema.classes[i], *map(int, matrix[i])] for i in indices)
+    CONFUSION_MATRIX.write(counts, [*CONFUSION_MATRIX.columns, *schema.classes])
     # `dvc plots show` writes these into the script of its page as they stand, where `</script>` would end it.
     names = np.array([shown(name).replace("<", LESS_THAN) for name in schema.classes])
-    write_csv(CLASSES, ["actual", "predicted"], zip(names[verdict.actual], names[verdict.predicted], strict=True))
+    CLASSES.write(zip(names[verdict.actual], names[verdict.predicted], strict=True))
     roc, precision_recall = [], []
     # With two classes the second one's curves say all; with more, each class stands against the rest.
     for index in indices[1:] if len(indices) == 2 else indices:
@@ -61,10 +58,9 @@ def write_curves(verdict: Predictions, schema: Schema, section: Evaluate) -> Non
         precision_recall += [
             (schema.classes[index], float(x), float(y)) for x, y in zip(recall, precision, strict=True)
         ]
-    write_csv(ROC, ["class", "false_positive_rate", "true_positive_rate"], roc)
-    write_csv(PRECISION_RECALL, ["class", "recall", "precision"], precision_recall)
-    bins = calibration(verdict, section.calibration_bins)
-    write_csv(CALIBRATION, ["low", "high", "confidence", "accuracy", "rows"], bins)
+    ROC.write(roc)
+    PRECISION_RECALL.write(precision_recall)
+    CALIBRATION.write(calibration(verdict, section.calibration_bins))
     write_text(
         CLASSIFICATION_REPORT,
         classification_report(
@@ -79,15 +75,12 @@ def write_curves(verdict: Predictions, schema: Schema, section: Evaluate) -> Non
 
 
 def write_slices(found: list[Slice]) -> None:
-    write_csv(SLICES, Slice._fields, found)
+    SLICES.write(found)
 
 
 def write_importance(model: Model, inputs: NDArray[np.float32], actual: NDArray[np.int64], section: Evaluate) -> None:
     found, rows = importance(model, inputs, actual, section)
-    header = ["column"]
-    for name in ("accuracy_drop", "log_loss_increase"):
-        header += [name, f"{name}_low", f"{name}_high"]
-    write_csv(IMPORTANCE, [*header, "rows"], ([each.column, *each.accuracy, *each.log_loss, rows] for each in found))
+    IMPORTANCE.write([each.column, *each.accuracy, *each.log_loss, rows] for each in found)
 
 
 def write_plane(
@@ -108,8 +101,8 @@ def write_plane(
     write_predictions(verdict, surface.coordinates(shown))
     x, y = surface.coordinates(points).T
     actual = training.column(model.description.target)
-    write_table(PROJECTION, pa.table({"actual": actual, "x": x.copy(), "y": y.copy()}))
-    write_json(PLANE, {**surface.content(), "training_rows": count_rows(TRAIN)})
+    PROJECTION.write(pa.table({"actual": actual, "x": x.copy(), "y": y.copy()}))
+    write_axes(PlaneAxes(surface.labels[0], surface.labels[1], surface.projected, count_rows(TRAIN)))
 
 
 def write_boundary(model: Model, surface: Plane, test: NDArray[np.float64], section: Evaluate) -> None:
@@ -118,40 +111,20 @@ def write_boundary(model: Model, surface: Plane, test: NDArray[np.float64], sect
     predicted = decide(chances, section.threshold)
     shown = chances[:, 1] if chances.shape[1] == 2 else chances.max(1)
     table = {"x": points[:, 0], "y": points[:, 1], "predicted": predicted, "probability": shown.astype(np.float32)}
-    write_table(BOUNDARY, pa.table(table))
+    BOUNDARY.write(pa.table(table))
 
 
 def write_predictions(verdict: Predictions, coordinates: NDArray[np.float64]) -> None:
     columns: dict[str, NDArray[Any]] = {"actual": verdict.actual, "predicted": verdict.predicted}
     columns |= {f"probability_{index}": column for index, column in enumerate(verdict.probabilities.T)}
     columns |= {"x": coordinates[:, 0], "y": coordinates[:, 1]}
-    write_table(PREDICTIONS, pa.table({name: np.ascontiguousarray(column) for name, column in columns.items()}))
+    PREDICTIONS.write(pa.table({name: np.ascontiguousarray(column) for name, column in columns.items()}))
 
 
-def write_replicas(spread: dict[str, NDArray[np.float64]], training: dict[str, Any]) -> None:
-    """A row for each replica. spread: its metrics by name, [replicas]; training: the content of training.json."""
-    shipped = training["shipped"]
+def write_replicas(spread: dict[str, NDArray[np.float64]], training: TrainingReport) -> None:
+    """A row for each replica. spread: its metrics by name, [replicas]."""
     rows = [
-        [index, int(shipped in (index, None)), item["best_epoch"], item["best_validation_loss"], *map(float, values)]
-        for index, (item, *values) in enumerate(zip(training["replicas"], *spread.values(), strict=True))
+        [index, int(training.shipped in (index, None)), item.best_epoch, item.best_validation_loss, *map(float, values)]
+        for index, (item, *values) in enumerate(zip(training.replicas, *spread.values(), strict=True))
     ]
-    write_csv(REPLICAS, ["replica", "shipped", "best_epoch", "best_validation_loss", *spread], rows)
-
-
-def write_metrics(content: dict[str, Any], training: dict[str, Any]) -> None:
-    """The metrics, rounded, and of the training what concerns them. training: the content of training.json."""
-    chosen = training_of_shipped(training)
-    of_training = {
-        "replicas": len(training["replicas"]),
-        "shipped": training["shipped"],
-        "best_epoch": chosen["best_epoch"],
-        "best_validation_loss": chosen["best_validation_loss"],
-    }
-    write_json(METRICS, rounded({**content, "training": of_training}))
-
-
-def rounded(content: Any) -> Any:
-    """The same with every float at DIGITS decimals."""
-    if isinstance(content, dict):
-        return {key: rounded(value) for key, value in content.items()}
-    return round(float(content), DIGITS) if isinstance(content, float) else content
+    REPLICAS.write(rows, [*REPLICAS.columns, *spread])

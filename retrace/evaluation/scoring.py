@@ -1,24 +1,26 @@
-"""Scores what ships on the test rows: every number of reports/metrics.json, and how sure it is."""
+"""Scores what ships on the test rows: every number of reports/scores.json, and how sure it is."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrace.artifacts.baseline import Other
+from retrace.artifacts.evaluation import Slice
 from retrace.artifacts.schema import Schema
+from retrace.artifacts.scores import ClassScores, Comparison, Metric, Scores, ShippedTraining
+from retrace.artifacts.training import TrainingReport
 from retrace.evaluation.comparisons import leads
 from retrace.evaluation.intervals import wilson
 from retrace.evaluation.metrics import Predictions, class_scores, log_losses, metrics, resamples
-from retrace.evaluation.predictions import Other
-from retrace.evaluation.slices import Slice
 from retrace.networks.model import decide
 from retrace.params.evaluate import Evaluate
 
 
 class Evaluation(NamedTuple):
-    """metrics: the content of metrics.json; replicas: each replica's metrics by name, [replicas]."""
+    """scores: not rounded yet; replicas: each replica's metrics by name, [replicas]."""
 
-    metrics: dict[str, Any]
+    scores: Scores
     replicas: dict[str, NDArray[np.float64]]
 
 
@@ -28,12 +30,9 @@ def evaluate(
     others: dict[str, Other],
     schema: Schema,
     section: Evaluate,
-    of_mean: bool = False,
+    training: TrainingReport,
 ) -> Evaluation:
-    """Score what ships on the test rows, with intervals, beside single replicas and other classifiers.
-
-    of_mean: what ships is the mean of the replicas.
-    """
+    """Score what ships on the test rows, with intervals, beside single replicas and other classifiers."""
     rows = len(verdict.actual)
     once = np.ones((1, rows))
     values = {name: float(value[0]) for name, value in metrics(verdict, once, section.calibration_bins).items()}
@@ -57,47 +56,59 @@ def evaluate(
     correct = int(hit.sum())
     bounds["accuracy"] = np.array(wilson(correct, rows, section.confidence))
 
-    content: dict[str, Any] = {
-        "rows": rows,
-        "correct": correct,
-        "confidence": section.confidence,
-        "threshold": section.threshold,
+    errors = jackknife(replicas, section) if training.shipped is None and len(replicas) > 1 else {}
+    headlines = {
+        name: Metric(
+            value=value,
+            low=bounds[name][0],
+            high=bounds[name][1],
+            mean=spread[name].mean(),
+            deviation=spread[name].std(ddof=1) if len(replicas) > 1 else None,
+            jackknife=errors.get(name),
+        )
+        for name, value in values.items()
     }
-    errors = jackknife(replicas, section) if of_mean and len(replicas) > 1 else {}
-    for name, value in values.items():
-        low, high = bounds[name]
-        content[name] = {
-            "value": value,
-            "low": low,
-            "high": high,
-            "mean": spread[name].mean(),
-            "deviation": spread[name].std(ddof=1) if len(replicas) > 1 else None,
-            "jackknife": errors.get(name),
-        }
-    scores = class_scores(verdict, once)
-    content["classes"] = {
-        name: {
-            "precision": scores["precision"][0, index],
-            "recall": scores["recall"][0, index],
-            "f1": scores["f1"][0, index],
-            "rows": int(scores["rows"][0, index]),
-        }
+    of_classes = {name: numbers[0] for name, numbers in class_scores(verdict, once).items()}
+    classes = {
+        name: ClassScores(
+            of_classes["precision"][index],
+            of_classes["recall"][index],
+            of_classes["f1"][index],
+            int(of_classes["rows"][index]),
+        )
         for index, name in enumerate(schema.classes)
     }
     comparisons = {}
     for name, other in others.items():
-        gap = gaps[f"{name}.difference"]
-        comparisons[name] = {
-            "accuracy": values["accuracy"] - gap.mean(),
-            "correct": correct - round(gap.sum()),
-            "log_loss": other.losses.mean(),
-        }
-        for key in ("difference", "log_loss_difference"):
-            low, high = bounds[f"{name}.{key}"]
-            comparisons[name] |= {key: gaps[f"{name}.{key}"].mean(), f"{key}_low": low, f"{key}_high": high}
-    content["bayes"] = comparisons.pop("bayes", None)
-    content["baseline"] = comparisons
-    return Evaluation(content, spread)
+        gap, log_loss_gap = gaps[f"{name}.difference"], gaps[f"{name}.log_loss_difference"]
+        low, high = bounds[f"{name}.difference"]
+        log_loss_low, log_loss_high = bounds[f"{name}.log_loss_difference"]
+        comparisons[name] = Comparison(
+            accuracy=values["accuracy"] - gap.mean(),
+            correct=correct - round(gap.sum()),
+            difference=gap.mean(),
+            difference_low=low,
+            difference_high=high,
+            log_loss=other.losses.mean(),
+            log_loss_difference=log_loss_gap.mean(),
+            log_loss_difference_low=log_loss_low,
+            log_loss_difference_high=log_loss_high,
+        )
+    chosen = training.of_shipped
+    scores = Scores(
+        **headlines,
+        rows=rows,
+        correct=correct,
+        confidence=section.confidence,
+        threshold=section.threshold,
+        classes=classes,
+        bayes=comparisons.pop("bayes", None),
+        baseline=comparisons,
+        training=ShippedTraining(
+            len(training.replicas), training.shipped, chosen.best_epoch, chosen.best_validation_loss
+        ),
+    )
+    return Evaluation(scores, spread)
 
 
 def jackknife(replicas: list[Predictions], section: Evaluate) -> dict[str, float]:
@@ -118,12 +129,12 @@ def jackknife(replicas: list[Predictions], section: Evaluate) -> dict[str, float
     }
 
 
-def summary(content: dict[str, Any], by_value: list[Slice]) -> list[str]:
+def summary(scores: Scores, by_value: list[Slice]) -> list[str]:
     """Lines: the headline, the worst slice, and baselines that are better. by_value: slices, the worst first."""
-    accuracy = content["accuracy"]
+    accuracy = scores.accuracy
     lines = [
-        f"accuracy {accuracy['value']:.4f} ({accuracy['low']:.4f} to {accuracy['high']:.4f}), macro-F1"
-        f" {content['macro_f1']['value']:.4f} on {content['rows']:,} test rows; {content['correct']:,} correct"
+        f"accuracy {accuracy.value:.4f} ({accuracy.low:.4f} to {accuracy.high:.4f}), macro-F1"
+        f" {scores.macro_f1.value:.4f} on {scores.rows:,} test rows; {scores.correct:,} correct"
     ]
     if by_value:
         worst = by_value[0]
@@ -131,4 +142,4 @@ def summary(content: dict[str, Any], by_value: list[Slice]) -> list[str]:
             f"worst of {len(by_value)} slices: {worst.column!r} is {worst.value!r}, accuracy {worst.accuracy:.4f}"
             f" ({worst.low:.4f} to {worst.high:.4f}) on {worst.rows:,} test rows"
         )
-    return [*lines, *(lead.text for lead in leads(content["baseline"]))]
+    return [*lines, *(lead.text for lead in leads(scores.baseline))]

@@ -1,13 +1,13 @@
 """How good on each part of the test rows: one slice for each value of a column, the worst first."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from retrace.artifacts.evaluation import Slice
 from retrace.artifacts.schema import Schema
 from retrace.evaluation.intervals import wilson
 from retrace.params.evaluate import Evaluate
@@ -21,18 +21,6 @@ MOST_VALUES = 50
 MOST_NUMBERS = 10
 
 Places = NDArray[np.int64]
-
-
-class Slice(NamedTuple):
-    """The test rows with one value, or range of values, of a column; accuracy with its Wilson interval."""
-
-    column: str
-    value: str
-    rows: int
-    correct: int
-    accuracy: float
-    low: float
-    high: float
 
 
 def sliced(test: pa.Table, schema: Schema, section: Evaluate) -> dict[str, pa.ChunkedArray]:

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from retrace.artifacts.live import LOSS_OF_MEAN
-from retrace.evaluation.comparisons import training_of_shipped
 from retrace.figures.inputs import Floats, Tables, by_replica, numbers
 from retrace.figures.style import BLUE, GRAY, TRAINING, VALIDATION, legend, logarithmic, new_figure
 from retrace.params.plot import Plot
@@ -27,7 +26,7 @@ def steps(tables: Tables, section: Plot) -> Figure:
 
     Where the mean of all ships: the mean of their losses, and each of them behind.
     """
-    per_epoch, shipped = tables.training["steps_per_epoch"], tables.shipped
+    per_epoch, shipped = tables.training.steps_per_epoch, tables.shipped
     figure = new_figure(8.0, 4.0, tables.schema.dataset, "training loss step by step")
     axes = figure.subplots()
     window = min(section.smoothing, tables.steps.num_rows)
@@ -67,7 +66,7 @@ def loss(tables: Tables, section: Plot) -> Figure:
     Where their mean ships: the mean of the training losses, and the validation loss of the mean.
     """
     shipped = tables.shipped
-    best = training_of_shipped(tables.training)
+    best = tables.training.of_shipped
     figure = new_figure(8.0, 4.0, tables.schema.dataset, "loss by epoch")
     axes = figure.subplots()
     others = f"; dotted and shaded: mean and range of {tables.count} replicas" if tables.count > 1 else ""
@@ -83,11 +82,11 @@ def loss(tables: Tables, section: Plot) -> Figure:
         else:
             solid = by_replica(tables.history, LOSS_OF_MEAN, tables.count)[1][0]
         axes.plot(epoch, solid, color=tint, label=title, **_visible(epoch))
-    epoch, value = best["best_epoch"], best["best_validation_loss"]
-    label = f"best epoch, {epoch:,}: validation loss {value:.4g}"
+    last, value = best.best_epoch, best.best_validation_loss
+    label = f"best epoch, {last:,}: validation loss {value:.4g}"
     if shipped is None:  # of which each replica ships as it was at its own best epoch
-        label, value = f"{label} as it ships", solid[epoch - 1]
-    axes.scatter(epoch, value, s=180, marker="*", color=VALIDATION, edgecolors="white", zorder=4, label=label)
+        label, value = f"{label} as it ships", solid[last - 1]
+    axes.scatter(last, value, s=180, marker="*", color=VALIDATION, edgecolors="white", zorder=4, label=label)
     axes.set_ylim(0, axes.dataLim.y1 * 1.05)
     _epochs(axes, axes.dataLim.x1)
     axes.set_ylabel("loss")

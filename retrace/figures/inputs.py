@@ -1,15 +1,25 @@
 """What the figures are drawn from: the tables of the stages before, as they stand in their files."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from retrace.artifacts import paths
+from retrace.artifacts.evaluation import (
+    BOUNDARY,
+    CALIBRATION,
+    IMPORTANCE,
+    PRECISION_RECALL,
+    PREDICTIONS,
+    PROJECTION,
+    REPLICAS,
+    ROC,
+)
+from retrace.artifacts.plane import PlaneAxes, read_axes
 from retrace.artifacts.schema import Schema, read_schema
-from retrace.artifacts.tables import read_csv, read_json, read_table
+from retrace.artifacts.scores import Scores, read_scores
+from retrace.artifacts.training import HISTORY, STEPS, TrainingReport, read_training_report
 from retrace.evaluation.comparisons import what_ships
 
 Floats = NDArray[np.float64]
@@ -17,15 +27,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tables:
-    """schema, training, metrics and plane: the contents of JSON files; the others: tables, named like their files.
+    """schema, training, scores and plane: the contents of JSON files; the others: tables, named like their files.
 
-    stages/train.py and stages/evaluate.py say what each holds.
+    retrace/artifacts/ says what each holds.
     """
 
     schema: Schema
-    training: dict[str, Any]
-    metrics: dict[str, Any]
-    plane: dict[str, Any]
+    training: TrainingReport
+    scores: Scores
+    plane: PlaneAxes
     projection: pa.Table
     history: pa.Table
     steps: pa.Table
@@ -40,8 +50,7 @@ class Tables:
     @property
     def shipped(self) -> int | None:
         """The replica that ships, counted from 0; None where the mean of all does."""
-        shipped: int | None = self.training["shipped"]
-        return shipped
+        return self.training.shipped
 
     @property
     def ships(self) -> str:
@@ -51,26 +60,26 @@ class Tables:
     @property
     def count(self) -> int:
         """How many replicas there are."""
-        return len(self.training["replicas"])
+        return len(self.training.replicas)
 
 
 def read_tables() -> Tables:
     """Raises UserError for a file that is missing, damaged, or not what this code writes."""
     return Tables(
         schema=read_schema(),
-        training=read_json(paths.TRAINING),
-        metrics=read_json(paths.METRICS),
-        plane=read_json(paths.PLANE),
-        projection=read_table(paths.PROJECTION),
-        history=read_csv(paths.HISTORY),
-        steps=read_table(paths.STEPS),
-        predictions=read_table(paths.PREDICTIONS),
-        boundary=read_table(paths.BOUNDARY),
-        roc=read_csv(paths.ROC, text=["class"]),
-        precision_recall=read_csv(paths.PRECISION_RECALL, text=["class"]),
-        calibration=read_csv(paths.CALIBRATION),
-        replicas=read_csv(paths.REPLICAS),
-        importance=read_csv(paths.IMPORTANCE, text=["column"]),
+        training=read_training_report(),
+        scores=read_scores(),
+        plane=read_axes(),
+        projection=PROJECTION.read(),
+        history=HISTORY.read(),
+        steps=STEPS.read(),
+        predictions=PREDICTIONS.read(),
+        boundary=BOUNDARY.read(),
+        roc=ROC.read(),
+        precision_recall=PRECISION_RECALL.read(),
+        calibration=CALIBRATION.read(),
+        replicas=REPLICAS.read(),
+        importance=IMPORTANCE.read(),
     )
 
 

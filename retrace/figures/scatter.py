@@ -26,10 +26,10 @@ def data(tables: Tables, section: Plot) -> Figure:
     schema = tables.schema
     features, classes = len(schema.features), len(schema.classes)
     noun = "feature" if features == 1 else "features"
-    how = ", drawn along their first two principal components" if tables.plane["projected"] else ""
+    how = ", drawn along their first two principal components" if tables.plane.projected else ""
     figure = new_figure(8.6, 4.5, schema.dataset, f"{features:,} {noun}{how}")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    count = tables.plane["training_rows"]
+    count = tables.plane.training_rows
     sides = (("training", tables.projection, count), ("test", tables.predictions, tables.predictions.num_rows))
     places = [_coordinates(tables, table.slice(0, section.points)) for _, table, _ in sides]
     size = _size(max(map(len, places)))
@@ -46,7 +46,7 @@ def data(tables: Tables, section: Plot) -> Figure:
 
 def decision_boundary(tables: Tables, section: Plot) -> Figure:
     """What the model that ships predicts all over the plane, and the test rows that it got right and wrong."""
-    schema, metrics, predictions = tables.schema, tables.metrics, tables.predictions
+    schema, scores, predictions = tables.schema, tables.scores, tables.predictions
     names, classes = labels(schema.classes), len(schema.classes)
     figure = new_figure(7.6, 6.0, schema.dataset, f"decisions of {tables.ships}")
     axes = figure.subplots()
@@ -63,11 +63,11 @@ def decision_boundary(tables: Tables, section: Plot) -> Figure:
         x, y = place[missed][actual[missed] == index].T
         axes.scatter(x, y, s=42, marker="X", color=colour(index, classes), edgecolors=BLACK, linewidths=0.9)
 
-    notes = [f"{metrics['rows'] - metrics['correct']:,} of {metrics['rows']:,} test rows are misclassified"]
+    notes = [f"{scores.rows - scores.correct:,} of {scores.rows:,} test rows are misclassified"]
     for kind, drawn, total in (("other", right, (~wrong).sum()), ("misclassified", missed, wrong.sum())):
         if len(drawn) < total:
             notes.append(f"the first {len(drawn):,} {kind} rows are drawn")
-    if tables.plane["projected"]:
+    if tables.plane.projected:
         notes.append("the surface is a cut through the mean of the training rows;\nrows lie before and behind it")
     axes.set_title("\n".join(notes))
     _name_axes(axes, tables)
@@ -94,7 +94,7 @@ def _surface(axes: Axes, tables: Tables, names: Sequence[str]) -> None:
         )
         bar = axes.figure.colorbar(image, ax=axes, fraction=0.045, pad=0.02, label=f"probability of {names[1]}")
         bar.outline.set_visible(False)
-        threshold = tables.metrics["threshold"]
+        threshold = tables.scores.threshold
         if probability.min() < threshold < probability.max():
             axes.contour(x, y, probability, levels=[threshold], colors=BLACK, linewidths=1.2)
             bar.ax.axhline(threshold, color=BLACK, linewidth=1.2)
@@ -114,19 +114,19 @@ def _coordinates(tables: Tables, table: pa.Table) -> Floats:
 
 def _heights(tables: Tables, y: Floats) -> Floats:
     """y itself; with one feature, where it is zero, steps of the golden ratio that keep the points apart."""
-    if tables.plane["y"]:
+    if tables.plane.y:
         return y
     return np.arange(float(len(y))) * ((1 + 5**0.5) / 2) % 1 * 1.6 - 0.8
 
 
 def _name_axes(axes: Axes, tables: Tables) -> None:
-    length = 48 if tables.plane["projected"] else 24
-    axes.set_xlabel(clean(tables.plane["x"], length))
-    if not tables.plane["y"]:
+    length = 48 if tables.plane.projected else 24
+    axes.set_xlabel(clean(tables.plane.x, length))
+    if not tables.plane.y:
         axes.set_ylabel("(no meaning: spread for the eye)")
         axes.set_yticks([])
     else:
-        axes.set_ylabel(clean(tables.plane["y"], length))
+        axes.set_ylabel(clean(tables.plane.y, length))
 
 
 def _scale(axes: Axes, place: Floats) -> None:

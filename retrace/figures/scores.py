@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
+from retrace.artifacts.scores import Metric
 from retrace.evaluation.intervals import wilson
 from retrace.figures.inputs import Floats, Tables, indices, numbers
 from retrace.figures.style import (
@@ -42,16 +43,16 @@ class Score(NamedTuple):
 
 def accuracy(tables: Tables, section: Plot) -> Figure:
     """The network against simple models and the best that is possible, on the same test rows."""
-    metrics = tables.metrics
-    own = metrics["accuracy"]
-    scores = [Score("this network", own["value"], own["low"], own["high"])]
-    for name, item in sorted(metrics["baseline"].items(), key=lambda pair: -pair[1]["accuracy"]):
-        interval = wilson(item["correct"], metrics["rows"], metrics["confidence"])
-        scores.append(Score(MODELS.get(name, name.replace("_", " ")), item["accuracy"], *interval))
+    result = tables.scores
+    own = result.accuracy
+    scores = [Score("this network", own.value, own.low, own.high)]
+    for name, item in sorted(result.baseline.items(), key=lambda pair: -pair[1].accuracy):
+        interval = wilson(item.correct, result.rows, result.confidence)
+        scores.append(Score(MODELS.get(name, name.replace("_", " ")), item.accuracy, *interval))
     replicas = numbers(tables.replicas, "accuracy")
-    bayes = metrics["bayes"]["accuracy"] if metrics["bayes"] else None
+    bayes = result.bayes.accuracy if result.bayes else None
 
-    title = f"accuracy on {metrics['rows']:,} test rows, {100 * metrics['confidence']:g}% intervals"
+    title = f"accuracy on {result.rows:,} test rows, {100 * result.confidence:g}% intervals"
     figure = new_figure(8.6, 3.3, tables.schema.dataset, title)
     views = _views(scores, [*replicas, *([] if bayes is None else [bayes])])
     panels = figure.subplots(1, len(views), sharey=True, squeeze=False)[0]
@@ -129,20 +130,20 @@ def confusion_matrix(tables: Tables, section: Plot) -> Figure:
     axes.set_xlabel("predicted class")
     axes.set_ylabel("actual class")
     what = "and shares" if shown else "(colour: shares)"
-    axes.set_title(f"{tables.metrics['rows']:,} test rows: counts {what}\nof each actual class")
+    axes.set_title(f"{tables.scores.rows:,} test rows: counts {what}\nof each actual class")
     return figure
 
 
 def roc_precision_recall(tables: Tables, section: Plot) -> Figure:
     """ROC and precision-recall curves: of the second of two classes, else of each class against the rest."""
-    names, metrics = tables.schema.classes, tables.metrics
+    names, result = tables.schema.classes, tables.scores
     classes = len(names)
     title = "one-vs-rest ROC and precision-recall" if classes > 2 else "ROC and precision-recall"
     figure = new_figure(8.6, 4.4, tables.schema.dataset, title)
     left, right = figure.subplots(1, 2)
     mean = "" if classes == 2 else "mean "
-    left.set_title(f"{mean}area under the curve\n{_with_interval(metrics['roc_auc'])}")
-    right.set_title(f"{mean}average precision\n{_with_interval(metrics['average_precision'])}")
+    left.set_title(f"{mean}area under the curve\n{_with_interval(result.roc_auc)}")
+    right.set_title(f"{mean}average precision\n{_with_interval(result.average_precision)}")
     left.plot([0, 1], [0, 1], color=GRAY, linestyle=":", linewidth=1)
     for axes, table, x, y in (
         (left, tables.roc, "false_positive_rate", "true_positive_rate"),
@@ -155,7 +156,7 @@ def roc_precision_recall(tables: Tables, section: Plot) -> Figure:
         axes.set_ylim(-0.02, 1.02)
         axes.set_aspect("equal")
     if classes == 2:
-        positive = metrics["classes"][names[1]]["rows"] / metrics["rows"]
+        positive = result.classes[names[1]].rows / result.rows
         right.axhline(positive, color=GRAY, linestyle=":", linewidth=1)
         first, second = labels(names)
         handles = [Line2D([], [], color=BLUE), Line2D([], [], color=GRAY, linestyle=":")]
@@ -168,17 +169,17 @@ def roc_precision_recall(tables: Tables, section: Plot) -> Figure:
 
 def calibration(tables: Tables, section: Plot) -> Figure:
     """Is a probability of 0.8 right in 8 of 10 cases? Bins of the likeliest class's probability."""
-    metrics, bins = tables.metrics, tables.calibration
+    result, bins = tables.scores, tables.calibration
     low, high, rows, confidence, share = (
         numbers(bins, name) for name in ("low", "high", "rows", "confidence", "accuracy")
     )
     figure = new_figure(7.0, 5.6, tables.schema.dataset, f"calibration of {tables.ships}")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    error = _with_interval(metrics["calibration_error"])
-    top.set_title(f"{metrics['rows']:,} test rows: expected calibration error {error}")
+    error = _with_interval(result.calibration_error)
+    top.set_title(f"{result.rows:,} test rows: expected calibration error {error}")
     top.plot([0, 1], [0, 1], color=GRAY, linestyle=":", label="perfect calibration")
     ends = np.array(
-        [wilson(round(s * n), int(n), metrics["confidence"]) for s, n in zip(share, rows, strict=True)]
+        [wilson(round(s * n), int(n), result.confidence) for s, n in zip(share, rows, strict=True)]
     ).reshape(-1, 2)
     top.vlines(confidence, ends[:, 0], ends[:, 1], color=BLUE, linewidth=1.4, alpha=0.6)
     top.plot(confidence, share, color=BLUE, marker="o", markersize=6, label="test rows, a dot a bin, with interval")
@@ -203,7 +204,7 @@ def importance(tables: Tables, section: Plot) -> Figure:
     drop, low, high = (
         numbers(tables.importance, f"accuracy_drop{end}")[:MOST_COLUMNS] for end in ("", "_low", "_high")
     )
-    rows, confidence = numbers(tables.importance, "rows")[0], 100 * tables.metrics["confidence"]
+    rows, confidence = numbers(tables.importance, "rows")[0], 100 * tables.scores.confidence
     which = f"{len(names)} of {len(every):,} columns" if len(every) > len(names) else "the columns"
     title = f"importance of {which}, {confidence:g}% intervals"
     figure = new_figure(8.6, 1.5 + 0.27 * len(names), tables.schema.dataset, title)
@@ -263,10 +264,6 @@ def _point(tint: str, size: float) -> Line2D:
     return Line2D([], [], color=tint, marker="o", markersize=size, markeredgecolor="white", linewidth=2)
 
 
-def _with_interval(metric: dict[str, float | None]) -> str:
-    """`0.981 (0.975 to 0.985)`, or as much of it as is known."""
-    if metric["value"] is None:
-        return "unknown"
-    if metric["low"] is None or metric["high"] is None:
-        return f"{metric['value']:.3f}"
-    return f"{metric['value']:.3f} ({metric['low']:.3f} to {metric['high']:.3f})"
+def _with_interval(metric: Metric) -> str:
+    """`0.981 (0.975 to 0.985)`."""
+    return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"

@@ -1,7 +1,9 @@
 """What the run of a state holds: params, points, tags, files, its name and its page."""
 
 from retrace.artifacts.dvc_lock import Changes, show
-from retrace.artifacts.paths import FIGURES, PREDICTIONS, TEST
+from retrace.artifacts.evaluation import PREDICTIONS
+from retrace.artifacts.findings import Finding
+from retrace.artifacts.paths import FIGURES, TEST
 from retrace.evaluation.comparisons import leads, what_ships
 from retrace.evaluation.gate_rule import gate
 from retrace.params.gate import Gate
@@ -16,7 +18,7 @@ from retrace.tracking.points import MOST_POINTS, epoch_points, headline_points, 
 from retrace.tracking.registry import Candidate, Registered
 from retrace.tracking.run_files import PICTURES
 from retrace.tracking.run_page import Previous
-from retrace.tracking.state import TABLES, State
+from retrace.tracking.state import State
 from retrace.tracking.sync import EXPERIMENTS, FINGERPRINT, Outcome, RunContent
 
 LONGEST_TAG = 500
@@ -27,10 +29,10 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> RunContent:
 
     bar: the gate's as it stands now; whether the model passes is decided once, and a new bar changes no old decision.
     """
-    names = safe_keys(state.metrics["classes"])
+    names = safe_keys(state.scores.classes)
     points = [
-        *headline_points(state.metrics, names),
-        *epoch_points(state.header, state.history, state.training["shipped"]),
+        *headline_points(state.scores, names),
+        *epoch_points(state.header, state.history, state.training.shipped),
         *step_points(state.steps),
     ]
     params = {safe_key(key): show(value) for key, value in state.lock.params.items()}
@@ -38,11 +40,11 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> RunContent:
     facts = _facts(state)
 
     def name(changes: Changes | None) -> str:
-        return run_page.run_name(state.schema.dataset, state.metrics, state.lock.params, changes, experiment)
+        return run_page.run_name(state.schema.dataset, state.scores, state.lock.params, changes, experiment)
 
     def description(run_id: str, previous: Previous | None, registered: Registered) -> str:
         return run_page.description(
-            run_id, state.schema.dataset, state.metrics, state.training, previous, registered, facts, pictures
+            run_id, state.schema.dataset, state.scores, state.training, previous, registered, facts, pictures
         )
 
     return RunContent(
@@ -57,13 +59,13 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> RunContent:
         candidate=_candidate(state, bar),
         files=[
             *((path, "figures") for path in state.figures),
-            *((path, "tables") for path in (*TABLES, PREDICTIONS)),
+            *((path, "tables") for path in (*state.tables, PREDICTIONS.path)),
             (PARAMS, ""),
             (LOCK, ""),
         ],
         texts={
             "environment/packages.txt": packages(),
-            "environment/machine.json": machine(state.training["device"], state.training["precision"]),
+            "environment/machine.json": machine(state.training.device, state.training.precision),
         },
         pictures=[path for path in state.figures if path.stem in PICTURES],
         datasets=state.datasets,
@@ -75,7 +77,7 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> RunContent:
 
 def _candidate(state: State, bar: Gate) -> Candidate:
     try:
-        passed, line = True, gate(state.metrics, bar)
+        passed, line = True, gate(state.scores, bar)
     except UserError as fault:
         passed, line = False, str(fault)
     return Candidate(
@@ -83,7 +85,7 @@ def _candidate(state: State, bar: Gate) -> Candidate:
         gate=line,
         test=state.lock.outs[TEST.as_posix()],
         hits=state.hits,
-        confidence=state.metrics["confidence"],
+        confidence=state.scores.confidence,
         remarks=_remarks(state, line),
         tags={FINGERPRINT: state.lock.fingerprint},
     )
@@ -91,8 +93,8 @@ def _candidate(state: State, bar: Gate) -> Candidate:
 
 def _remarks(state: State, gate_line: str) -> list[str]:
     """That the model is a mean, and which baselines are better, unless the gate's line has it already."""
-    better = [lead.text for lead in leads(state.metrics.get("baseline") or {}) if lead.text not in gate_line]
-    shipped, replicas = state.training["shipped"], len(state.training["replicas"])
+    better = [lead.text for lead in leads(state.scores.baseline) if lead.text not in gate_line]
+    shipped, replicas = state.training.shipped, len(state.training.replicas)
     mean = [f"The model is {what_ships(shipped, replicas)}."] if shipped is None else []
     return [*mean, *(f"On the same test rows {text}." for text in better)]
 
@@ -100,7 +102,7 @@ def _remarks(state: State, gate_line: str) -> list[str]:
 def _tags(state: State, names: dict[str, str], experiment: str) -> dict[str, str]:
     tags = {
         "retrace.dataset": state.schema.dataset,
-        "retrace.device": f"{state.training['device']} ({state.training['device_reason']})",
+        "retrace.device": f"{state.training.device} ({state.training.device_reason})",
         "retrace.times": "of the training" if state.times.of_training else "of the recording",
         "mlflow.source.name": "dvc repro",
         "mlflow.source.type": "LOCAL",
@@ -115,11 +117,11 @@ def _tags(state: State, names: dict[str, str], experiment: str) -> dict[str, str
     return tags
 
 
-def _finding_tags(findings: list[dict[str, str]]) -> dict[str, str]:
+def _finding_tags(findings: list[Finding]) -> dict[str, str]:
     """How many, and of each kind what was found, cut where it is long: the run's tables/data.md has the whole."""
     texts: dict[str, list[str]] = {}
     for finding in findings:
-        texts.setdefault(safe_key(finding["kind"]), []).append(finding["text"])
+        texts.setdefault(safe_key(finding.kind), []).append(finding.text)
     kinds = {f"data.finding.{kind}": one_line("; ".join(each), LONGEST_TAG) for kind, each in texts.items()}
     return {"data.findings": str(len(findings)), **kinds}
 
@@ -127,7 +129,7 @@ def _finding_tags(findings: list[dict[str, str]]) -> dict[str, str]:
 def _facts(state: State) -> list[str]:
     training = state.training
     facts = [f"For it ran: {', '.join(state.ran)}."] if state.ran else []
-    facts += [f"Trained on {escape(training['device'])} ({escape(training['device_reason'])})."]
+    facts += [f"Trained on {escape(training.device)} ({escape(training.device_reason)})."]
     if state.findings:
         count = "One thing" if len(state.findings) == 1 else f"{len(state.findings):,} things"
         facts.append(f"{count} to know about the data, in tables/data.md.")

@@ -1,5 +1,6 @@
 """What surrounds a result and is not part of it: git, times, the machine, the installed packages."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -13,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from retrace.artifacts.dvc_lock import Lock, parse
-from retrace.artifacts.paths import CLOCK
+from retrace.artifacts.training import read_clock
 from retrace.runtime.errors import UserError
 from retrace.runtime.integrity import LOCK
 from retrace.runtime.text import shown
@@ -63,24 +64,17 @@ def committed_lock() -> Lock | None:
 
 def read_times(model: bytes, now: int) -> Times:
     """Of the training, where its side file tells of this very model; the run cache brings back models without it."""
-    try:
-        with open(CLOCK, "rb") as file:
-            clock = json.load(file)
-        if clock["model"] == hashlib.sha256(model).hexdigest():
-            started = clock["started"]
-            return Times(milliseconds(started), max(round(1000 * float(clock["seconds"])), 0), started)
-    except (OSError, ValueError, TypeError, KeyError, OverflowError):
-        pass
+    clock = read_clock()
+    if clock and clock.model == hashlib.sha256(model).hexdigest():
+        with contextlib.suppress(ValueError, OverflowError):
+            return Times(milliseconds(clock.started), max(round(1000 * clock.seconds), 0), clock.started)
     return Times(now, 0, "")
 
 
 def last_finished(root: Path) -> str:
     """When the training began that came to its end last in this folder, as it says; "" where none did."""
-    try:
-        with open(root / CLOCK, "rb") as file:
-            return str(json.load(file)["started"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return ""
+    clock = read_clock(root)
+    return clock.started if clock else ""
 
 
 def milliseconds(started: str) -> int:

@@ -4,12 +4,14 @@ import math
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from dataclasses import asdict
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrace.artifacts.live import LOSS_OF_MEAN
+from retrace.artifacts.scores import Scores
 
 # Curves that come with mean, lowest and highest over replicas; the others are of what ships alone.
 BANDED = ("train_loss", "validation_loss", "validation_accuracy")
@@ -133,28 +135,21 @@ def step_points(losses: NDArray[np.floating]) -> list[Point]:
     ]
 
 
-def headline_points(metrics: Mapping[str, Any], names: Mapping[str, str]) -> list[Point]:
-    """The headlines of metrics.json, each once. names: class name -> safe key (see `safe_keys`).
+def headline_points(scores: Scores, names: Mapping[str, str]) -> list[Point]:
+    """The headlines of the result, each once. names: class name -> safe key (see `safe_keys`).
 
     Every interval and count would be a bar of its own on the run's page, a hundred of them above the curves: what is
-    left out here is in the run's tables/metrics.json.
+    left out here is in the run's tables/scores.json.
     """
-    values: dict[str, Any] = {}
-    for name, value in metrics.items():
-        if isinstance(value, Mapping) and "value" in value:
-            values[f"test/{name}"] = value["value"]
-    accuracy = metrics["accuracy"]
-    values |= {f"test/accuracy_{part}": number for part, number in accuracy.items() if part != "value"}
-    for name, scores in (metrics.get("classes") or {}).items():
-        values[f"test/f1/{names[name]}"] = scores["f1"]
-    others = {"bayes": metrics.get("bayes"), **(metrics.get("baseline") or {})}
-    for name, scores in others.items():
-        if scores:
-            values[f"baseline/{name}"] = scores["accuracy"]
-    training = metrics.get("training") or {}
-    values["best/epoch"] = training.get("best_epoch")
-    values["best/validation_loss"] = training.get("best_validation_loss")
-    return [Point(key, 0, float(value), 1.0, _side(key)) for key, value in values.items() if _is_number(value)]
+    values: dict[str, float | None] = {f"test/{name}": metric.value for name, metric in scores.headlines.items()}
+    parts = asdict(scores.accuracy)
+    values |= {f"test/accuracy_{part}": number for part, number in parts.items() if part != "value"}
+    values |= {f"test/f1/{names[name]}": each.f1 for name, each in scores.classes.items()}
+    others = {"bayes": scores.bayes, **scores.baseline}
+    values |= {f"baseline/{name}": other.accuracy for name, other in others.items() if other}
+    values["best/epoch"] = scores.training.best_epoch
+    values["best/validation_loss"] = scores.training.best_validation_loss
+    return [Point(key, 0, float(value), 1.0, _side(key)) for key, value in values.items() if value is not None]
 
 
 def _side(key: str) -> Literal["validation", "test"] | None:
@@ -195,7 +190,3 @@ def safe_keys(names: Iterable[str]) -> dict[str, str]:
         taken.add(key.casefold())
         keys[name] = key
     return keys
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

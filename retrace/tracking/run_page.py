@@ -9,7 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from retrace.artifacts.dvc_lock import Changes
-from retrace.evaluation.comparisons import METRICS, in_words, leads, training_of_shipped, what_ships
+from retrace.artifacts.scores import Scores
+from retrace.artifacts.training import TrainingReport
+from retrace.evaluation.comparisons import in_words, leads, what_ships
 from retrace.runtime.text import escape, one_line
 from retrace.tracking.registry import Registered
 
@@ -32,7 +34,7 @@ class Previous:
 
 
 def run_name(
-    dataset: str, metrics: Mapping[str, Any], params: Mapping[str, Any], changes: Changes | None, dvc_experiment: str
+    dataset: str, scores: Scores, params: Mapping[str, Any], changes: Changes | None, dvc_experiment: str
 ) -> str:
     """What is special about the run, then its accuracy: `learning_rate=0.01, accuracy 0.9803`."""
     parts = []
@@ -45,7 +47,7 @@ def run_name(
     shown = ", ".join(one_line(part, 40) for part in parts[:3]) or one_line(dataset, 40)
     more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
     prefix = f"{one_line(dvc_experiment, 60)}: " if dvc_experiment else ""
-    return f"{prefix}{shown}{more}, accuracy {_number(metrics['accuracy']['value'])}"
+    return f"{prefix}{shown}{more}, accuracy {scores.accuracy.value:.4f}"
 
 
 def live_name(params: Mapping[str, str], committed: Mapping[str, str]) -> str:
@@ -74,8 +76,8 @@ def short_names(keys: list[str]) -> dict[str, str]:
 def description(
     run_id: str,
     dataset: str,
-    metrics: Mapping[str, Any],
-    training: Mapping[str, Any],
+    scores: Scores,
+    training: TrainingReport,
     previous: Previous | None,
     registered: Registered,
     facts: list[str],
@@ -85,32 +87,29 @@ def description(
 
     MLflow folds all but the first lines away: what matters stands first.
     """
-    accuracy = metrics["accuracy"]
-    share = f"{100 * metrics['confidence']:g} %"
+    accuracy = scores.accuracy
+    share = f"{100 * scores.confidence:g} %"
     result = (
-        f"**Test accuracy {_number(accuracy['value'])}** ({share} interval {_interval(accuracy, 'low', 'high')}):"
-        f" {metrics['correct']:,} of {metrics['rows']:,} test rows of {escape(dataset)} right."
+        f"**Test accuracy {accuracy.value:.4f}** ({share} interval {accuracy.low:.4f} to {accuracy.high:.4f}):"
+        f" {scores.correct:,} of {scores.rows:,} test rows of {escape(dataset)} right."
     )
-    better = " ".join(f"**{escape(lead.text)}.**" for lead in leads(metrics.get("baseline") or {}))
+    better = " ".join(f"**{escape(lead.text)}.**" for lead in leads(scores.baseline))
     seen = " ".join(
         f"![{name.replace('_', ' ')}](get-artifact?path=figures%2F{name}.png&run_uuid={run_id})" for name in pictures
     )
-    shipped = training["shipped"]
-    chosen = training_of_shipped(training)
-    ships = what_ships(shipped, len(training["replicas"]))
+    chosen = training.of_shipped
+    ships = what_ships(training.shipped, len(training.replicas))
     best = (
-        f"{ships[0].upper()}{ships[1:]} ships: best epoch {chosen['best_epoch']} of {chosen['epochs']},"
-        f" validation loss {_number(chosen['best_validation_loss'])}."
+        f"{ships[0].upper()}{ships[1:]} ships: best epoch {chosen.best_epoch} of {chosen.epochs},"
+        f" validation loss {chosen.best_validation_loss:.4f}."
     )
-    if accuracy.get("jackknife") is not None:
-        best += (
-            f" The luck of their seeds: a standard error of {_number(accuracy['jackknife'])} in accuracy (jackknife)."
-        )
+    if accuracy.jackknife is not None:
+        best += f" The luck of their seeds: a standard error of {accuracy.jackknife:.4f} in accuracy (jackknife)."
     version = (
         f"[Version {registered.version}](#/models/{quote(registered.name)}/versions/{registered.version}) of the"
         f" registered model. {escape(registered.reason)}"
     )
-    comparison, details = _comparison(metrics, share), "\n".join(f"- {line}" for line in [best, *facts])
+    comparison, details = _comparison(scores, share), "\n".join(f"- {line}" for line in [best, *facts])
     for most in MOST_LINES:
         changed = "\n".join(_changed(previous, most))
         parts = (result, better, changed, version, seen, "\n".join(comparison), details)
@@ -120,23 +119,21 @@ def description(
     return text[:LONGEST]
 
 
-def _comparison(metrics: Mapping[str, Any], share: str) -> list[str]:
+def _comparison(scores: Scores, share: str) -> list[str]:
     lines = _header("on the same test rows", "accuracy", "this network minus it", "log loss", "this network minus it")
-    replicas = (metrics.get("training") or {}).get("replicas")
-    if replicas and replicas > 1 and metrics["accuracy"].get("mean") is not None:
+    if scores.training.replicas > 1:
         cells = []
-        for own in (metrics["accuracy"], metrics["log_loss"]):
-            cells += [f"{_number(own['mean'])}, standard deviation {_number(own['deviation'])}"]
-            cells += [_number(own["value"] - own["mean"])]
-        lines.append(_row(f"one of its {replicas} replicas, on average", *cells))
-    others = {"Bayes limit (no classifier does better on average)": metrics.get("bayes")}
-    others |= {escape(in_words(name)): scores for name, scores in (metrics.get("baseline") or {}).items()}
-    for name, scores in others.items():
-        if scores:
+        for own in (scores.accuracy, scores.log_loss):
+            spread = "" if own.deviation is None else f", standard deviation {own.deviation:.4f}"
+            cells += [f"{own.mean:.4f}{spread}", f"{own.value - own.mean:.4f}"]
+        lines.append(_row(f"one of its {scores.training.replicas} replicas, on average", *cells))
+    others = {"Bayes limit (no classifier does better on average)": scores.bayes}
+    others |= {escape(in_words(name)): other for name, other in scores.baseline.items()}
+    for name, other in others.items():
+        if other:
             cells = []
-            for metric, gap, _ in METRICS:
-                interval = _interval(scores, f"{gap}_low", f"{gap}_high")
-                cells += [_number(scores.get(metric)), f"{_number(scores.get(gap))} ({share} interval {interval})"]
+            for _, value, difference, low, high, _ in other.compared():
+                cells += [f"{value:.4f}", f"{difference:.4f} ({share} interval {low:.4f} to {high:.4f})"]
             lines.append(_row(name, *cells))
     return lines
 
@@ -178,11 +175,3 @@ def _row(*cells: str) -> str:
 
 def _cell(value: str | None) -> str:
     return "not there" if value is None else escape(value)
-
-
-def _interval(scores: Mapping[str, Any], low: str, high: str) -> str:
-    return f"{_number(scores.get(low))} to {_number(scores.get(high))}"
-
-
-def _number(value: Any) -> str:
-    return "unknown" if value is None else f"{value:.4f}"

@@ -10,36 +10,28 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from retrace.artifacts.baseline import BASELINE
 from retrace.artifacts.dvc_lock import Lock, read_lock
-from retrace.artifacts.paths import (
-    BASELINE,
+from retrace.artifacts.evaluation import (
     CALIBRATION,
     CLASSES,
     CLASSIFICATION_REPORT,
     CONFUSION_MATRIX,
-    DATA,
-    FIGURES,
-    FINDINGS,
-    HISTORY,
     IMPORTANCE,
-    LOSS,
-    METRICS,
-    MODEL,
     PRECISION_RECALL,
     PREDICTIONS,
     REPLICAS,
     ROC,
-    SCHEMA,
     SLICES,
-    STEPS,
-    TEST,
-    TRAIN,
-    TRAINING,
-    VALIDATION,
-    WEIGHTS,
 )
-from retrace.artifacts.schema import Schema, read_schema
+from retrace.artifacts.findings import FINDINGS, Finding, Findings
+from retrace.artifacts.metrics import METRICS
+from retrace.artifacts.paths import DATA, FIGURES, MODEL, TEST, TRAIN, VALIDATION, WEIGHTS
+from retrace.artifacts.schema import SCHEMA, Schema, read_schema
+from retrace.artifacts.scores import SCORES, Scores
 from retrace.artifacts.tables import count_rows, read_bytes, read_first, read_table, read_types
+from retrace.artifacts.training import HISTORY, LOSS, STEPS, TRAINING, TrainingReport
+from retrace.artifacts.typed import decode
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.integrity import restore
 from retrace.runtime.stage_log import stages_that_ran
@@ -49,21 +41,20 @@ from retrace.tracking.registry import hits
 from retrace.tracking.sync import DataSet
 
 TABLES = (
-    HISTORY,
-    LOSS,
-    METRICS,
+    HISTORY.path,
+    LOSS.path,
     BASELINE,
     CLASSIFICATION_REPORT,
-    CLASSES,
-    CONFUSION_MATRIX,
+    CLASSES.path,
+    CONFUSION_MATRIX.path,
     DATA,
     FINDINGS,
-    CALIBRATION,
-    PRECISION_RECALL,
-    REPLICAS,
-    ROC,
-    SLICES,
-    IMPORTANCE,
+    CALIBRATION.path,
+    PRECISION_RECALL.path,
+    REPLICAS.path,
+    ROC.path,
+    SLICES.path,
+    IMPORTANCE.path,
 )
 EXAMPLES = 5
 T = TypeVar("T")
@@ -72,21 +63,22 @@ T = TypeVar("T")
 class State(NamedTuple):
     """The pipeline's state, from its files.
 
-    findings: of FINDINGS; hits: which test rows are right; history: rows of HISTORY; steps: losses of the replica
-    that ships, or the mean of all.
+    hits: which test rows are right; history: rows of HISTORY; steps: losses of the replica that ships, or the mean of
+    all; tables: files that go with the run as they are.
     """
 
     lock: Lock
     schema: Schema
-    training: dict[str, Any]
-    metrics: dict[str, Any]
-    findings: list[dict[str, str]]
+    training: TrainingReport
+    scores: Scores
+    findings: list[Finding]
     hits: np.ndarray[Any, np.dtype[np.bool_]]
     served: Served
     header: list[str]
     history: np.ndarray[Any, np.dtype[np.float64]]
     steps: np.ndarray[Any, np.dtype[np.floating[Any]]]
     figures: list[Path]
+    tables: list[Path]
     datasets: list[DataSet]
     times: Times
     git: Git
@@ -96,21 +88,24 @@ class State(NamedTuple):
 def read_state(now: int) -> State:
     """Read and check the files; raises UserError when one is not what dvc.lock describes."""
     lock = read_lock()
-    training = _parsed(TRAINING, lock.check(TRAINING), json.loads)
-    rows = list(csv.reader(io.StringIO(lock.check(HISTORY).decode())))
-    lock.check(STEPS)
+    training = _read(lock, TRAINING, TrainingReport)
+    rows = list(csv.reader(io.StringIO(lock.check(HISTORY.path).decode())))
+    lock.check(STEPS.path)
     lock.check(SCHEMA)
     for path in (TRAIN, VALIDATION, TEST):
         lock.check_large(path)
-    shipped = training["shipped"]
-    shown = range(len(training["replicas"])) if shipped is None else [shipped]
-    steps = [column.to_numpy() for column in read_table(STEPS, [f"replica_{replica}" for replica in shown]).columns]
+    shown = range(len(training.replicas)) if training.shipped is None else [training.shipped]
+    losses = read_table(STEPS.path, [f"replica_{replica}" for replica in shown])
+    steps = [column.to_numpy() for column in losses.columns]
     schema = read_schema()
     figures = sorted(Path(path) for path in lock.outs if Path(path).parent == FIGURES)
-    for path in (*TABLES, *figures, ENTRY, *CODE):
+    # Before there was reports/scores.json, all of it stood in reports/metrics.json.
+    of_scores = SCORES if SCORES.as_posix() in lock.outs else METRICS
+    tables = [of_scores, *TABLES]
+    for path in (*tables, *figures, ENTRY, *CODE):
         # What serves is this stage's own, and not in the lock until it is done.
         (read_bytes if path.parent == ENTRY.parent else lock.check)(path)
-    weights, metrics = lock.check(WEIGHTS), _parsed(METRICS, lock.check(METRICS), json.loads)
+    weights, scores = lock.check(WEIGHTS), _read(lock, of_scores, Scores)
     description = _parsed(MODEL, lock.check(MODEL), json.loads)
     # Some real rows of what the model takes.
     example = read_first(TEST, EXAMPLES, description["features"]).combine_chunks()
@@ -118,14 +113,15 @@ def read_state(now: int) -> State:
         lock=lock,
         schema=schema,
         training=training,
-        metrics=metrics,
-        findings=_parsed(FINDINGS, lock.check(FINDINGS), json.loads)["findings"],
-        hits=_parsed(PREDICTIONS, lock.check(PREDICTIONS), hits),
-        served=Served(description, (MODEL, WEIGHTS), example, metrics["threshold"]),
+        scores=scores,
+        findings=_read(lock, FINDINGS, Findings).findings,
+        hits=_parsed(PREDICTIONS.path, lock.check(PREDICTIONS.path), hits),
+        served=Served(description, (MODEL, WEIGHTS), example, scores.threshold),
         header=rows[0],
         history=np.array([[float(cell or "nan") for cell in row] for row in rows[1:]]).reshape(-1, len(rows[0])),
         steps=np.mean(steps, 0),
         figures=figures,
+        tables=tables,
         datasets=[
             _dataset(TRAIN, "training", schema, lock),
             _dataset(VALIDATION, "validation", schema, lock),
@@ -137,7 +133,11 @@ def read_state(now: int) -> State:
     )
 
 
-def _parsed(path: Path, content: T, parse: Callable[[T], Any]) -> Any:
+def _read(lock: Lock, path: Path, kind: type[T]) -> T:
+    return _parsed(path, lock.check(path), lambda content: decode(kind, content))
+
+
+def _parsed(path: Path, content: bytes, parse: Callable[[bytes], T]) -> T:
     """The lock may tell the truth of a file that this code did not write."""
     try:
         return parse(content)

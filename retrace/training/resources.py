@@ -4,8 +4,9 @@ import math
 
 import torch
 
-from retrace.artifacts.paths import HISTORY, TRAIN, TRAINING, VALIDATION
+from retrace.artifacts.paths import TRAIN, VALIDATION
 from retrace.artifacts.tables import count_rows
+from retrace.artifacts.training import HISTORY, TRAINING
 from retrace.networks.model import Description
 from retrace.params.train import Train
 from retrace.runtime.disk import require_disk
@@ -23,7 +24,7 @@ def require_room(description: Description, section: Train, device: torch.device)
         f"use fewer rows or columns, or {fewer(section)}",
     )
     require_disk(
-        [TRAINING, HISTORY], output_bytes(description, section, training), "lower train.epochs or train.replicas"
+        [TRAINING, HISTORY.path], output_bytes(description, section, training), "lower train.epochs or train.replicas"
     )
 
 

@@ -2,16 +2,15 @@
 
 import hashlib
 import platform
-from typing import Any
 
 import pyarrow as pa
 import torch
 
-from retrace.artifacts.paths import CLOCK, HISTORY, LOSS, MODELS, STEPS, TRAINING, WEIGHTS
-from retrace.artifacts.tables import write_table
+from retrace.artifacts.paths import MODELS, WEIGHTS
+from retrace.artifacts.training import HISTORY, LOSS, STEPS, Clock, Trained, TrainingReport, write_training_report
+from retrace.artifacts.training import write_clock as write_clock_file
 from retrace.networks.arithmetic import is_portable
 from retrace.networks.model_files import save
-from retrace.runtime.atomic import write_csv, write_json
 from retrace.training.checkpoint import Checkpoints
 from retrace.training.result import TrainingResult
 from retrace.training.training_run import TrainingRun
@@ -20,38 +19,26 @@ from retrace.training.training_run import TrainingRun
 def write_results(result: TrainingResult, settings: TrainingRun) -> None:
     """The outs of the stage: models/, the history, the losses of what ships and of every step."""
     save(MODELS, settings.description, result.state, result.shipped)
-    write_json(TRAINING, training_content(result, settings))
-    write_csv(HISTORY, result.header, result.history)
-    write_csv(LOSS, ["epoch", "train", "validation"], losses_of_shipped(result))
+    write_training_report(report(result, settings))
+    HISTORY.write(result.history, result.header)
+    LOSS.write(losses_of_shipped(result))
     steps = torch.cat(result.step_losses).T
-    write_table(STEPS, pa.table({f"replica_{index}": column.numpy() for index, column in enumerate(steps)}))
+    STEPS.write(pa.table({f"replica_{index}": column.numpy() for index, column in enumerate(steps)}))
 
 
-def training_content(result: TrainingResult, settings: TrainingRun) -> dict[str, Any]:
-    """The content of models/training.json."""
-    return {
-        "device": str(settings.device),
-        "device_reason": settings.reason,
-        "precision": "tf32" if settings.section.tf32 else "float32",
-        # Whether every x86-64 processor gives these bytes, or one of the same type.
-        "portable": is_portable() and settings.device.type == "cpu",
-        "shipped": result.shipped,
-        "steps_per_epoch": result.steps_per_epoch,
-        "replicas": [
-            {"best_epoch": epoch, "best_validation_loss": loss, "epochs": epochs}
-            for epoch, loss, epochs in zip(result.best_epoch, result.best_loss, result.epochs, strict=True)
-        ],
-        **({"mean": of_mean(result)} if result.shipped is None else {}),
-    }
-
-
-def of_mean(result: TrainingResult) -> dict[str, int | float]:
-    """What training.json says of the mean of the replicas; the loss is that of the best weights."""
-    return {
-        "best_epoch": result.mean_epoch,
-        "best_validation_loss": result.mean_loss,
-        "epochs": len(result.mean_losses),
-    }
+def report(result: TrainingResult, settings: TrainingRun) -> TrainingReport:
+    replicas = zip(result.best_epoch, result.best_loss, result.epochs, strict=True)
+    return TrainingReport(
+        device=str(settings.device),
+        device_reason=settings.reason,
+        precision="tf32" if settings.section.tf32 else "float32",
+        portable=is_portable() and settings.device.type == "cpu",
+        shipped=result.shipped,
+        steps_per_epoch=result.steps_per_epoch,
+        replicas=[Trained(*each) for each in replicas],
+        # The loss is that of the best weights.
+        mean=Trained(result.mean_epoch, result.mean_loss, len(result.mean_losses)) if result.shipped is None else None,
+    )
 
 
 def losses_of_shipped(result: TrainingResult) -> list[tuple[int | float, ...]]:
@@ -70,16 +57,8 @@ def losses_of_shipped(result: TrainingResult) -> list[tuple[int | float, ...]]:
 def write_clock(checkpoints: Checkpoints, device: torch.device) -> None:
     """When the training run began, and how long all its parts took; to be called when its model is written."""
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
-    write_json(
-        CLOCK,
-        {
-            "started": checkpoints.started,
-            "seconds": round(checkpoints.seconds, 3),
-            "machine": machine,
-            # Ties these times to the model they belong to: the run cache can bring back another one.
-            "model": hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(),
-        },
-    )
+    model = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    write_clock_file(Clock(checkpoints.started, round(checkpoints.seconds, 3), machine, model))
 
 
 def summary(result: TrainingResult) -> str:

@@ -81,7 +81,7 @@ def make(folder: Path) -> list[Recorded]:
 
 
 def accuracy(metrics: str) -> float:
-    return json.loads(metrics)["accuracy"]["value"]
+    return json.loads(metrics)["accuracy"]
 
 
 @pytest.fixture(scope="session")

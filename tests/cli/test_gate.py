@@ -5,40 +5,32 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
-from retrace.evaluation.gate_rule import HEADLINES, gate
+from retrace.artifacts.scores import HEADLINES, Scores
+from retrace.artifacts.typed import typed
+from retrace.evaluation.gate_rule import failure, gate
 from retrace.evaluation.intervals import wilson
 from retrace.params.gate import Gate
 from retrace.runtime.errors import GATE_FAILED, UserError
 from tests.conftest import PARAMS, ROOT
+from tests.scores import scores
 
-GOOD = {
-    "rows": 3300,
-    "correct": 3235,
-    "confidence": 0.95,
-    **{name: {"value": 0.98, "low": 0.97, "high": 0.99, "mean": 0.98, "deviation": None} for name in HEADLINES},
-    "bayes": None,
-    "baseline": {
-        name: {
-            **{"correct": correct, "accuracy": correct / 3300, "log_loss": 0.6},
-            **{"difference": 0.1, "difference_low": 0.05, "difference_high": 0.2},
-            **{"log_loss_difference": -0.5, "log_loss_difference_low": -0.6, "log_loss_difference_high": -0.4},
-        }
-        for name, correct in (("majority", 1635), ("logistic_regression", 1566), ("gradient_boosting", 3214))
-    },
-}
+GOOD = asdict(scores())
 
 
-REPAIR = "bring it back with: rm -f reports/metrics.json && dvc repro"
+REPAIR = "bring it back with: rm -f reports/scores.json && dvc repro"
 
 
 def verdict(metrics, bar=0.95, macro_f1=0.9, margin=0.01, beat_baselines=True) -> str:
     try:
         section = Gate(min_accuracy=bar, min_macro_f1=macro_f1, margin=margin, beat_baselines=beat_baselines)
-        return gate(metrics, section)
+        return gate(typed(Scores, metrics), section)
+    except ValueError as error:
+        return str(failure(str(error)))  # as the command says it
     except UserError as fault:
         line, status = str(fault), fault.status
     assert status == GATE_FAILED
@@ -60,7 +52,7 @@ def test_a_baseline_that_is_surely_better_closes_it(name, changes, metric):
     metrics = with_baseline(name, **changes)
     line = verdict(metrics)
     sign = "-" if metric == "accuracy" else "+"
-    assert f"failed: reports/metrics.json: {name.replace('_', ' ')} is surely better in {metric}: " in line
+    assert f"failed: reports/scores.json: {name.replace('_', ' ')} is surely better in {metric}: " in line
     assert f"network minus it {sign}0.0100 (" in line
     assert "use that baseline instead, or set gate.beat_baselines: false in params.yaml" in line
     assert "passed" in verdict(metrics, beat_baselines=False)
@@ -83,16 +75,22 @@ def test_one_that_is_perhaps_better_does_not(changes):
 def test_a_comparison_that_cannot_be_made_closes_it(name, key):
     metrics = with_baseline(name)
     del metrics["baseline"][name][key]
-    assert f"a number is missing or wrong (KeyError: '{key}')" in verdict(metrics)
-    assert "passed" in verdict(metrics, beat_baselines=False)
+    assert f"failed: reports/scores.json: baseline.{name}.{key} is missing" in verdict(metrics)
     for value in (None, "low", float("nan")):
-        assert "failed" in verdict(with_baseline(name, **{key: value}))
+        assert f"{key} must be a finite number; got " in verdict(with_baseline(name, **{key: value}))
+
+
+@pytest.mark.parametrize("name", ["majority", "logistic_regression", "gradient_boosting"])
+def test_a_baseline_that_is_missing_closes_it(name):
+    metrics = copy.deepcopy(GOOD)
+    del metrics["baseline"][name]
+    assert f"it has nothing of {name.replace('_', ' ')}" in verdict(metrics)
 
 
 def test_what_only_a_mean_has_may_be_null():
     headline = {**GOOD["accuracy"], "jackknife": None}
-    assert "passed" in verdict({**GOOD, "accuracy": headline, "training": {"replicas": 8, "shipped": None}})
-    assert "failed" in verdict({**GOOD, "training": {"replicas": None, "shipped": 6}})
+    assert "passed" in verdict({**GOOD, "accuracy": headline, "training": {**GOOD["training"], "shipped": None}})
+    assert "failed" in verdict({**GOOD, "training": {**GOOD["training"], "replicas": None}})
 
 
 def test_a_good_result_passes():
@@ -184,25 +182,28 @@ def test_the_command_says_one_line_and_exits_5(tmp_path):
         return done.returncode, done.stdout, done.stderr
 
     status, _, error = run()
-    assert (status, error) == (5, "gate: failed: reports/metrics.json: not found; bring it back with: dvc repro\n")
+    assert (status, error) == (5, "gate: failed: reports/scores.json: not found; bring it back with: dvc repro\n")
     (tmp_path / "reports").mkdir()
-    (tmp_path / "reports/metrics.json").write_text('{"accuracy": NaN')
+    (tmp_path / "reports/scores.json").write_text('{"accuracy": NaN')
     status, _, error = run()
     assert status == 5
     assert error.count("\n") == 1
-    (tmp_path / "reports/metrics.json").write_text("[" * 100_000)
+    (tmp_path / "reports/scores.json").write_text("[" * 100_000)
     status, _, error = run()
     assert status == 5
     assert error.count("\n") == 1
-    (tmp_path / "reports/metrics.json").write_text(json.dumps(GOOD))
+    (tmp_path / "reports/scores.json").write_text(json.dumps({**GOOD, "rows": None}))
+    line = f"is not what this code writes (rows must be a whole number; got null); {REPAIR}\n"
+    assert run() == (5, "", f"gate: failed: reports/scores.json: {line}")
+    (tmp_path / "reports/scores.json").write_text(json.dumps(GOOD))
     status, out, error = run()
     assert (status, error, out.count("\n")) == (0, "", 1)
     # One that somebody edited since it was made.
-    out = {"path": "reports/metrics.json", "hash": "md5", "md5": "0" * 32}
+    out = {"path": "reports/scores.json", "hash": "md5", "md5": "0" * 32}
     (tmp_path / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"evaluate": {"outs": [out]}}}))
-    line = f"gate: failed: reports/metrics.json: is not the file that dvc.lock describes; {REPAIR}\n"
+    line = f"gate: failed: reports/scores.json: is not the file that dvc.lock describes; {REPAIR}\n"
     assert run() == (5, "", line)
-    (tmp_path / "reports/metrics.json").unlink()
-    (tmp_path / "reports/metrics.json").mkdir()
-    line = f"gate: failed: reports/metrics.json: cannot be read (Is a directory); {REPAIR.replace('-f', '-rf')}\n"
+    (tmp_path / "reports/scores.json").unlink()
+    (tmp_path / "reports/scores.json").mkdir()
+    line = f"gate: failed: reports/scores.json: cannot be read (Is a directory); {REPAIR.replace('-f', '-rf')}\n"
     assert run() == (5, "", line)

@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from retrace.artifacts.metrics import METRICS, Metrics
+from retrace.artifacts.scores import write_scores
+from retrace.artifacts.typed import decode
 from retrace.cli.main import COMMANDS, invoke
 from retrace.cli.readme import SOURCES, filled
 from retrace.params.reader import leaves
 from tests.conftest import ROOT
+from tests.scores import scores
 
 ELSEWHERE = ("data/tables/README.md", "tests/faults/README.md")
 PAGES = {
@@ -40,7 +44,40 @@ def committed(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_its_tables_are_those_of_the_committed_files(committed, page):
+    """But for the results, whose file git has not; see below."""
     assert filled(PAGES[page]) == PAGES[page], "run: make readme"
+
+
+def test_its_results_are_those_of_the_committed_metrics():
+    """As far as git has them."""
+    shown = subprocess.run(["git", "show", f"HEAD:{METRICS}"], cwd=ROOT, capture_output=True, check=True)
+    metrics = decode(Metrics, shown.stdout)
+    text = PAGES["README.md"]
+    best = re.search(r"(?m)^\| gradient boosting \|.*\| ([-+.\d]+) \(.*\) \|$", text)
+    assert best
+    assert best[1] == f"{metrics.difference_to_best_baseline:+.4f}"
+    for words in (
+        f"**{metrics.accuracy:.4f}** | {metrics.accuracy_low:.4f} to {metrics.accuracy_high:.4f} |",
+        f" | {metrics.replicas_accuracy_mean:.4f} ± {metrics.replicas_accuracy_deviation:.4f} |",
+        f"| its macro-F1 | {metrics.macro_f1:.4f} |",
+    ):
+        assert words in text, "run: make readme"
+
+
+def test_where_there_is_a_result_the_results_are_its(committed):
+    text = PAGES["README.md"]
+    write_scores(scores(rows=4321))
+    assert "| accuracy on 4,321 test rows |" in filled(text)
+    assert filled(filled(text)) == filled(text)
+
+
+def test_where_nothing_ran_yet_the_results_stay(committed, capsys):
+    """In a fresh clone."""
+    Path("README.md").write_text(PAGES["README.md"])
+    Path("docs").mkdir()
+    invoke(["readme"])
+    assert Path("README.md").read_text() == PAGES["README.md"]
+    assert "stay as they were, since reports/scores.json is not there" in capsys.readouterr().out
 
 
 def test_each_table_stands_on_one_page():
@@ -61,6 +98,7 @@ def test_make_readme_mends_a_marked_part_that_was_written_by_hand(tmp_path, monk
         shutil.copyfile(ROOT / path, tmp_path / path)
     monkeypatch.chdir(tmp_path)
     Path("docs").mkdir()
+    write_scores(scores())
     right = {page: filled(PAGES[page]) for page in ("README.md", "docs/speed.md")}
     for page, text in right.items():
         start = text.index("make readme -->") + len("make readme -->\n")

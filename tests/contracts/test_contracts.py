@@ -506,7 +506,7 @@ def test_every_data_set_runs_through_all_stages(dataset, finished, workbench, mo
     turn(workbench, {"create.dataset": dataset, "train.scaling": "standard", "split.method": "stratified"})
     for stage in STAGES[:-1]:
         importlib.import_module(f"stages.{stage}").main()
-    metrics = json.loads((workbench / "reports/metrics.json").read_text())
+    metrics = json.loads((workbench / "reports/scores.json").read_text())
     assert metrics["rows"] == sum(scores["rows"] for scores in metrics["classes"].values())
     assert (metrics["bayes"] is not None) == (dataset in {"circles", "moons", "blobs", "spirals", "xor", "gaussians"})
 
@@ -514,12 +514,12 @@ def test_every_data_set_runs_through_all_stages(dataset, finished, workbench, mo
 def test_turning_the_gate_changes_its_verdict(finished, workbench):
     shutil.copyfile(finished / "params.yaml", workbench / "params.yaml")
     shutil.copytree(finished / "reports", workbench / "reports", dirs_exist_ok=True)
-    metrics = json.loads((workbench / "reports/metrics.json").read_text())
+    metrics = json.loads((workbench / "reports/scores.json").read_text())
     # Three epochs may lose to the majority class; it is the turning that is tested.
     metrics["correct"], metrics["macro_f1"]["low"] = metrics["rows"], 0.9
     metrics["baseline"]["majority"]["difference_low"] = 0.4
     metrics["baseline"]["gradient_boosting"] |= {"log_loss_difference_low": 0.1, "log_loss_difference_high": 0.2}
-    (workbench / "reports/metrics.json").write_text(json.dumps(metrics))
+    (workbench / "reports/scores.json").write_text(json.dumps(metrics))
     open_gate = {"gate.min_accuracy": 0.01, "gate.min_macro_f1": 0.01, "gate.margin": 0.0, "gate.beat_baselines": False}
     turn(workbench, open_gate)
     assert run(workbench, "-m", "retrace", "gate").returncode == 0
@@ -681,6 +681,14 @@ def test_an_undeclared_section_is_seen(restored):
             assert Graph(repo).stale() == rerun_table()["plot"] | {"evaluate"}
     finally:
         (restored / "dvc.yaml").write_text(text)
+
+
+def test_the_tables_of_dvc_have_at_most_ten_columns_of_metrics(finished):
+    """Those of `dvc exp show`, `dvc metrics diff` and VS Code, as DVC itself counts them; all numbers are elsewhere."""
+    shown = run(finished, "-m", "dvc", "metrics", "show", "--json")
+    columns = dict(reader.leaves(json.loads(shown.stdout)[""]["data"]))
+    assert {"reports/metrics.json.data.accuracy", "reports/metrics.json.data.accuracy_low"} <= columns.keys()
+    assert len(columns) <= 10, sorted(columns)
 
 
 def test_the_metrics_in_git_are_those_of_the_lock():

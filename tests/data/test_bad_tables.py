@@ -84,7 +84,7 @@ def test_rare_classes_and_few_rows_go_through(table, counts):
         importlib.import_module(f"stages.{stage}").main()
     for path in (paths.TRAIN, paths.VALIDATION, paths.TEST):
         assert len(set(read_table(path).column("y").to_pylist())) == len(counts)
-    metrics = json.loads(Path("reports/metrics.json").read_text())
+    metrics = json.loads(Path("reports/scores.json").read_text())
     assert metrics["accuracy"]["value"] >= 0
 
 
@@ -135,7 +135,7 @@ def test_d34_a_majority_of_96_percent_does_not_pass_the_gate(table):
     table(frame(["usual"] * 9600 + ["rare"] * 400), gate__min_accuracy=0.95)
     for stage in ("split", "baseline", "train", "evaluate"):
         importlib.import_module(f"stages.{stage}").main()
-    metrics = json.loads(Path("reports/metrics.json").read_text())
+    metrics = json.loads(Path("reports/scores.json").read_text())
     assert metrics["accuracy"]["low"] > 0.95  # above the bar
     status, line = refused(lambda: invoke(["gate"]))
     assert status == GATE_FAILED

@@ -12,6 +12,7 @@ from sklearn import datasets
 from sklearn.metrics import roc_auc_score
 
 from retrace.artifacts import paths
+from retrace.artifacts.findings import FINDINGS
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
 from retrace.data.checks.adversarial import adversarial_validation, area, distances
@@ -45,7 +46,7 @@ def told(table: pd.DataFrame, **changes) -> list[dict[str, str]]:
     turn(Path(), changes)
     create.main()
     split.main()
-    found = json.loads(paths.FINDINGS.read_text())["findings"]
+    found = json.loads(FINDINGS.read_text())["findings"]
     assert isinstance(found, list)
     return found
 
@@ -84,7 +85,7 @@ def test_of_made_data_only_what_can_be_counted_is_asked(name, capsys):
     assert read_schema().findings == []
     split.main()
     assert "Not asked of a data set that was made" in paths.DATA.read_text()
-    found = json.loads(paths.FINDINGS.read_text())["findings"]
+    found = json.loads(FINDINGS.read_text())["findings"]
     assert {each["param"] for each in found} <= {"create.dataset", "split.method"}
     assert len(capsys.readouterr().err.splitlines()) == len(found) == (4 if name == "digits" else 0)
 
@@ -387,9 +388,9 @@ def test_the_report_says_who_is_where():
 def test_the_same_state_gives_the_same_bytes():
     table = frame(30_000, same=1, town=np.resize(["a", "b", "c"], 30_000))
     told(shuffled(table))
-    before = paths.DATA.read_bytes(), paths.FINDINGS.read_bytes()
+    before = paths.DATA.read_bytes(), FINDINGS.read_bytes()
     split.main()
-    assert (paths.DATA.read_bytes(), paths.FINDINGS.read_bytes()) == before
+    assert (paths.DATA.read_bytes(), FINDINGS.read_bytes()) == before
 
 
 def test_many_findings_do_not_flood_the_screen(capsys):

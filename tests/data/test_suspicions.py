@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrace.artifacts import paths
-from retrace.artifacts.schema import Finding, Schema, read_schema
+from retrace.artifacts.findings import Finding
+from retrace.artifacts.schema import Schema, read_schema
 from retrace.artifacts.tables import read_table
 from retrace.runtime.errors import UserError
 from stages import create as stage

@@ -121,7 +121,7 @@ def test_what_is_damaged_with_the_same_size_and_time_comes_back_by_what_the_line
     for name, reader in (
         ("data/train.parquet", "stages.train"),
         ("data/schema.json", "stages.split"),
-        ("reports/metrics.json", "retrace gate"),
+        ("reports/scores.json", "retrace gate"),
     ):
         flip(Path(name))
         line = refused(reader)
@@ -178,7 +178,7 @@ def test_a_table_edited_in_place_closes_the_gate_and_what_it_says_opens_it(proje
     assert "up to date" in shell("dvc repro"), "or else DVC would have seen it"
     line = refused("retrace gate")
     assert line == (
-        "gate: failed: reports/metrics.json: data/tables was changed since this was made of it; run: dvc repro"
+        "gate: failed: reports/scores.json: data/tables was changed since this was made of it; run: dvc repro"
     )
     follow(line)
     assert contents()["data/dataset.parquet"] != before["data/dataset.parquet"]

@@ -19,8 +19,10 @@ import pytest
 import torch
 
 from retrace.artifacts import paths
+from retrace.artifacts.evaluation import BOUNDARY, CLASSES, PRECISION_RECALL, PREDICTIONS, ROC
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import count_rows
+from retrace.artifacts.training import HISTORY, LOSS, STEPS
 from retrace.evaluation import predictions
 from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
@@ -148,10 +150,10 @@ def test_m10_what_is_expected_is_about_what_is_written(project, monkeypatch, cha
     evaluate.main()
     section, schema = read(Train), read_schema()
     description = load(Path("models")).description
-    outputs = [paths.HISTORY, paths.LOSS, paths.STEPS, *Path("models").iterdir()]
+    outputs = [HISTORY.path, LOSS.path, STEPS.path, *Path("models").iterdir()]
     expected = resources.output_bytes(description, section, count_rows(paths.TRAIN))
     assert sum(path.stat().st_size for path in outputs) < expected + BESIDE
-    outputs = [paths.PREDICTIONS, paths.CLASSES, paths.ROC, paths.PRECISION_RECALL, paths.BOUNDARY]
+    outputs = [file.path for file in (PREDICTIONS, CLASSES, ROC, PRECISION_RECALL, BOUNDARY)]
     expected = predictions.output_bytes(schema, read(Evaluate), count_rows(paths.TEST))
     written = sum(path.stat().st_size for path in outputs)
     assert written < expected + BESIDE

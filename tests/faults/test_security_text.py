@@ -265,7 +265,7 @@ def test_s10_no_script_of_a_table_runs_on_a_page(done, cases):
         here = f"{base}#/experiments/{ui.experiment}"
         places = [f"{here}/runs/{run}", f"{here}/runs/{run}/model-metrics", f"{here}/models/{model}"]
         places += [f"{base}#/models/retrace/versions/1", f"{base}#/models/retrace"]
-        files = ("data.md", "metrics.json", "confusion_matrix.csv", "classification_report.txt")
+        files = ("data.md", "scores.json", "confusion_matrix.csv", "classification_report.txt")
         places += [f"{here}/runs/{run}/artifacts/tables/{name}" for name in files]
         seen = ""
         for place in places:

@@ -145,7 +145,7 @@ def test_10_evaluate_names_the_row_of_the_test_table(numbers, monkeypatch):
     with pytest.raises(UserError, match=r"^data/test.parquet: column x[12], row 5: -?3e\+38 is too large") as caught:
         importlib.import_module("stages.evaluate").main()
     assert caught.value.status == BAD_DATA
-    assert not Path("reports/metrics.json").exists()
+    assert not Path("reports/scores.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -26,11 +26,12 @@ import numpy as np
 import pytest
 
 from retrace.artifacts.live import FACTS, HISTORY, LOSS_OF_MEAN, Live, Training, read_training
+from retrace.artifacts.training import CLOCK
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.runtime.processes import born, lives
 from retrace.runtime.single_instance import single_instance
 from retrace.tracking import follow, points
-from retrace.tracking.environment import CLOCK, last_finished
+from retrace.tracking.environment import last_finished
 from retrace.tracking.location import Store, exists, locate
 from retrace.tracking.store import connect, open_experiment
 from retrace.tracking.store_errors import translate_errors

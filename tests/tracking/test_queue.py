@@ -105,7 +105,7 @@ def test_the_queue_with_two_workers_makes_a_run_of_each_experiment(project):
         assert runs[name]["mlflow.source.git.commit"] == git(project, "rev-parse", "HEAD")
         assert shown[name]["params"]["params.yaml"]["data"]["train"]["optimizer"]["learning_rate"] == float(rate)
         metrics = shown[name]["metrics"]["reports/metrics.json"]["data"]
-        assert metrics["accuracy"]["value"] == runs[name]["accuracy"]
+        assert metrics["accuracy"] == runs[name]["accuracy"]
     assert elsewhere(project) == []
     assert git(project, "status", "--porcelain") == ""
 

@@ -23,7 +23,7 @@ def through(path: Path, target: str, changes: dict[str, int]) -> dict[str, Any]:
     turn(Path(), cheap | changes)
     for stage in ("validate", "create", "split", "baseline", "train", "evaluate"):
         importlib.import_module(f"stages.{stage}").main()
-    return json.loads(Path("reports/metrics.json").read_text())
+    return json.loads(Path("reports/scores.json").read_text())
 
 
 TABLES = ("wine", "breast_cancer", "iris", "digits")

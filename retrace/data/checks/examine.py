@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from retrace.artifacts.schema import Finding, Schema
+from retrace.artifacts.findings import Finding
+from retrace.artifacts.schema import Schema
 from retrace.data.checks.adversarial import ALIKE, ERRORS, adversarial_validation
 from retrace.data.checks.columns import ALONE, FEWEST_JUDGED, as_numbers, constant, single_feature_score
 from retrace.data.checks.duplicates import duplicates, seen_before

@@ -2,16 +2,16 @@
 
 import re
 from collections import defaultdict
-from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrace.artifacts.paths import DATA, FINDINGS
+from retrace.artifacts.findings import FINDINGS, write_findings
+from retrace.artifacts.paths import DATA
 from retrace.artifacts.schema import Schema
 from retrace.data.checks.examine import Examination
 from retrace.data.groups import Sides
-from retrace.runtime.atomic import write_json, write_text
+from retrace.runtime.atomic import write_text
 from retrace.runtime.markdown import table
 from retrace.runtime.text import one_line
 
@@ -21,7 +21,7 @@ MOST_NAMED, MOST_FINDINGS, LONGEST = 20, 200, 500
 
 def write_report(schema: Schema, sides: Sides, target: NDArray[np.int64], method: str, told: Examination) -> None:
     write_text(DATA, report(schema, sides, target, method, told))
-    write_json(FINDINGS, {"findings": [asdict(finding) for finding in told.findings]})
+    write_findings(told.findings)
 
 
 def plain(text: str) -> str:

@@ -1,0 +1,96 @@
+"""What `train` says of a training run that has come to its end: models/training.json, its tables, and its clock."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from retrace.artifacts.table_files import CsvFile, ParquetFile
+from retrace.artifacts.typed import decode, read_typed
+from retrace.runtime.atomic import write_json
+
+TRAINING = Path("models/training.json")
+# A row for each epoch and replica; behind it columns that depend on the network and on what ships.
+HISTORY = CsvFile(Path("reports/history.csv"), ("epoch", "replica", "train_loss", "validation_loss"))
+# Of what ships, for `dvc plots`.
+LOSS = CsvFile(Path("reports/loss.csv"), ("epoch", "train", "validation"))
+# The training loss of every step, a column replica_I for each.
+STEPS = ParquetFile(Path("reports/steps.parquet"), ("replica_0",))
+# DVC does not know it, since a clock is not a result.
+CLOCK = Path(".retrace/train.json")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A replica, or the mean of all: the epoch with the lowest validation loss, that loss, and how many epochs ran."""
+
+    best_epoch: int
+    best_validation_loss: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """models/training.json.
+
+    device, device_reason: where it ran, and why there; precision: float32 or tf32.
+    portable:              whether every x86-64 processor with AVX2 gives these bytes, or one of the same type.
+    shipped:               the replica that ships, counted from 0; None where the mean of all does.
+    mean:                  of the replicas' mean, where that ships.
+    """
+
+    device: str
+    device_reason: str
+    precision: str
+    shipped: int | None
+    steps_per_epoch: int
+    replicas: list[Trained]
+    portable: bool = False
+    mean: Trained | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where nothing is said of what ships."""
+        if self.mean is None if self.shipped is None else not 0 <= self.shipped < len(self.replicas):
+            raise ValueError("nothing is there of what ships")
+
+    @property
+    def of_shipped(self) -> Trained:
+        if self.shipped is not None:
+            return self.replicas[self.shipped]
+        assert self.mean
+        return self.mean
+
+
+def read_training_report(root: Path = Path()) -> TrainingReport:
+    return read_typed(root / TRAINING, TrainingReport)
+
+
+def write_training_report(report: TrainingReport) -> None:
+    content = asdict(report)
+    if report.mean is None:
+        del content["mean"]
+    write_json(TRAINING, content)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """.retrace/train.json: when the run began (ISO text), how long all its parts took, and on which processor.
+
+    model: SHA-256 of the weights, which ties these times to the model that they belong to: the run cache can bring
+    another one back.
+    """
+
+    started: str
+    seconds: float
+    machine: str
+    model: str
+
+
+def read_clock(root: Path = Path()) -> Clock | None:
+    """Of the training that came to its end last in this folder; None where it is not known."""
+    try:
+        return decode(Clock, (root / CLOCK).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def write_clock(clock: Clock) -> None:
+    write_json(CLOCK, asdict(clock))
