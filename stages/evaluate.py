@@ -12,8 +12,6 @@ The model is read as a user would read it, from its files, and given raw rows: w
 
 from retrace.runtime.run import run
 
-import torch
-
 from retrace.artifacts.baseline import read_baseline_rows
 from retrace.artifacts.metrics import metrics_of, write_metrics
 from retrace.artifacts.paths import MODELS, TEST, TRAIN
@@ -25,7 +23,7 @@ from retrace.evaluation import reports
 from retrace.evaluation.predictions import others, predict, require_room
 from retrace.evaluation.scoring import evaluate, summary
 from retrace.evaluation.slices import sliced, slices
-from retrace.networks.arithmetic import set_portable
+from retrace.networks.arithmetic import compute_as_in_training
 from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
@@ -36,10 +34,8 @@ MOST_DRAWN = 100_000
 
 def main() -> None:
     section, schema = read(Evaluate), read_schema()
-    # As in training: many small products are faster so, and the sums do not depend on the machine's number of cores.
-    torch.set_num_threads(1)
     training = read_training_report()
-    set_portable(training.portable)
+    compute_as_in_training(training.portable)
     model, replicas = load(MODELS), load(MODELS, "replicas")
     require_room(model, len(training.replicas), schema, section)
     test, baseline = read_table(TEST), read_baseline_rows()

@@ -35,6 +35,15 @@ def set_portable(wanted: bool) -> None:
             os.environ.pop(name, None)
 
 
+def compute_as_in_training(portable: bool) -> None:
+    """With the training's settings, and on one thread.
+
+    Many small products are faster so, and the sums do not depend on the machine's number of cores.
+    """
+    torch.set_num_threads(1)
+    set_portable(portable)
+
+
 def is_portable() -> bool:
     """Whether the settings are in force; they are not where torch had computed something before they were made."""
     made = all(os.environ.get(name) == value for name, value in SETTINGS.items())
