@@ -28,7 +28,7 @@ from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
 
-# Training rows that are drawn, at most, and that the principal components are those of.
+# Training rows drawn, at most; the principal components are computed from them.
 MOST_DRAWN = 100_000
 
 

@@ -130,7 +130,7 @@ def parse(text: str) -> Lock:
         # YAML 1.2, as DVC itself reads and writes it; a reader of 1.1 takes 1e-05 for a text and no for false.
         stages = YAML(typ="safe").load(text)["stages"]
         lock = Lock({name: entry for name, entry in stages.items() if entry.items()})
-        # Of a file that was cut off the last entry may lack its path; better here than where it is asked for.
+        # Of a file that was cut off the last entry may lack its path or hash; better here than where it is asked for.
         for entry in lock.made.values():
             for kind in ("deps", "outs"):
                 _hashes(entry, kind)
@@ -166,4 +166,4 @@ def _digest(content: Any) -> str:
 
 def _hashes(entry: dict[str, Any], kind: str) -> dict[str, str]:
     """Path -> hash of the entry's deps or outs; the name of the hash stands under `hash` (md5 for local files)."""
-    return {item["path"]: str(item.get(item.get("hash", "md5"))) for item in entry.get(kind) or ()}
+    return {item["path"]: str(item[item.get("hash", "md5")]) for item in entry.get(kind) or ()}

@@ -1,4 +1,4 @@
-"""The side files of a training run that is under way: `train` writes them, `record --follow` reads them.
+"""The side files of a training run that is under way: `train` writes them, `retrace follow` reads them.
 
 DVC does not know them, and no result depends on them. A training goes on where they cannot be written.
 """
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from retrace.runtime.atomic import write_json, write_text
 
 FACTS = Path(".retrace/live.json")
-HISTORY = Path(".retrace/live.csv")
+LIVE_HISTORY = Path(".retrace/live.csv")
 
 # The column of the history that is there where the mean of the replicas ships.
 LOSS_OF_MEAN = "validation_loss_of_mean"
@@ -26,7 +26,7 @@ SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Training:
+class LiveTraining:
     """What a training tells of itself when it begins.
 
     started: ISO text, the same as in its clock (.retrace/train.json), which it writes when it has come to its end.
@@ -50,9 +50,9 @@ class Training:
 
 
 class Live:
-    """Writes FACTS, and HISTORY as it grows: header and rows as in reports/history.csv, whole epochs at a time."""
+    """Writes FACTS, and LIVE_HISTORY as it grows: header and rows as in reports/history.csv, whole epochs at a time."""
 
-    def __init__(self, training: Training):
+    def __init__(self, training: LiveTraining):
         self.training = training
         self.header: Sequence[str] = ()
         self.history: Sequence[Sequence[Any]] = ()
@@ -63,9 +63,9 @@ class Live:
         try:
             # In this order, and as a new file: whoever finds these facts finds no row of another training run, and one
             # that still runs writes into a file without a name.
-            write_text(HISTORY, "")
+            write_text(LIVE_HISTORY, "")
             write_json(FACTS, asdict(self.training))
-            self.file = open(HISTORY, "ab", buffering=0)
+            self.file = open(LIVE_HISTORY, "ab", buffering=0)
         except OSError as error:
             self._give_up(error)
         return self
@@ -101,17 +101,19 @@ class Live:
         return head + "".join([line % tuple(row) for row in rows])
 
     def _give_up(self, error: OSError) -> None:
-        line = f"train: {HISTORY}: {error.strerror or error}; the training goes on, but `make follow` cannot show it"
+        line = (
+            f"train: {LIVE_HISTORY}: {error.strerror or error}; the training goes on, but `make follow` cannot show it"
+        )
         print(line, file=sys.stderr)
         if self.file:
             self.file.close()
         self.file = None
 
 
-def read_training() -> Training | None:
+def read_training() -> LiveTraining | None:
     """The training that began last in this folder, whether or not it is still under way."""
     try:
         with open(FACTS, "rb") as file:
-            return Training(**json.load(file))
+            return LiveTraining(**json.load(file))
     except (OSError, ValueError, TypeError):
         return None

@@ -31,7 +31,7 @@ class Schema:
     number_formats: of a CSV file, how each column's numbers are written that have signs or units, for instance
               {"decimal": ",", "unit": "%"}.
     findings: what `create` found that a person should know; nothing in a made data set.
-    density:  where the generator's density is known, its name and numbers (see datasets/densities.py); else None.
+    density:  where the generator's density is known, its name and numbers (see data/densities.py); else None.
     """
 
     dataset: str

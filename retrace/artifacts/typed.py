@@ -5,7 +5,7 @@ long again as all that `retrace summary` does.
 """
 
 import json
-import math
+import sys
 import types
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -62,7 +62,8 @@ def _value(kind: Any, tree: Any, key: str) -> Any:
         return {name: _value(get_args(kind)[1], each, _inside(key, name)) for name, each in tree.items()}
     # true is an int to Python, and a whole number may stand for a float.
     right = type(tree) is kind or (kind is float and type(tree) is int)
-    _require(right and not (kind is float and not math.isfinite(tree)), key, WORDS[kind], tree)
+    # A whole number of 400 digits is none that a float can hold, and no error of its own to isfinite.
+    _require(right and (kind is not float or abs(tree) <= sys.float_info.max), key, WORDS[kind], tree)
     return tree
 
 

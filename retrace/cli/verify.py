@@ -38,8 +38,9 @@ from retrace.runtime.text import shown
 # out of generators that are exact to rounding; thousands of training steps let rounding grow.
 TOLERANCE_DATA = 1e-9
 TOLERANCE_RESULT = 0.02
-# What another machine type may call differently without being wrong: digests of the weights and the device.
-NOT_COMPARED = re.compile(r"[0-9a-f]{64}|cpu|cuda:\d+|auto: .*")
+# What may differ on another type of machine without being wrong: digests of the weights, and where it was trained.
+NOT_COMPARED = re.compile(r"[0-9a-f]{64}")
+OF_THE_MACHINE = {"device", "device_reason", "portable"}  # in models/training.json
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # Of the machine, not of the state: they would lead the clone to somebody else's tracking store or project.
 FOREIGN = ("MLFLOW_", "DVC_")
@@ -155,7 +156,10 @@ def contents(path: str, raw: bytes) -> Contents:
             pixels = imread(io.BytesIO(raw))
             return Contents(pixels.ravel().astype(np.float64), [str(pixels.shape)])
         case ".json":
-            cells = [str(cell) for cell in _leaves(json.loads(raw))]
+            content = json.loads(raw)
+            if Path(path) == TRAINING:
+                content = {key: value for key, value in content.items() if key not in OF_THE_MACHINE}
+            cells = [str(cell) for cell in _leaves(content)]
         case ".csv":
             cells = [cell for row in csv.reader(io.StringIO(raw.decode())) for cell in row]
         case _:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 
 class GraphBuilder(Protocol):
-    """What an ONNX graph is built with (retrace/serving/onnx_graph.py); values go by their names."""
+    """What an ONNX graph is built with (retrace/serving/onnx_builder.py); values go by their names."""
 
     def constant(self, values: Any, kind: Any) -> str: ...
 

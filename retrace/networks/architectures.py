@@ -2,6 +2,6 @@
 
 from retrace.networks.mlp import MLP
 from retrace.networks.network import Network
-from retrace.networks.residual import Residual
+from retrace.networks.residual import ResidualMLP
 
-ARCHITECTURES: dict[str, type[Network]] = {"mlp": MLP, "residual": Residual}
+ARCHITECTURES: dict[str, type[Network]] = {"mlp": MLP, "residual": ResidualMLP}

@@ -10,7 +10,7 @@ from retrace.preprocessing.description import Residual
 
 
 class Residuals(nn.Module):
-    """Of each pair of numbers what the one does not explain of the other (see preprocessing.apply.Residual).
+    """Of each pair of numbers the part of the first that the second does not explain (preprocessing/description.py).
 
     indicators: place of a number -> that of the input which says that it was missing, where there is one.
     columns: numbers and indicators.

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A network's state dict without the factors of the inputs: the first layer's weights have them in them."""
+    """A network's state dict without the factors of the inputs: the first layer's weights already include them."""
     state = dict(state)
     scale = state.pop("scale.weight", None)
     if scale is not None:

@@ -58,6 +58,7 @@ class Network(Entrance):
         self.activation = ACTIVATIONS[shape.activation]
         layers = [Linear(replicas, *sizes) for sizes in self.linear(shape.widths)]
         self.layers: Sequence[Linear] = nn.ModuleList(layers)  # type: ignore[assignment]
+        # The order of parameters, and of their gradients: layers, what `build` makes, embeddings, factors.
         self.build(replicas, shape.widths)
         self.add_inputs(replicas, shape, scaled)
 
@@ -79,7 +80,7 @@ class Network(Entrance):
         """Places in `layers` of those whose sums go through the activation: its units can be dead or saturated."""
 
     def build(self, replicas: int, widths: Sequence[int]) -> None:
-        """Make what it has beside `layers`; parameters as [replicas, 1, units]."""
+        """Make what it has beside `layers`; each parameter has three axes, [replicas, 1, units]."""
 
     @abstractmethod
     def rest(self, z: Tensor, dropout: Dropout | None = None) -> Outputs:

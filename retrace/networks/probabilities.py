@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-# Of the share that label smoothing gave each class: so likely it is at least, once that is taken out again.
+# Lower bound of a probability, as a share of what label smoothing gave each class.
 POSSIBLE = 0.1
 
 

@@ -35,7 +35,7 @@ class LayerNorm(nn.Module):
         return graph.op("Add", scaled, graph.constant(self.bias, np.float32))
 
 
-class Residual(Network):
+class ResidualMLP(Network):
     """widths: inputs, the width of the stream, units of each block, outputs.
 
     x is linear(inputs), then for each block x + linear(dropout(activation(linear(norm(x))))); the logits are

@@ -41,17 +41,17 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
 
     ending = False
 
-    def terminate(signum: int, frame: object) -> None:
+    def end(signum: int, frame: object) -> None:
         nonlocal ending
-        # Only once: a second one, of DVC or of the shell beside it, must not cut off the first one's line and status.
+        # Only once: a second one, of DVC or of the shell beside it, must not cut off what the first one has begun.
         if not ending:
             ending = True
-            raise Terminated
+            raise KeyboardInterrupt if signum == signal.SIGINT else Terminated
 
-    for number in system.TERMINATING:
-        # nohup asks to ignore a terminal that is closed.
+    for number in (signal.SIGINT, *system.TERMINATING):
+        # nohup asks to ignore a terminal that is closed, and a shell Ctrl-C for what runs in its background.
         if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, terminate)
+            signal.signal(number, end)
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=system.end_with_parent, daemon=True).start()
     name = preflight.started() or getattr(main, "__module__", "")
@@ -61,8 +61,6 @@ def run(main: Callable[[], None], less: str = "free some, or use fewer rows") ->
         status = _status(main, name, less)
         ending = True
     except KeyboardInterrupt:
-        ending = True
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print(f"{name}: interrupted; nothing half-written was left behind", file=sys.stderr)
         status = 130
     except Terminated:

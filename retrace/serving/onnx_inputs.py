@@ -46,7 +46,7 @@ def inputs(graph: Graph, model: Model) -> tuple[list[str], list[str], str]:
 
 
 def source(graph: Graph, number: Number) -> str:
-    """float64 [rows, 1], as columns.PARTS has it."""
+    """float64 [rows, 1], as PARTS in data/values.py has it."""
     if number.part is None:
         return number.column
     days = graph.with_number("Div", number.column, DAY)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from retrace.artifacts.dvc_lock import show
-from retrace.artifacts.live import HISTORY, Training, read_training
+from retrace.artifacts.live import LIVE_HISTORY, LiveTraining, read_training
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.runtime.processes import lives
 from retrace.runtime.single_instance import single_instance
@@ -69,7 +69,7 @@ def follow(store: Store) -> None:
         ) from None
 
 
-def _follow(store: Store, training: Training) -> None:
+def _follow(store: Store, training: LiveTraining) -> None:
     mirror, down = Mirror(store, training), False
     while True:
         state = mirror.read()
@@ -99,7 +99,7 @@ State = Literal["under way", "finished", "cut off"]
 class Mirror:
     """One training and its run: what was read of its history, and what the store has of that."""
 
-    def __init__(self, store: Store, training: Training):
+    def __init__(self, store: Store, training: LiveTraining):
         self.store, self.training = store, training
         self.header: list[str] = []
         self.rows: list[list[float]] = []  # that were read and not yet logged
@@ -127,7 +127,7 @@ class Mirror:
 
     def _read(self) -> bool:
         try:
-            with open(HISTORY, "rb") as file:
+            with open(LIVE_HISTORY, "rb") as file:
                 at = max(os.fstat(file.fileno()).st_mtime_ns // 1_000_000, self.time)
                 file.seek(self.offset)
                 content = file.read(MOST_BYTES)
@@ -223,7 +223,7 @@ class Mirror:
         self.logged = logged
 
 
-def state_of(training: Training) -> State:
+def state_of(training: LiveTraining) -> State:
     # In this order: its last act is to say that it has finished.
     alive = read_training() == training and lives(training.pid, training.born)
     if last_finished(Path()) == training.started:
@@ -267,7 +267,7 @@ def delete_duplicate(client: "MlflowClient", experiment: str, started: str, reco
         client.delete_run(run.info.run_id)
 
 
-def _wait(store: Store) -> Training:
+def _wait(store: Store) -> LiveTraining:
     """The training that is under way, or the next one to begin."""
     first = read_training()
     if first and state_of(first) == "under way":

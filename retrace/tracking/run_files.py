@@ -34,7 +34,11 @@ def read_artifact(client: "MlflowClient", run_id: str, path: str) -> bytes | Non
     sizes = {each.path: each.file_size or 0 for each in listed}
     if path not in sizes:
         return None
-    with tempfile.TemporaryDirectory() as folder, download_limit(client.tracking_uri, sizes[path]):
+    # A thread of MLflow's may still write there when the time is over.
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        download_limit(client.tracking_uri, sizes[path]),
+    ):
         return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
 
 

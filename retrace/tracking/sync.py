@@ -33,7 +33,7 @@ REFILLING = "retrace.refilling"
 MILLISECONDS = "retrace.milliseconds"
 STAGES = "retrace.stages"  # that ran for it
 EXPERIMENTS = "retrace.dvc_experiment"
-# When the training began that `record --follow` mirrors into a run: that run is the state's, once there is one.
+# When the training began that `retrace follow` mirrors into a run: that run is the state's, once there is one.
 TRAINING = "retrace.training_started"
 
 # MLflow's limits: entities a call, characters of a value.

@@ -1,4 +1,4 @@
-"""What looks on while a network trains: called after each epoch, and once at the end.
+"""What looks on while a network trains: called after each epoch, in the order of the trainer's list.
 
 The first three are part of every training run (trainer.py): what they have noted is its result. What they hold, a
 checkpoint holds too.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Epoch(NamedTuple):
     """What an epoch gave.
 
-    number:      from 1; rate: learning rate of its last step.
+    number:      from 1; active: which replicas trained in it; rate: learning rate of its last step.
     step_losses: [steps, replicas] float32, training loss of each step.
     values:      of each replica: training loss, validation loss, validation accuracy, then the gradient norm of each
                  layer and the unit health of each watched one.
@@ -34,6 +34,7 @@ class Epoch(NamedTuple):
     """
 
     number: int
+    active: list[bool]
     rate: float
     step_losses: Tensor
     values: list[list[float]]
@@ -44,15 +45,17 @@ class Epoch(NamedTuple):
 
 
 class Callback:
-    """To be extended. facts, tensors: what goes into a checkpoint, as JSON holds it, and what only changes in place."""
+    """To be extended."""
 
     def after_epoch(self, trainer: "Trainer", epoch: Epoch) -> None:
-        """`trainer.active` says which replicas trained in it."""
+        """What it is there for."""
 
     def facts(self) -> dict[str, Any]:
+        """What a checkpoint must hold of it, as JSON can."""
         return {}
 
     def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold of it and what changes in place, in the same shape."""
         return {}
 
     def resume(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -76,14 +79,14 @@ class History(Callback):
         self.epochs = [0 for _ in range(section.replicas)]
 
     def after_epoch(self, trainer: "Trainer", epoch: Epoch) -> None:
-        last = [epoch.of_mean] if self.of_mean else []
+        last, losses = [epoch.of_mean] if self.of_mean else [], epoch.step_losses.cpu().clone()
         for replica, values in enumerate(epoch.values):
-            if trainer.active[replica]:
+            if epoch.active[replica]:
                 self.rows.append([epoch.number, replica, *values[:3], epoch.rate, *values[3:], *last])
                 self.epochs[replica] = epoch.number
             else:
-                epoch.step_losses[:, replica] = math.nan
-        self.step_losses.append(epoch.step_losses.cpu())
+                losses[:, replica] = math.nan
+        self.step_losses.append(losses)
 
     def facts(self) -> dict[str, Any]:
         return {"epochs": self.epochs}
@@ -108,8 +111,8 @@ class BestWeights(Callback):
         self.best_loss = [math.inf for _ in range(section.replicas)]
 
     def after_epoch(self, trainer: "Trainer", epoch: Epoch) -> None:
-        improved = torch.zeros(len(trainer.active), dtype=torch.bool)
-        for replica, active in enumerate(trainer.active):
+        improved = torch.zeros(len(epoch.active), dtype=torch.bool)
+        for replica, active in enumerate(epoch.active):
             if active and epoch.validation_loss(replica) < self.best_loss[replica]:
                 self.best_loss[replica], self.best_epoch[replica] = epoch.validation_loss(replica), epoch.number
                 improved[replica] = True

@@ -189,7 +189,7 @@ class Trainer:
         train_loss = (losses * sizes).sum(0) / len(self.rows.x)
         values = torch.stack([train_loss, loss, accuracy, *norms, *health]).cpu().T.tolist()
         finite = torch.stack([torch.isfinite(weights).flatten(1).all(1) for weights in self.parameters]).all(0).tolist()
-        closed = Epoch(epoch, self.rate(epoch, self.steps - 1), losses, values, of_mean)
+        closed = Epoch(epoch, list(self.active), self.rate(epoch, self.steps - 1), losses, values, of_mean)
         for replica in range(self.section.replicas):
             if self.active[replica] and not math.isfinite(closed.validation_loss(replica)):
                 self._diverged("validation loss", closed.validation_loss(replica), replica, epoch, self.steps - 1)

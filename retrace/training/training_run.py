@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from retrace.artifacts.live import Live, Training
+from retrace.artifacts.live import Live, LiveTraining
 from retrace.artifacts.paths import TRAIN, VALIDATION
 from retrace.artifacts.schema import Schema
 from retrace.networks.arithmetic import is_small, set_portable
@@ -90,7 +90,7 @@ def train(training: Rows, validation: Rows, settings: TrainingRun, checkpoints: 
     section, description = settings.section, settings.description
     pid = os.getpid()
     on = f"{settings.device} ({settings.reason})"
-    facts = Training(checkpoints.started, pid, born(pid), settings.params, settings.schema.dataset, on)
+    facts = LiveTraining(checkpoints.started, pid, born(pid), settings.params, settings.schema.dataset, on)
     with (
         Live(facts) as live,
         DeferredSignals(INTERRUPTED) as signals,

@@ -36,6 +36,15 @@ def test_what_cannot_be_compared_is_not_taken_for_equal():
     assert "not here" in result.text
 
 
+def test_where_it_was_trained_may_differ_and_what_shipped_may_not():
+    trained = {"device": "cpu", "device_reason": "auto: no CUDA here", "portable": True, "shipped": 1}
+    elsewhere = {"device": "cuda:0", "device_reason": "auto: CUDA is there", "portable": False, "shipped": 1}
+    old, new, other = (json.dumps(each).encode() for each in (trained, elsewhere, {**elsewhere, "shipped": 2}))
+    assert verdict("models/training.json", old, new).good
+    assert not verdict("models/training.json", old, other).good
+    assert not verdict("reports/scores.json", old, new).good
+
+
 @pytest.mark.parametrize(
     ("path", "write"),
     [

@@ -23,8 +23,7 @@ from retrace.networks.entrance import Shape
 from retrace.networks.initializers import INITIALIZERS, gain_of, initialize
 from retrace.networks.layers import Linear
 from retrace.networks.layout import folded, to_torch_layout
-from retrace.networks.lookup import Lookup
-from retrace.networks.mlp import MLP
+from retrace.networks.mlp import MLP, Lookup
 from retrace.networks.model import Description, Model
 from retrace.networks.probabilities import class_probabilities, unsmoothed
 from retrace.preprocessing.description import Number, Preprocessing, Residual

@@ -13,7 +13,7 @@ from retrace.networks.entrance import Shape
 from retrace.networks.initializers import gain_of, initialize
 from retrace.networks.layout import to_torch_layout
 from retrace.networks.model import Description, Model
-from retrace.networks.residual import Residual
+from retrace.networks.residual import ResidualMLP
 from retrace.preprocessing.description import Category, Number, Preprocessing
 from retrace.serving import onnx_graph
 from retrace.training.callbacks import Callback
@@ -28,7 +28,7 @@ from tests.training.test_training import CPU, column, rows
 WIDTHS = [3, 6, 9, 5, 4]  # three inputs, a stream of 6, blocks of 9 and 5 units, four classes
 
 
-def drawn(network: Residual) -> Residual:
+def drawn(network: ResidualMLP) -> ResidualMLP:
     """Norms that are not what they begin with, too."""
     generators = [Generator().manual_seed(replica) for replica in range(network.replicas)]
     initialize(network, "default", 1.0, "relu", generators)
@@ -60,7 +60,7 @@ class Plain(nn.Module):
         return [own for module in (*linear, *self.norms) for own in (module.weight, module.bias)]
 
 
-def plain(network: Residual, replica: int, widths: list[int]) -> Plain:
+def plain(network: ResidualMLP, replica: int, widths: list[int]) -> Plain:
     own = Plain(widths)
     with torch.no_grad():
         state = to_torch_layout(network.state_dict()).values()
@@ -71,7 +71,7 @@ def plain(network: Residual, replica: int, widths: list[int]) -> Plain:
 
 @pytest.mark.parametrize("widths", [WIDTHS, [3, 6, 4]], ids=["blocks", "none"])
 def test_each_replica_is_torchs_own_modules_with_their_gradients(widths):
-    network = drawn(Residual(2, Shape(widths, "relu")))
+    network = drawn(ResidualMLP(2, Shape(widths, "relu")))
     x, upstream = (torch.randn(2, 10, width, generator=Generator().manual_seed(9)) for width in (3, 4))
     with torch.no_grad():
         passed = network.forward_pass(x)
@@ -92,23 +92,23 @@ def test_each_replica_is_torchs_own_modules_with_their_gradients(widths):
 
 
 def test_it_says_what_it_consists_of():
-    network = Residual(2, Shape(WIDTHS, "relu"))
-    assert [tuple(layer.weight.shape[1:]) for layer in network.layers] == Residual.linear(WIDTHS)
-    assert sum(parameter.numel() for parameter in network.parameters()) == 2 * Residual.size(WIDTHS)
+    network = ResidualMLP(2, Shape(WIDTHS, "relu"))
+    assert [tuple(layer.weight.shape[1:]) for layer in network.layers] == ResidualMLP.linear(WIDTHS)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 2 * ResidualMLP.size(WIDTHS)
     seen = network.observe(torch.randn(2, 5, 3)).watched
     assert [outputs.shape[2] for outputs in seen] == [9, 5]
     assert all((outputs >= 0).all() for outputs in seen)
 
 
 def test_only_layers_before_the_activation_start_with_its_gain():
-    network = Residual(1, Shape([50, 50, 50, 50], "relu"))
+    network = ResidualMLP(1, Shape([50, 50, 50, 50], "relu"))
     initialize(network, "he_uniform", 1.0, "relu", [Generator().manual_seed(0)])
     bounds = [layer.weight.abs().max().item() * (50 / 3) ** 0.5 for layer in network.layers]
     assert bounds == pytest.approx([1, gain_of("relu"), 1, 1], rel=0.02)
 
 
 def test_norms_and_biases_do_not_decay():
-    network = Residual(2, Shape(WIDTHS, "relu"), scaled=True)
+    network = ResidualMLP(2, Shape(WIDTHS, "relu"), scaled=True)
     found = dict(zip([name for name, _ in network.named_parameters()], roles(network, train_section()), strict=True))
     assert {name for name, role in found.items() if role == Role()} == {f"layers.{place}.weight" for place in range(6)}
 
@@ -116,7 +116,7 @@ def test_norms_and_biases_do_not_decay():
 def trained(replicas: int = 3, callbacks=(), begun=None, **changes):
     small = {"hidden": [6, 5], "epochs": 8, "batch_size": 16, "optimizer_name": "adam", "optimizer_learning_rate": 0.02}
     section = train_section(**{**small, "architecture": "residual", "dropout": 0.2, "replicas": replicas, **changes})
-    network = Residual(replicas, Shape([3, *section.hidden, 1], section.activation))
+    network = ResidualMLP(replicas, Shape([3, *section.hidden, 1], section.activation))
     return fit(network, rows(200), rows(80, seed=1), section, CPU, callbacks, begun)
 
 
@@ -132,7 +132,7 @@ def test_it_learns_what_no_line_tells_apart():
     section = train_section(
         architecture="residual", hidden=[16, 16, 16], epochs=40, optimizer_name="adam", optimizer_learning_rate=0.01
     )
-    result = fit(Residual(section.replicas, Shape([2, 16, 16, 16, 1], "relu")), corners, corners, section, CPU)
+    result = fit(ResidualMLP(section.replicas, Shape([2, 16, 16, 16, 1], "relu")), corners, corners, section, CPU)
     assert min(column(result, "validation_accuracy", replica)[-1] for replica in range(section.replicas)) > 0.95
 
 
@@ -181,7 +181,7 @@ def test_files_mlflow_and_onnx_say_the_same(tmp_path):
     expected = made.probabilities(table())
     model_files.save(tmp_path, made.description, made.network.state_dict(), None)
     read = model.read(tmp_path)
-    assert type(read.network) is Residual
+    assert type(read.network) is ResidualMLP
     np.testing.assert_array_equal(read.probabilities(table()), expected)
     session = onnxruntime.InferenceSession(onnx_graph.build(made, 0.5).SerializeToString())
     given = {name: table().column(name).to_numpy()[:, None] for name in table().column_names}

@@ -23,16 +23,21 @@ class Hail:
     def __init__(self, stream):
         self.stream = stream
     def write(self, text):
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), SECOND)
         return self.stream.write(text)
     def flush(self):
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), SECOND)
         self.stream.flush()
 
 def main():
-    print('ready', flush=True)
-    sys.stdout, sys.stderr = Hail(sys.stdout), Hail(sys.stderr)
-    time.sleep(30)
+    try:
+        print('ready', flush=True)
+        sys.stdout, sys.stderr = Hail(sys.stdout), Hail(sys.stderr)
+        time.sleep(30)
+    finally:
+        os.kill(os.getpid(), SECOND)
+        time.sleep(0.01)
+        os.write(2, b"cleaned up\\n")
 
 run(main)
 """
@@ -65,13 +70,15 @@ def test_a_signal_ends_it_with_one_line_and_never_with_0(number, status, word):
     assert errors.count("\n") == 1
 
 
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
-def test_more_signals_change_nothing(number, status):
-    process = start(HAILED)
+def test_more_signals_change_nothing(number, status, second):
+    process = start(HAILED.replace("SECOND", f"signal.{second.name}"))
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == status
-    assert errors.count("\n") == 1
+    assert errors.startswith("cleaned up\n")
+    assert errors.count("\n") == 2
 
 
 def test_under_nohup_a_closed_terminal_does_not_end_it():

@@ -49,7 +49,6 @@ def test_a_recorded_model_brings_what_a_prediction_needs_and_no_more():
         "retrace/networks/entrance.py",
         "retrace/networks/layers.py",
         "retrace/networks/layout.py",
-        "retrace/networks/lookup.py",
         "retrace/networks/mlp.py",
         "retrace/networks/model.py",
         "retrace/networks/network.py",

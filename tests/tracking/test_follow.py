@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrace.artifacts.live import FACTS, HISTORY, LOSS_OF_MEAN, Live, Training, read_training
+from retrace.artifacts.live import FACTS, LIVE_HISTORY, LOSS_OF_MEAN, Live, LiveTraining, read_training
 from retrace.artifacts.training import CLOCK
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.runtime.processes import born, lives
@@ -166,7 +166,7 @@ def tell(tmp_path_factory, stack: contextlib.ExitStack) -> dict[str, Any]:
     os.kill(training, signal.SIGKILL)
     assert "failed to reproduce 'train'" in repro.communicate(timeout=120)[1]
     story["cut off"] = (*second.communicate(timeout=120), second.returncode)
-    story["cut history"] = shutil.copyfile(folder / HISTORY, folder.parent / "cut.csv")
+    story["cut history"] = shutil.copyfile(folder / LIVE_HISTORY, folder.parent / "cut.csv")
     story["cut points"] = logged(database, run_id)
 
     turn(folder, SHORT)
@@ -253,7 +253,7 @@ def test_record_completes_the_run_of_a_training_that_was_followed(story):
 
 def test_the_live_history_is_the_history(story):
     folder = story["folder"]
-    assert (folder / HISTORY).read_bytes() == (folder / "reports/history.csv").read_bytes()
+    assert (folder / LIVE_HISTORY).read_bytes() == (folder / "reports/history.csv").read_bytes()
 
 
 # --- with the finished project --------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def here(story, monkeypatch, request) -> Store:
     monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     monkeypatch.setattr(follow, "SECONDS", 0.05)
     monkeypatch.setattr(follow, "WAITING_SECONDS", 0.05)
-    kept = {path: path.read_bytes() for path in (CLOCK, FACTS, HISTORY)}
+    kept = {path: path.read_bytes() for path in (CLOCK, FACTS, LIVE_HISTORY)}
     yield locate(request.node.name)
     for path, content in kept.items():
         path.unlink(missing_ok=True)
@@ -294,7 +294,7 @@ def under_way(epochs: int, **changes: Any):
         try:
             own = facts.params | changes
             started = datetime.now(UTC).isoformat()
-            training = Training(started, process.pid, born(process.pid), own, facts.dataset, facts.device)
+            training = LiveTraining(started, process.pid, born(process.pid), own, facts.dataset, facts.device)
             with Live(training) as writer:
                 write(writer, epochs)
                 yield training, writer
@@ -311,13 +311,13 @@ def write(writer: Live, epochs: int) -> None:
     writer(header, history)
 
 
-def mirror(store: Store, training: Training) -> follow.Mirror:
+def mirror(store: Store, training: LiveTraining) -> follow.Mirror:
     mirrored = follow.Mirror(store, training)
     mirrored.send(mirrored.read())
     return mirrored
 
 
-def finish(training: Training) -> None:
+def finish(training: LiveTraining) -> None:
     """As if it were the one that made the model on disk."""
     clock = json.loads(CLOCK.read_text())
     CLOCK.write_text(json.dumps({**clock, "started": training.started}))
@@ -591,10 +591,10 @@ def test_a_long_training_is_thinned_as_its_record_will_be(monkeypatch):
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch) -> Training:
+def files(tmp_path, monkeypatch) -> LiveTraining:
     monkeypatch.chdir(tmp_path)
     values = {"train.replicas": 2, "train.epochs": 9}
-    return Training("2026-01-02T03:04:05+00:00", os.getpid(), born(os.getpid()), values, "circles", "cpu")
+    return LiveTraining("2026-01-02T03:04:05+00:00", os.getpid(), born(os.getpid()), values, "circles", "cpu")
 
 
 def test_an_epoch_waits_until_all_of_its_rows_are_there(files):
@@ -604,7 +604,7 @@ def test_an_epoch_waits_until_all_of_its_rows_are_there(files):
         assert mirrored.rows == []
 
         def whole_after(text: str) -> tuple[int, int]:
-            with open(HISTORY, "a") as file:
+            with open(LIVE_HISTORY, "a") as file:
                 file.write(text)
             return mirrored._whole(mirrored.read()), len(mirrored.rows)
 
@@ -632,7 +632,7 @@ def test_rows_of_another_training_are_not_taken_for_ones_own(files):
             first(HEADER, [[epoch, replica, *[0.5] * 5] for epoch in range(1, 9) for replica in range(2)])
             assert mirrored.read() == "cut off"
     assert [row[:3] for row in mirrored.rows] == [[1, 0, 0.5], [1, 1, 0.5]]
-    assert "0.5" not in HISTORY.read_text()
+    assert "0.5" not in LIVE_HISTORY.read_text()
 
 
 # --- what a training says -------------------------------------------------------------------------------------------
@@ -647,7 +647,7 @@ def test_the_history_is_written_about_once_a_second_and_to_its_end(files, monkey
         clock[0] = at
         rows.append([len(rows) + 1, 0, 0.123456789123, math.nan, math.inf, 1e-05, 1.0])
         writer(HEADER, rows)
-        return HISTORY.read_text().count("\n") - 1
+        return LIVE_HISTORY.read_text().count("\n") - 1
 
     def diverge() -> None:
         raise UserError(MACHINE_FAULT, "the loss is nan")
@@ -656,7 +656,7 @@ def test_the_history_is_written_about_once_a_second_and_to_its_end(files, monkey
         counts = [epoch(10), epoch(10.9), epoch(11.1), epoch(11.2), epoch(20), epoch(20.1)]
         diverge()
     assert counts == [1, 1, 3, 3, 5, 5]
-    lines = HISTORY.read_text().splitlines()
+    lines = LIVE_HISTORY.read_text().splitlines()
     assert lines[0] == ",".join(HEADER)
     assert lines[1:] == [f"{number},0,0.123456789,nan,inf,1e-05,1" for number in range(1, 7)]
 
@@ -678,7 +678,7 @@ def test_a_training_goes_on_where_the_side_files_cannot_be_written(story, tmp_pa
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     turn(tmp_path, {"train.epochs": 2})
-    HISTORY.mkdir(parents=True)
+    LIVE_HISTORY.mkdir(parents=True)
     train.main()
     assert capsys.readouterr().err.count("the training goes on, but `make follow` cannot show it\n") == 1
     assert read_training() is None

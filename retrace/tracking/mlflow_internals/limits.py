@@ -28,16 +28,23 @@ BYTES_A_SECOND = 100_000
 def time_limit(seconds: float) -> Iterator[None]:
     """Raises TimeoutError when it takes longer; one within another one may be shorter. For the main thread alone."""
 
+    armed = True
+
     def late(signum: int, frame: object) -> None:
-        raise TimeoutError(f"does not answer within {seconds:.3g} s")
+        # One that comes while the limit is taken back would leave it there.
+        if armed:
+            raise TimeoutError(f"does not answer within {seconds:.3g} s")
 
     begin = time.monotonic()
     before = signal.signal(signal.SIGALRM, late)
     # Again and again, since the first one may be taken for one more failed try.
     left, again = signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
+    if 0 < left < seconds:
+        signal.setitimer(signal.ITIMER_REAL, left, 0.2)
     try:
         yield
     finally:
+        armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         if left:
