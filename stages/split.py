@@ -6,8 +6,8 @@ Writes  data/train.parquet, data/validation.parquet, data/test.parquet
 
 The test rows depend on `test_size`, `method`, `column` and `seed` only: validation rows are taken out of the others.
 Rows with the same features are duplicates: they stand on one side, since a model that has seen one has seen the other.
-(But for `time`, where a later duplicate is a later row.) A stratified split gives every class with three distinct rows or more at
-least one each for training, validation and test.
+(But for `time`, where a later duplicate is a later row.) A stratified split gives every class with three distinct rows
+or more at least one each for training, validation and test.
 """
 
 from retrace.runtime.run import run

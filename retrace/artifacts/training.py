@@ -32,9 +32,9 @@ class TrainingReport:
     """models/training.json.
 
     device, device_reason: where it ran, and why there; precision: float32 or tf32.
-    portable:              whether every x86-64 processor with AVX2 gives these bytes, or one of the same type.
     shipped:               the replica that ships, counted from 0; None where the mean of all does.
     mean:                  of the replicas' mean, where that ships.
+    portable:              whether every x86-64 processor with AVX2 gives these bytes, or only one of the same type.
     """
 
     device: str
@@ -43,8 +43,8 @@ class TrainingReport:
     shipped: int | None
     steps_per_epoch: int
     replicas: list[Trained]
-    portable: bool = False
     mean: Trained | None = None
+    portable: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError where nothing is said of what ships."""

@@ -1,8 +1,8 @@
 """Divides the rows into those for training, validation and test.
 
 Rows with the same features are duplicates: they stand on one side, since a model that has seen one has seen the other.
-(But by time, where a later duplicate is a later row.) Validation rows are taken out of what is no test row: test rows do not
-depend on validation_size.
+(But by time, where a later duplicate is a later row.) Validation rows are taken out of those that are not test rows:
+test rows do not depend on validation_size.
 """
 
 from collections.abc import Iterator
