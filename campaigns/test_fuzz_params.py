@@ -199,6 +199,8 @@ def mend_schedule(values: dict[str, Any], draw: Draw) -> None:
 
 def mend_train(values: dict[str, Any], draw: Draw) -> None:
     values["schedule"]["warmup_epochs"] = min(values["schedule"]["warmup_epochs"], values["epochs"])
+    if values["architecture"] == "residual" and not values["hidden"]:
+        values["hidden"] = [draw(st.integers(1, 12))]
 
 
 def mend_evaluate(values: dict[str, Any], draw: Draw) -> None:
@@ -424,7 +426,7 @@ REFUSALS = {
     ],
     BAD_DATA: [
         r"data/dataset\.parquet: class '.*' of \w+ has \d+ rows and none of them is a \w+ row",
-        r"data/dataset\.parquet: too few distinct rows in class '.*' of \w+; .*; (add|raise) ",
+        r"data/dataset\.parquet: too few distinct rows in class '.*' .*of \w+; .*; (add|raise) ",
         r"data/dataset\.parquet: the features \(.*\) tell nothing about",
         r"data/dataset\.parquet: no feature varies in the",
         r"data/dataset\.parquet: row \d+ has no \w+, by which split\.column divides",

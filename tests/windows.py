@@ -75,6 +75,8 @@ TAKE_AWAY = f"""
 import os, signal, sys
 import click, mlflow.pyfunc, numpy, pandas, psutil, pyarrow.compute, pyarrow.csv, pyarrow.parquet, pydantic
 import ruamel.yaml, safetensors.torch, torch
+vars(psutil._psposix)["os"] = type(os)("os")
+vars(psutil._psposix.os).update(vars(os))
 ROOT = {str(Path(__file__).parents[1])!r}
 assert not [name for name in sys.modules if name.startswith(("retrace", "stages"))]
 for name in {sorted(MODULES)}:
