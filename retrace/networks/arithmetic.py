@@ -22,17 +22,16 @@ LARGEST_LAYER = 512
 def is_small(description: Description) -> bool:
     """By its largest layer; what is looked up and not multiplied, one-hot categories, does not count."""
     (inputs, units), *others = description.layers
-    inputs -= sum(description.preprocessing.one_hot)
-    return max(inputs * units, *(wide * high for wide, high in others), 0) <= LARGEST_LAYER
+    multiplied = [(inputs - sum(description.preprocessing.one_hot), units), *others]
+    return all(wide * high <= LARGEST_LAYER for wide, high in multiplied)
 
 
 def set_portable(wanted: bool) -> None:
     """Make the settings, or take them back: what somebody's environment says must not change a result."""
-    for name, value in SETTINGS.items():
-        if wanted and _has_avx2():
-            os.environ[name] = value
-        else:
-            os.environ.pop(name, None)
+    for name in SETTINGS:
+        os.environ.pop(name, None)
+    if wanted and _has_avx2():
+        os.environ.update(SETTINGS)
 
 
 def compute_as_in_training(portable: bool) -> None:

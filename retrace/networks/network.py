@@ -62,6 +62,11 @@ class Network(Entrance):
         self.build(replicas, shape.widths)
         self.add_inputs(replicas, shape, scaled)
 
+    @property
+    def outputs(self) -> int:
+        """How many logits there are."""
+        return self.layers[-1].weight.shape[2]
+
     # --- what an architecture says of itself ------------------------------------------------------------------------
 
     @staticmethod

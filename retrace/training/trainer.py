@@ -86,10 +86,10 @@ class Trainer:
     ):
         self.network, self.section, self.device = network, section, device
         self.parameters: list[Tensor] = list(network.parameters())
-        outputs = network.layers[-1].weight.shape[2]
         self.rows = Rows(train.x.to(device), train.y.to(device))
         self.loss = LOSSES[section.loss]
-        weights = class_weights(section.class_weights, torch.bincount(train.y.long(), minlength=max(2, outputs)))
+        counts = torch.bincount(train.y.long(), minlength=max(2, network.outputs))
+        weights = class_weights(section.class_weights, counts)
         self.weights = None if weights is None else weights.to(device)
         self.validation = Validation(network, validation, section, self.weights, device)
         self.optimize, self.memory = grouped(self.parameters, section.optimizer, roles(network, section))
@@ -97,7 +97,7 @@ class Trainer:
         self.rate = learning_rates(section, self.steps)
         self.check_interval = 1 if device.type == "cpu" else CUDA_CHECK_INTERVAL
         self.sampled = {self.steps - 1 - round(i * self.steps / GRADIENT_SAMPLES) for i in range(GRADIENT_SAMPLES)}
-        self.batches = Batches(*self.rows, outputs, section)
+        self.batches = Batches(*self.rows, network.outputs, section)
         self.active = [True] * section.replicas
         self.epoch = 0
         self.history, self.best = History(network, section), BestWeights(network, section)

@@ -36,20 +36,20 @@ class Validation:
     def __init__(self, network: Network, rows: Rows, section: Train, weights: Tensor | None, device: torch.device):
         self.network, self.section, self.device = network, section, device
         self.rows = Rows(rows.x.to(device), rows.y.to(device))
-        self.outputs = network.layers[-1].weight.shape[2]
         self.loss = LOSSES[section.loss]
-        every = torch.ones(max(2, self.outputs), device=device) if weights is None else weights
+        every = torch.ones(max(2, network.outputs), device=device) if weights is None else weights
         self.shares = shares(every, self.rows.y)
 
     @torch.no_grad()
     def judge(self) -> Judged:
         assert self.shares is not None
-        replicas, rows, of_mean = self.section.replicas, len(self.rows.x), 0.0
+        replicas, outputs = self.section.replicas, self.network.outputs
+        rows, of_mean = len(self.rows.x), 0.0
         loss, correct = torch.zeros(replicas, device=self.device), torch.zeros(replicas, device=self.device)
         health: list[Tensor] = []
         for start in range(0, rows, ROWS_AT_ONCE):
             x = self.rows.x[start : start + ROWS_AT_ONCE].expand(replicas, -1, -1)
-            y = targets(self.rows.y[start : start + ROWS_AT_ONCE], self.outputs).expand(replicas, -1)
+            y = targets(self.rows.y[start : start + ROWS_AT_ONCE], outputs).expand(replicas, -1)
             share = self.shares[start : start + ROWS_AT_ONCE].expand(replicas, -1)
             seen = self.network.observe(x)
             logits = unsmoothed(seen.logits, self.section.label_smoothing)
