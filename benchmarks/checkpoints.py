@@ -15,6 +15,7 @@ from retrace.params.train import Train
 from retrace.training.callbacks import Callback, Epoch
 from retrace.training.checkpoint import Checkpoints
 from retrace.training.device import make_deterministic
+from retrace.training.members import members_of
 from retrace.training.rows import Rows
 from retrace.training.trainer import Trainer, fit
 
@@ -52,7 +53,7 @@ def measure(section: Train, features: int, hidden: list[int], optimizer: str, co
     checkpoints = Checkpoints("measured", datetime.now(UTC), clock)
     saving = Saving(checkpoints)
     network = MLP(section.replicas, Shape([features, *hidden, 1], section.activation))
-    fit(network, rows, rows, section, x.device, [saving])
+    fit(network, rows, rows, members_of(section), x.device, [saving])
     seconds, spent, sizes = time.monotonic() - clock, saving.spent, saving.sizes
     checkpoints.remove()
     return Cost(spent, seconds - spent, len(sizes), sizes[-1] if sizes else 0)

@@ -24,6 +24,7 @@ from retrace.params.train import Train
 from retrace.runtime.atomic import write_text
 from retrace.runtime.markdown import table
 from retrace.training.device import make_deterministic
+from retrace.training.members import members_of
 from retrace.training.rows import fit_preprocessing, read_rows
 from retrace.training.table_recipe import batch_size
 from retrace.training.trainer import Trainer
@@ -48,11 +49,11 @@ def steps(section: Train, replicas: int) -> dict[str, float]:
         device = torch.device(name)
         make_deterministic(device, tf32=False)
         network = describe(schema, changed, preprocessing).network(replicas, scaled=True)
-        training = Trainer(network.to(device), rows, rows, changed, device)
+        training = Trainer(network.to(device), rows, rows, members_of(changed), device).runner.packs[0]
 
         def measure() -> float:
             started = time.perf_counter()
-            training.train_epoch(1)
+            training.run_steps(1, [True] * replicas)
             if name == "cuda":
                 torch.cuda.synchronize()
             return (time.perf_counter() - started) / training.steps

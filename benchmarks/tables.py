@@ -29,6 +29,7 @@ from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.preprocessing.apply import encode
 from retrace.training.device import make_deterministic
+from retrace.training.members import members_of
 from retrace.training.rows import fit_preprocessing, read_rows
 from retrace.training.table_recipe import recipe
 from retrace.training.trainer import Trainer, draw_initial_weights
@@ -99,10 +100,10 @@ def epochs() -> dict[str, float]:
 
         def measure() -> float:
             network = description.network(replicas)
-            draw_initial_weights(network, section)
-            training = Trainer(network, rows, rows, changed, device)
+            draw_initial_weights(network, members_of(changed))
+            training = Trainer(network, rows, rows, members_of(changed), device).runner.packs[0]
             started = time.perf_counter()
-            training.train_epoch(1)
+            training.run_steps(1, [True] * replicas)
             return (time.perf_counter() - started) / replicas
 
         return measure

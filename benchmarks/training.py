@@ -18,6 +18,7 @@ from retrace.networks.mlp import MLP
 from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.training.device import make_deterministic
+from retrace.training.members import members_of
 from retrace.training.rows import Rows
 from retrace.training.trainer import Trainer, draw_initial_weights
 
@@ -35,13 +36,13 @@ def main() -> dict[str, float]:
     def retrace(replicas: int) -> Callable[[], float]:
         changed = section.model_copy(update={"replicas": replicas})
         network = MLP(replicas, Shape([2, *section.hidden, 1], section.activation))
-        draw_initial_weights(network, section)
-        training = Trainer(network, rows, rows, changed, torch.device("cpu"))
+        draw_initial_weights(network, members_of(changed))
+        training = Trainer(network, rows, rows, members_of(changed), torch.device("cpu")).runner.packs[0]
 
         def measure() -> float:
             started = time.perf_counter()
             for epoch in range(1, EPOCHS + 1):
-                training.train_epoch(epoch)
+                training.run_steps(epoch, [True] * replicas)
             return (time.perf_counter() - started) / steps
 
         return measure

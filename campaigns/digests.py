@@ -18,6 +18,7 @@ from retrace.networks.entrance import Shape
 from retrace.networks.initializers import INITIALIZERS
 from retrace.training.device import make_deterministic
 from retrace.training.losses import LOSSES
+from retrace.training.members import members_of
 from retrace.training.optimizers import OPTIMIZERS
 from retrace.training.rows import Rows
 from retrace.training.schedules import SCHEDULES
@@ -65,7 +66,7 @@ def digest(classes: int, changes: dict[str, Any]) -> str:
     widths = [inputs, *section.hidden, 1 if classes == 2 else classes]
     shape = Shape(widths, section.activation, edges=EDGES, **CATEGORIES)
     network = ARCHITECTURES[section.architecture](section.replicas, shape, scaled)
-    result = fit(network, rows(300, classes, 0), rows(100, classes, 1), section, torch.device("cpu"))
+    result = fit(network, rows(300, classes, 0), rows(100, classes, 1), members_of(section), torch.device("cpu"))
     made = hashlib.sha256()
     for _, tensor in sorted(result.state.items()):
         made.update(tensor.contiguous().numpy().tobytes())

@@ -1,8 +1,12 @@
 """Activations of the hidden layers, registered by name, each with its derivative and its form in ONNX.
 
 To add one: a line in ACTIVATIONS, its name in `retrace/params/train.py` and in params.yaml; a test finds what is
-missing. The derivative may be left to autograd, `Activation(F.mish, node("Mish"))`: right, but slower than one that is
-written out.
+missing.
+
+torch.sigmoid, F.softplus, F.silu and F.elu compute the last elements of a tensor by other code than the rest, and which
+elements are the last depends on how many replicas there are. Here they are given the last ones in company, so that a
+replica's bytes are the same alone and among others (docs/testing.md, contract 7). A test finds one for which they are
+not.
 """
 
 import math
@@ -11,7 +15,11 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
+
+# Elements that a processor works on at once, at most.
+AT_ONCE = 32
 
 
 class GraphBuilder(Protocol):
@@ -23,21 +31,53 @@ class GraphBuilder(Protocol):
 
 
 class Activation(NamedTuple):
-    """forward: z -> a. onnx: the same in a graph. backward: (gradient of a, z, a) -> gradient of z.
+    """forward: z -> a. onnx: the same in a graph. gradient: (gradient at a, z, a) -> gradient at z.
 
-    All element-wise, any one shape.
+    All element-wise, any one shape. Called, it is `forward`, for autograd as well.
     """
 
     forward: Callable[[Tensor], Tensor]
     onnx: Callable[[GraphBuilder, str], str]
-    backward: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    gradient: Callable[[Tensor, Tensor, Tensor], Tensor]
 
-    def gradient(self, gradient: Tensor, z: Tensor, a: Tensor) -> Tensor:
-        if self.backward is not None:
-            return self.backward(gradient, z, a)
-        with torch.enable_grad():
-            z = z.detach().requires_grad_()
-            return torch.autograd.grad(self.forward(z), z, gradient)[0]
+    def __call__(self, z: Tensor) -> Tensor:
+        return _WithGradient.apply(z, self) if z.requires_grad else self.forward(z)  # type: ignore[no-untyped-call]
+
+
+class _WithGradient(torch.autograd.Function):
+    """An activation for autograd, by its own gradient: autograd's is NaN where an exponential within is infinite."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, z: Tensor, activation: Activation) -> Tensor:
+        a = activation.forward(z)
+        ctx.save_for_backward(z, a)
+        ctx.activation = activation  # type: ignore[attr-defined]
+        return a
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.activation.gradient(gradient, *ctx.saved_tensors), None
+
+
+def _in_company(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function, element-wise, without other code for the last elements of a tensor; any one shape."""
+
+    def whole(*tensors: Tensor) -> Tensor:
+        count = tensors[0].numel()
+        if last := count % AT_ONCE:
+            flat = [tensor.reshape(-1) for tensor in tensors]
+            first = function(*(each[: count - last] for each in flat))
+            company = function(*(F.pad(each[count - last :], (0, AT_ONCE - last)) for each in flat))
+            return torch.cat([first, company[:last]]).view(tensors[0].shape)
+        return function(*(tensor.contiguous() for tensor in tensors))
+
+    return whole
+
+
+sigmoid = _in_company(torch.sigmoid)
+silu = _in_company(F.silu)
+silu_gradient = _in_company(torch.ops.aten.silu_backward)
+elu = _in_company(F.elu)
 
 
 def gelu(z: Tensor) -> Tensor:
@@ -62,18 +102,24 @@ def node(kind: str, **attributes: Any) -> Callable[[GraphBuilder, str], str]:
 
 
 ACTIVATIONS: dict[str, Activation] = {
-    "sigmoid": Activation(torch.sigmoid, node("Sigmoid"), lambda gradient, z, a: gradient * (a * (1 - a))),
+    "sigmoid": Activation(sigmoid, node("Sigmoid"), lambda gradient, z, a: gradient * (a * (1 - a))),
     "tanh": Activation(torch.tanh, node("Tanh"), lambda gradient, z, a: gradient * (1 - a * a)),
     "relu": Activation(
         torch.relu, node("Relu"), lambda gradient, z, a: torch.ops.aten.threshold_backward(gradient, a, 0)
     ),
-    "leaky_relu": Activation(F.leaky_relu, node("LeakyRelu", alpha=0.01)),
-    "elu": Activation(F.elu, node("Elu", alpha=1.0)),
+    "leaky_relu": Activation(
+        F.leaky_relu,
+        node("LeakyRelu", alpha=0.01),
+        lambda gradient, z, a: torch.ops.aten.leaky_relu_backward(gradient, z, 0.01, False),
+    ),
+    "elu": Activation(
+        elu, node("Elu", alpha=1.0), lambda gradient, z, a: torch.where(z > 0, gradient, gradient * (a + 1))
+    ),
     "gelu": Activation(gelu, node("Gelu", approximate="none"), gelu_gradient),
     "silu": Activation(
-        F.silu,
+        silu,
         lambda graph, z: graph.op("Mul", z, graph.op("Sigmoid", z)),
-        lambda gradient, z, a: torch.ops.aten.silu_backward(gradient, z),
+        lambda gradient, z, a: silu_gradient(gradient, z),
     ),
     "identity": Activation(lambda z: z, lambda graph, z: z, lambda gradient, z, a: gradient),
 }

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from retrace.networks.activations import GraphBuilder
 from retrace.networks.encodings import Bins, Residuals
-from retrace.networks.layers import Embedding, InputScale, Linear
+from retrace.networks.layers import Embedding, InputScale, Linear, affine, product
 from retrace.preprocessing.description import Residual
 
 
@@ -99,17 +99,15 @@ class Entrance(nn.Module):
         """The sums of the first layer [replicas, rows, units]."""
         bias, weight = self.layers[0].bias, self.first_weight()
         if inputs.places is None:
-            return torch.baddbmm(bias, inputs.dense, weight)
+            return affine(bias, inputs.dense, weight)
         replicas, _, units = weight.shape
         dense = weight[:, : self.dense]
         if self.vectors:
             dense = torch.cat([dense, weight[:, -self.vectors :]], 1)
-        looked_up = F.embedding_bag(
-            inputs.places.flatten(0, 1),
-            torch.cat([weight.flatten(0, 1), weight.new_zeros(1, units)]),
-            mode="sum",
-        )
-        return torch.baddbmm(bias, inputs.dense, dense) + looked_up.view(replicas, -1, units)
+        rows = weight.new_zeros(replicas * weight.shape[1] + 1, units)
+        rows[:-1].view(weight.shape).copy_(weight)
+        looked_up = F.embedding_bag(inputs.places.flatten(0, 1), rows, mode="sum")
+        return affine(bias, inputs.dense, dense) + looked_up.view(replicas, -1, units)
 
     def first_weight(self) -> Tensor:
         """Of the first layer [replicas, inputs, units], times the factors of the inputs, where they have any."""
@@ -139,7 +137,7 @@ class Entrance(nn.Module):
         inputs = torch.cat([*self.of_numbers(numbers), one_hot], 1).expand(self.replicas, -1, -1)
         if self.vectors:
             inputs = torch.cat([inputs, vectors.view(len(vectors), self.replicas, -1).transpose(0, 1)], 2)
-        return torch.baddbmm(self.layers[0].bias, inputs, self.first_weight())
+        return affine(self.layers[0].bias, inputs, self.first_weight())
 
     def onnx_first(self, graph: GraphBuilder, dense: Sequence[str], embedded: Sequence[str]) -> str:
         """`first` in ONNX: the name of the sums.
@@ -175,7 +173,7 @@ class Entrance(nn.Module):
 
     def _of_first_weight(self, entered: Inputs, gradient: Tensor) -> Tensor:
         """Of `first_weight()`."""
-        dense = torch.bmm(entered.dense.mT, gradient)
+        dense = product(entered.dense.mT, gradient)
         if entered.places is None:
             return dense
         replicas, inputs, units = self.layers[0].weight.shape
@@ -196,7 +194,7 @@ class Entrance(nn.Module):
             width = table.weight.shape[2]
             own = first[:, start : start + width]
             own = own if scale is None else own * scale.weight[:, start : start + width]
-            vectors = torch.bmm(gradient, own.mT)
+            vectors = product(gradient, own.mT)
             total = torch.zeros_like(table.weight)
             total.flatten(0, 1).index_add_(0, table.places(codes[..., index]).flatten(), vectors.flatten(0, 1))
             gradients.append(total)

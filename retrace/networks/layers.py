@@ -6,12 +6,58 @@ mostly the overhead of calling operations, so that eight replicas cost little mo
 of every result depends on row r of the weights and inputs alone.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from retrace.networks.activations import GraphBuilder
+
+
+@dataclass(frozen=True)
+class Role:
+    """How a parameter is optimized: whether weight decay pulls it to zero; whether its rate is that of input scales."""
+
+    decays: bool = True
+    scales_input: bool = False
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """`torch.bmm`, but each replica's result is the same whether it is alone or among others.
+
+    For a lone replica and a single column torch takes a routine for vectors, which adds in another order: there the
+    replica is taken twice.
+    """
+    return torch.bmm(_twice(a), _twice(b))[:1] if _is_vector(b) else torch.bmm(a, b)
+
+
+def affine(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """`torch.baddbmm`, as `product` is torch.bmm."""
+    return torch.baddbmm(bias, _twice(x), _twice(weight))[:1] if _is_vector(weight) else torch.baddbmm(bias, x, weight)
+
+
+class _Affine(torch.autograd.Function):
+    """`affine` for autograd, whose own products would be torch.bmm's."""
+
+    @staticmethod
+    def forward(ctx: Any, bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return affine(bias, x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        return gradient.sum(1, keepdim=True), product(gradient, weight.mT), product(x.mT, gradient)
+
+
+def _is_vector(b: Tensor) -> bool:
+    return b.shape[0] == b.shape[2] == 1
+
+
+def _twice(lone: Tensor) -> Tensor:
+    return lone.expand(2, -1, -1)
 
 
 class Linear(nn.Module):
@@ -26,7 +72,9 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(replicas, 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, x, self.weight)
+        if torch.is_grad_enabled():
+            return _Affine.apply(self.bias, x, self.weight)  # type: ignore[no-untyped-call,no-any-return]
+        return affine(self.bias, x, self.weight)
 
     def onnx(self, graph: GraphBuilder, x: str) -> str:
         product = graph.op("MatMul", x, graph.constant(self.weight, np.float32))
@@ -46,7 +94,8 @@ class Embedding(nn.Module):
         return codes + count * torch.arange(replicas, device=codes.device)[:, None]
 
     def forward(self, codes: Tensor) -> Tensor:
-        return F.embedding(self.places(codes), self.weight.flatten(0, 1))
+        # Not torch.nn.functional.embedding: for the replicas' tables in one it would copy them at each step.
+        return self.weight[torch.arange(len(self.weight), device=codes.device)[:, None], codes]
 
 
 class InputScale(nn.Module):

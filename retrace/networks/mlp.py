@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retrace.networks.activations import GraphBuilder
+from retrace.networks.layers import product
 from retrace.networks.network import Dropout, Network, Outputs, Quick, RestPass
 
 
@@ -31,7 +32,7 @@ class MLP(Network):
     def rest(self, z: Tensor, dropout: Dropout | None = None) -> Outputs:
         watched = []
         for layer in self.layers[1:]:
-            x = self.activation.forward(z)
+            x = self.activation(z)
             watched.append(x)
             z = layer(x if dropout is None else x * dropout(x))
         return Outputs(z, watched)
@@ -48,8 +49,8 @@ class MLP(Network):
         def backward(gradient: Tensor) -> tuple[Tensor, list[Tensor]]:
             gradients: list[Tensor] = []
             for layer, (z, a, mask, x) in zip(reversed(self.layers[1:]), reversed(kept), strict=True):
-                gradients[:0] = torch.bmm(x.mT, gradient), gradient.sum(1, keepdim=True)
-                gradient = torch.bmm(gradient, layer.weight.mT)
+                gradients[:0] = product(x.mT, gradient), gradient.sum(1, keepdim=True)
+                gradient = product(gradient, layer.weight.mT)
                 if mask is not None:
                     gradient = gradient.mul_(mask)
                 gradient = self.activation.gradient(gradient, z, a)

@@ -10,14 +10,15 @@ To add one: a subclass of Network in a file of its own, registered in ARCHITECTU
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from copy import deepcopy
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from retrace.networks.activations import ACTIVATIONS, GraphBuilder
 from retrace.networks.entrance import Entrance, Shape
-from retrace.networks.layers import Linear
+from retrace.networks.layers import Embedding, InputScale, Linear, Role
 
 # activations [replicas, rows, units] -> mask of the same shape: 0 for a silenced unit, else 1 / (share that is kept)
 Dropout = Callable[[Tensor], Tensor]
@@ -113,6 +114,16 @@ class Network(Entrance):
         """Once it is trained: a quicker way for rows that all replicas are asked about, where there is one."""
         return None
 
+    def roles(self) -> list[Role]:
+        """Of the parameters, in their order: weights decay; biases, norms and factors of inputs do not."""
+        found = {}
+        for module in self.modules():
+            if isinstance(module, Linear | Embedding):
+                found[module.weight] = Role()
+            elif isinstance(module, InputScale):
+                found[module.weight] = Role(decays=False, scales_input=True)
+        return [found.get(parameter, Role(decays=False)) for parameter in self.parameters()]
+
     # --- what all have in common ------------------------------------------------------------------------------------
 
     def forward(self, x: Tensor) -> Tensor:
@@ -134,6 +145,15 @@ class Network(Entrance):
             return [first, of_sums.sum(1, keepdim=True), *gradients, *others]
 
         return Pass(rest.logits, backward)
+
+    def of(self, replicas: slice) -> Self:
+        """Some of the replicas as a network of their own, in the same memory: what one learns the other knows."""
+        memo: dict[int, object] = {id(each): each for each in self.buffers()}
+        for parameter in self.parameters():
+            memo[id(parameter)] = nn.Parameter(parameter.detach()[replicas], parameter.requires_grad)
+        part = deepcopy(self, memo)
+        part.replicas = len(range(self.replicas)[replicas])
+        return part
 
     def classify(self, points: Tensor) -> Tensor:
         """As `forward`, from what `expand` gives."""

@@ -66,10 +66,10 @@ class ResidualMLP(Network):
     def rest(self, z: Tensor, dropout: Dropout | None = None) -> Outputs:
         watched, layers, x = [], iter(self.layers[1:]), z
         for norm in self.norms[:-1]:
-            a = self.activation.forward(next(layers)(norm(x)))
+            a = self.activation(next(layers)(norm(x)))
             watched.append(a)
             x = x + next(layers)(a if dropout is None else a * dropout(a))
-        return Outputs(next(layers)(self.activation.forward(self.norms[-1](x))), watched)
+        return Outputs(next(layers)(self.activation(self.norms[-1](x))), watched)
 
     def onnx_rest(self, graph: GraphBuilder, z: str) -> str:
         layers, x = iter(self.layers[1:]), z

@@ -29,6 +29,9 @@ class UserError(Exception):
         super().__init__("\n".join(map(shown, lines)))
         self.status = status
 
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:  # a worker's comes from another process
+        return type(self), (self.status, *str(self).split("\n"))
+
 
 def memory_reason(error: BaseException) -> str | None:
     """What an error says of memory that is not to be had, "" where it says nothing; None where it is of another kind.

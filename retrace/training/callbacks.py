@@ -6,6 +6,7 @@ checkpoint holds too.
 
 import math
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
@@ -18,6 +19,7 @@ from retrace.networks.network import Network
 from retrace.params.train import Train
 from retrace.runtime.signals import DeferredSignals
 from retrace.training.checkpoint import Checkpoints
+from retrace.training.members import Member
 
 if TYPE_CHECKING:
     from retrace.training.trainer import Trainer
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 class Epoch(NamedTuple):
     """What an epoch gave.
 
-    number:      from 1; active: which replicas trained in it; rate: learning rate of its last step.
+    number:      from 1; active: which members trained in it; rates: their learning rates in its last step.
     step_losses: [steps, replicas] float32, training loss of each step.
     values:      of each replica: training loss, validation loss, validation accuracy, then the gradient norm of each
                  layer and the unit health of each watched one.
@@ -35,7 +37,7 @@ class Epoch(NamedTuple):
 
     number: int
     active: list[bool]
-    rate: float
+    rates: Sequence[float]
     step_losses: Tensor
     values: list[list[float]]
     of_mean: float
@@ -65,7 +67,8 @@ class Callback:
 class History(Callback):
     """A row for each epoch and replica that trained in it, in the columns of `header`; the loss of every step."""
 
-    def __init__(self, network: Network, section: Train):
+    def __init__(self, network: Network, members: Sequence[Member]):
+        section = members[0].section
         health, _ = UNIT_HEALTH.get(section.activation, ("", None))
         self.header = [
             *("epoch", "replica", "train_loss", "validation_loss", "validation_accuracy", "learning_rate"),
@@ -76,13 +79,13 @@ class History(Callback):
         self.of_mean = section.ship == "mean"
         self.rows: list[list[float | int]] = []
         self.step_losses: list[Tensor] = []
-        self.epochs = [0 for _ in range(section.replicas)]
+        self.epochs = [0 for _ in members]
 
     def after_epoch(self, trainer: "Trainer", epoch: Epoch) -> None:
         last, losses = [epoch.of_mean] if self.of_mean else [], epoch.step_losses.cpu().clone()
         for replica, values in enumerate(epoch.values):
             if epoch.active[replica]:
-                self.rows.append([epoch.number, replica, *values[:3], epoch.rate, *values[3:], *last])
+                self.rows.append([epoch.number, replica, *values[:3], epoch.rates[replica], *values[3:], *last])
                 self.epochs[replica] = epoch.number
             else:
                 losses[:, replica] = math.nan
@@ -105,10 +108,10 @@ class History(Callback):
 class BestWeights(Callback):
     """state: of each replica at its best epoch, by name; best_epoch: from 1; best_loss: its validation loss."""
 
-    def __init__(self, network: Network, section: Train):
+    def __init__(self, network: Network):
         self.state = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-        self.best_epoch = [0 for _ in range(section.replicas)]
-        self.best_loss = [math.inf for _ in range(section.replicas)]
+        self.best_epoch = [0 for _ in range(network.replicas)]
+        self.best_loss = [math.inf for _ in range(network.replicas)]
 
     def after_epoch(self, trainer: "Trainer", epoch: Epoch) -> None:
         improved = torch.zeros(len(epoch.active), dtype=torch.bool)

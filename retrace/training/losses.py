@@ -2,9 +2,9 @@
 
 A loss takes logits [replicas, rows, outputs], targets (see `targets`), label smoothing, and each row's share of the
 mean [replicas, rows], or None where all count alike. It returns ([replicas], gradient of the shape of the logits). Each
-replica's gradient is that of its own mean loss and nothing of the others': what autograd gives
-for the sum over replicas. The gradients are written out, since for networks this small autograd's own overhead is most
-of a step; tests hold them against autograd.
+replica's gradient is that of its own mean loss and nothing of the others': what autograd gives for the sum over
+replicas. The gradients are written out, since for networks this small autograd's own overhead is most of a step; tests
+hold them against autograd.
 """
 
 import math
@@ -14,7 +14,42 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Loss = Callable[[Tensor, Tensor, float, Tensor | None], tuple[Tensor, Tensor]]
+from retrace.networks.activations import sigmoid
+from retrace.training.members import Setting, setting
+
+Loss = Callable[[Tensor, Tensor, "Smoothing", Tensor | None], tuple[Tensor, Tensor]]
+
+
+class Smoothing:
+    """Label smoothing (Szegedy et al. 2016) of each member: of K classes each is given share / K, the right one more.
+
+    other, own: what a class, and the right one, is given; lost: the entropy of such a label in nats. One number, or a
+    column of members each.
+    """
+
+    def __init__(self, shares: Sequence[float], classes: int, device: torch.device | str = "cpu"):
+        self.any = any(shares)
+        others = [share / classes for share in shares]
+        self.kept = setting([1 - share for share in shares], device)
+        self.other = setting(others, device)
+        self.own = setting([1 - share + other for share, other in zip(shares, others, strict=True)], device)
+        self.lost = setting([_entropy(share, classes) for share in shares], device)
+
+    def binary(self, target: Tensor) -> Tensor:
+        """0 or 1 [members, rows] -> what is wanted of the single logit."""
+        return target * self.kept + self.other if self.any else target
+
+    def one_hot(self, target: Tensor, classes: int) -> Tensor:
+        """Class indices [members, rows] -> distributions [members, rows, classes] float32."""
+        wanted = torch.zeros(*target.shape, classes, device=target.device)
+        wanted += _third(self.other)
+        own = _third(self.own)
+        own = own.expand(*target.shape, 1) if isinstance(own, Tensor) else own
+        return wanted.scatter_(2, target.unsqueeze(2), own)
+
+
+def _third(value: Setting) -> Setting:
+    return value[..., None] if isinstance(value, Tensor) else value
 
 
 def targets(classes: Tensor, outputs: int) -> Tensor:
@@ -35,17 +70,20 @@ def class_weights(given: str | Sequence[float], rows: Tensor) -> Tensor | None:
 
 
 def shares(weights: Tensor | None, classes: Tensor) -> Tensor | None:
-    """Each row's share of the mean, so that the last axis sums to 1: a weighted mean as torch's losses have it."""
+    """Each row's share of the mean, so that the last axis sums to 1: a weighted mean as torch's losses have it.
+
+    weights: what a row of each class counts, by member [members, classes]; classes, and the shares: [members, rows].
+    """
     if weights is None:
         return None
-    counts = weights[classes.long()]
+    counts = weights.gather(1, classes.long())
     return counts / counts.sum(-1, keepdim=True)
 
 
 def cross_entropy(
-    logits: Tensor, target: Tensor, smoothing: float, share: Tensor | None = None
+    logits: Tensor, target: Tensor, smoothing: Smoothing, share: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Binary cross-entropy for one logit, else cross-entropy over softmax; with label smoothing (Szegedy et al. 2016).
+    """Binary cross-entropy for one logit, else cross-entropy over softmax.
 
     Less the entropy of a smoothed label, which no network can go below: 0 is as good as can be, as without smoothing,
     and beside a validation loss, whose labels are not smoothed, it tells how much was learned by heart.
@@ -54,21 +92,21 @@ def cross_entropy(
     """
     if logits.shape[2] == 1:
         z = logits.squeeze(2)
-        wanted = target * (1 - smoothing) + smoothing / 2 if smoothing else target
+        wanted = smoothing.binary(target)
         losses = F.binary_cross_entropy_with_logits(z, wanted, reduction="none")
-        if smoothing:
-            losses -= _entropy(smoothing, 2)
-        return _mean(losses, torch.sigmoid(z).sub_(wanted).unsqueeze(2), share)
+        if smoothing.any:
+            losses -= smoothing.lost
+        return _mean(losses, sigmoid(z).sub_(wanted).unsqueeze(2), share)
     logs = torch.log_softmax(logits, 2)
-    wanted = _one_hot(target, logits, smoothing)
+    wanted = smoothing.one_hot(target, logits.shape[2])
     losses = -(wanted * logs).sum(2)
-    if smoothing:
-        losses -= _entropy(smoothing, logits.shape[2])
+    if smoothing.any:
+        losses -= smoothing.lost
     return _mean(losses, logs.exp().sub_(wanted), share)
 
 
 def mean_squared_error(
-    logits: Tensor, target: Tensor, smoothing: float, share: Tensor | None = None
+    logits: Tensor, target: Tensor, smoothing: Smoothing, share: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Squared distance of the probabilities to the (smoothed) one-hot class, summed over classes (Brier 1950).
 
@@ -76,11 +114,11 @@ def mean_squared_error(
     one wants to see next to cross-entropy.
     """
     if logits.shape[2] == 1:
-        p = torch.sigmoid(logits.squeeze(2))
-        error = p - (target * (1 - smoothing) + smoothing / 2)
+        p = sigmoid(logits.squeeze(2))
+        error = p - smoothing.binary(target)
         return _mean(2 * error.square(), (4 * error * p * (1 - p)).unsqueeze(2), share)
     p = torch.softmax(logits, 2)
-    error = p - _one_hot(target, logits, smoothing)
+    error = p - smoothing.one_hot(target, logits.shape[2])
     inner = (error * p).sum(2, keepdim=True)
     return _mean(error.square().sum(2), 2 * p * (error - inner), share)
 
@@ -97,13 +135,8 @@ def _mean(losses: Tensor, gradient: Tensor, share: Tensor | None) -> tuple[Tenso
 
 def _entropy(smoothing: float, classes: int) -> float:
     """Of a smoothed label, in nats."""
+    if not smoothing:
+        return 0.0
     other = smoothing / classes
     own = 1 - smoothing + other
     return -own * math.log(own) - (classes - 1) * other * math.log(other)
-
-
-def _one_hot(target: Tensor, logits: Tensor, smoothing: float) -> Tensor:
-    """Target distributions [replicas, rows, classes] float32."""
-    classes = logits.shape[2]
-    wanted = torch.full_like(logits, smoothing / classes)
-    return wanted.scatter_(2, target.unsqueeze(2), 1 - smoothing + smoothing / classes)

@@ -1,146 +1,204 @@
-"""The optimizers of torch.optim, in their functional form, registered by name.
+"""The optimizers of torch.optim for members side by side, registered by name.
 
-Building an optimizer object imports torch._dynamo, 1 to 2 seconds that no network here needs; the functions below are
-the ones those objects call. All are element-wise, so that stacked replicas are optimized each as if it were alone.
-To add one: a function that returns its step and state, registered in OPTIMIZERS, its name in `retrace/params/train.py`
-and in params.yaml.
+The weights of all members lie in one table, a row each, and so do their gradients and what an optimizer remembers: one
+call an operation, whatever the number of layers. All is element-wise, so that a member is optimized as if it were
+alone; a setting is a number, or a column with one for each member, and gives the same bytes either way.
+
+Adam's steps are torch's own function: building an optimizer object imports torch._dynamo, 1 to 2 seconds that no
+network here needs. The others are written out, since torch's take one number for all. To add one: an Algorithm,
+registered in OPTIMIZERS, its name in `retrace/params/train.py` and in params.yaml.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam as torch_adam
 from torch.optim.adamw import adamw as torch_adamw
-from torch.optim.sgd import sgd as torch_sgd
 
+from retrace.networks.layers import Role
+from retrace.networks.network import Network
 from retrace.params.train import Optimizer
+from retrace.training.members import Setting, setting
 from retrace.training.roots import root
 
-
-class Optimization(NamedTuple):
-    """step: gradients, learning rate -> the parameters are changed in place. state: all that it remembers, by name."""
-
-    step: Callable[[list[Tensor], float], None]
-    state: dict[str, list[Tensor]]
-
-
-@dataclass(frozen=True)
-class Role:
-    """How a parameter is optimized: whether weight decay pulls it to zero, and the multiple of the learning rate."""
-
-    decays: bool = True
-    rate: float = 1.0
-
+# Learning rates: of each member, or one for all.
+Rates = Sequence[float]
+# (gradients [members, numbers], rates, how many steps there were before): the weights are changed in place.
+Step = Callable[[Tensor, Rates, int], None]
 
 # What the papers and torch use and nobody turns (Kingma and Ba 2015; Hinton 2012).
 ADAM_BETAS = (0.9, 0.999)
 RMSPROP_ALPHA = 0.99
 EPSILON = 1e-8
+# Numbers that a processor works on at once, at most. torch's fused Adam computes the last ones of a tensor by other
+# code where there are fewer: rows are filled up, so that none of a member's numbers are ever among these.
+AT_ONCE = 16
 
 
-def grouped(parameters: list[Tensor], section: Optimizer, roles: Sequence[Role]) -> Optimization:
-    """The optimizer that `section` names, with a group for each role, as torch's parameter groups are."""
-    if not section.weight_decay:
-        roles = [Role(rate=role.rate) for role in roles]  # one group where nothing decays: fewer calls a step
-    groups = []
-    state: dict[str, list[Tensor]] = {}
+class Algorithm(NamedTuple):
+    """remembers: names of what it keeps for each weight, which begins at 0, by the settings of the members.
+
+    build: (weights [members, numbers], what it remembers, settings of each member) -> its step.
+    """
+
+    remembers: Callable[[Sequence[Optimizer]], list[str]]
+    build: Callable[[Tensor, dict[str, Tensor], Sequence[Optimizer]], Step]
+
+
+class Group(NamedTuple):
+    """Parameters with the same role, parts of `weights`; places: in the network's order.
+
+    weights, and each of what an optimizer remembers of them: [members, numbers].
+    """
+
+    role: Role
+    places: list[int]
+    weights: Tensor
+    memory: dict[str, Tensor]
+
+    def of(self, members: slice) -> "Group":
+        """The same memory, of some members."""
+        return Group(self.role, self.places, self.weights[members], {k: v[members] for k, v in self.memory.items()})
+
+
+def lay_out(network: Network, sections: Sequence[Optimizer], zeros: Callable[..., Tensor]) -> list[Group]:
+    """Move the network's parameters into tables, one for each role; sections: of each member.
+
+    zeros: (members, numbers) -> float32 zeros, on the network's device.
+    """
+    roles, parameters, groups = network.roles(), list(network.parameters()), []
+    if not any(section.weight_decay for section in sections):  # fewer calls a step where nothing decays
+        roles = [Role(scales_input=role.scales_input) for role in roles]
+    names = OPTIMIZERS[sections[0].name].remembers(sections)
     for role in dict.fromkeys(roles):
-        places = [index for index, other in enumerate(roles) if other == role]
-        own = section if role.decays else section.model_copy(update={"weight_decay": 0.0})
-        group = OPTIMIZERS[section.name]([parameters[place] for place in places], own)
-        groups.append((places, role.rate, group.step))
-        for name, tensors in group.state.items():
-            state.setdefault(name, []).extend(tensors)
-
-    def step(gradients: list[Tensor], learning_rate: float) -> None:
-        for places, rate, one in groups:
-            one([gradients[place] for place in places], learning_rate * rate)
-
-    return Optimization(step, state)
-
-
-def sgd(parameters: list[Tensor], section: Optimizer) -> Optimization:
-    # Zeros give the first step that torch's missing buffers give.
-    remembered = [torch.zeros_like(parameter) for parameter in parameters] if section.momentum else []
-    buffers: list[Tensor | None] = [*remembered] if remembered else [None] * len(parameters)
-
-    def step(gradients: list[Tensor], learning_rate: float) -> None:
-        torch_sgd(
-            parameters,
-            gradients,
-            buffers,
-            has_sparse_grad=False,
-            # A plain loop over a few small tensors is quickest on the CPU; on CUDA each call is a kernel launch.
-            foreach=parameters[0].is_cuda,
-            weight_decay=section.weight_decay,
-            momentum=section.momentum,
-            lr=learning_rate,
-            dampening=0.0,
-            nesterov=section.nesterov,
-            maximize=False,
-        )
-
-    return Optimization(step, {"buffers": remembered})
+        places = [place for place, other in enumerate(roles) if other == role]
+        sizes = [parameters[place][0].numel() for place in places]
+        shape = (len(sections), -(-sum(sizes) // AT_ONCE) * AT_ONCE)
+        weights, start = zeros(*shape), 0
+        for place, size in zip(places, sizes, strict=True):
+            parameter = parameters[place]
+            part = weights[:, start : start + size].view(parameter.shape)
+            part.copy_(parameter.detach())
+            parameter.data = part
+            start += size
+        groups.append(Group(role, places, weights, {name: zeros(*shape) for name in names}))
+    return groups
 
 
-def _adaptive(function: Callable[..., None]) -> Callable[[list[Tensor], Optimizer], Optimization]:
+class Optimization:
+    """All groups of some members, and a step of each. sections: of each member; scale_rates: train.input_scale_rate."""
+
+    def __init__(self, groups: Sequence[Group], sections: Sequence[Optimizer], scale_rates: Sequence[float]):
+        self.groups, self.scale_rates = groups, scale_rates
+        self.steps = []
+        for group in groups:
+            still = [section.model_copy(update={"weight_decay": 0.0}) for section in sections]
+            own = sections if group.role.decays else still
+            self.steps.append(OPTIMIZERS[sections[0].name].build(group.weights, group.memory, own))
+        self.gradients = [torch.zeros_like(group.weights) for group in groups]
+
+    def step(self, gradients: Sequence[Tensor], rates: Rates, before: int) -> None:
+        """gradients: of the network's parameters, in their order."""
+        for group, rows, one in zip(self.groups, self.gradients, self.steps, strict=True):
+            used = sum(gradients[place][0].numel() for place in group.places)
+            torch.cat([gradients[place].flatten(1) for place in group.places], 1, out=rows[:, :used])
+            own = [rate * factor for rate, factor in zip(rates, self.scale_rates, strict=True)]
+            one(rows, own if group.role.scales_input else rates, before)
+
+
+def _of(sections: Sequence[Optimizer], name: str, like: Tensor) -> Setting:
+    return setting([getattr(section, name) for section in sections], like.device)
+
+
+def _add(x: Tensor, y: Tensor, factor: Setting) -> None:
+    """x += factor * y, each product rounded once with its sum, whichever kind of setting it is."""
+    if isinstance(factor, Tensor):
+        x.addcmul_(y, factor)
+    else:
+        x.add_(y, alpha=factor)
+
+
+def sgd(weights: Tensor, memory: dict[str, Tensor], sections: Sequence[Optimizer]) -> Step:
+    """With momentum as torch has it, and Nesterov's (Sutskever et al. 2013)."""
+    decay, momentum = _of(sections, "weight_decay", weights), _of(sections, "momentum", weights)
+    decays, nesterov = any(section.weight_decay for section in sections), sections[0].nesterov
+    velocity = memory.get("velocity")
+
+    def step(gradients: Tensor, rates: Rates, before: int) -> None:
+        if decays:
+            _add(gradients, weights, decay)
+        if velocity is not None:
+            velocity.mul_(momentum).add_(gradients)
+            if nesterov:
+                _add(gradients, velocity, momentum)
+            else:
+                gradients = velocity
+        _add(weights, gradients, setting([-rate for rate in rates], weights.device))
+
+    return step
+
+
+def rmsprop(weights: Tensor, memory: dict[str, Tensor], sections: Sequence[Optimizer]) -> Step:
+    """Hinton 2012, as torch has it but for the root, so that every processor gives the same bytes (see roots.py)."""
+    decay, momentum = _of(sections, "weight_decay", weights), _of(sections, "momentum", weights)
+    decays = any(section.weight_decay for section in sections)
+    average, velocity = memory["average"], memory.get("velocity")
+
+    def step(gradients: Tensor, rates: Rates, before: int) -> None:
+        if decays:
+            _add(gradients, weights, decay)
+        average.mul_(RMSPROP_ALPHA).addcmul_(gradients, gradients, value=1 - RMSPROP_ALPHA)
+        change = gradients.div_(root(average).add_(EPSILON))
+        if velocity is not None:
+            change = velocity.mul_(momentum).add_(change)
+        _add(weights, change, setting([-rate for rate in rates], weights.device))
+
+    return step
+
+
+def _adaptive(function: Callable[..., None]) -> Callable[[Tensor, dict[str, Tensor], Sequence[Optimizer]], Step]:
     """adam and adamw differ in how they apply weight decay and in nothing else."""
 
-    def build(parameters: list[Tensor], section: Optimizer) -> Optimization:
-        first = [torch.zeros_like(parameter) for parameter in parameters]
-        second = [torch.zeros_like(parameter) for parameter in parameters]
-        steps = [torch.zeros((), device=parameter.device) for parameter in parameters]
+    def build(weights: Tensor, memory: dict[str, Tensor], sections: Sequence[Optimizer]) -> Step:
+        first, second = memory["first"], memory["second"]
+        count = torch.zeros((), device=weights.device)
 
-        def step(gradients: list[Tensor], learning_rate: float) -> None:
-            function(
-                parameters,
-                gradients,
-                first,
-                second,
-                [],
-                steps,
-                foreach=False,
-                fused=True,
-                amsgrad=False,
-                beta1=ADAM_BETAS[0],
-                beta2=ADAM_BETAS[1],
-                lr=learning_rate,
-                weight_decay=section.weight_decay,
-                eps=EPSILON,
-                maximize=False,
-            )
+        def step(gradients: Tensor, rates: Rates, before: int) -> None:
+            settings = [(rate, section.weight_decay) for rate, section in zip(rates, sections, strict=True)]
+            start = 0
+            for (rate, decay), alike in groupby(settings):  # one call for neighbours with the same settings
+                members = slice(start, start := start + len(list(alike)))
+                count.fill_(before)
+                function(
+                    *([each[members]] for each in (weights, gradients, first, second)),
+                    [],
+                    [count],
+                    foreach=False,
+                    fused=True,
+                    amsgrad=False,
+                    beta1=ADAM_BETAS[0],
+                    beta2=ADAM_BETAS[1],
+                    lr=rate,
+                    weight_decay=decay,
+                    eps=EPSILON,
+                    maximize=False,
+                )
 
-        return Optimization(step, {"first": first, "second": second, "steps": steps})
+        return step
 
     return build
 
 
-def rmsprop(parameters: list[Tensor], section: Optimizer) -> Optimization:
-    """Hinton 2012, as torch has it but for the root, so that every processor gives the same bytes (see roots.py)."""
-    averages = [torch.zeros_like(parameter) for parameter in parameters]
-    buffers = [torch.zeros_like(parameter) for parameter in parameters] if section.momentum else []
-
-    def step(gradients: list[Tensor], learning_rate: float) -> None:
-        for place, (parameter, gradient, average) in enumerate(zip(parameters, gradients, averages, strict=True)):
-            if section.weight_decay:
-                gradient = gradient.add(parameter, alpha=section.weight_decay)
-            average.mul_(RMSPROP_ALPHA).addcmul_(gradient, gradient, value=1 - RMSPROP_ALPHA)
-            divisor = root(average).add_(EPSILON)
-            if buffers:
-                buffers[place].mul_(section.momentum).addcdiv_(gradient, divisor)
-                parameter.add_(buffers[place], alpha=-learning_rate)
-            else:
-                parameter.addcdiv_(gradient, divisor, value=-learning_rate)
-
-    return Optimization(step, {"averages": averages, "buffers": buffers})
+def _velocity(sections: Sequence[Optimizer]) -> list[str]:
+    return ["velocity"] if any(section.momentum for section in sections) else []
 
 
-OPTIMIZERS: dict[str, Callable[[list[Tensor], Optimizer], Optimization]] = {
-    "sgd": sgd,
-    "adam": _adaptive(torch_adam),
-    "adamw": _adaptive(torch_adamw),
-    "rmsprop": rmsprop,
+OPTIMIZERS: dict[str, Algorithm] = {
+    "sgd": Algorithm(_velocity, sgd),
+    "adam": Algorithm(lambda sections: ["first", "second"], _adaptive(torch_adam)),
+    "adamw": Algorithm(lambda sections: ["first", "second"], _adaptive(torch_adamw)),
+    "rmsprop": Algorithm(lambda sections: ["average", *_velocity(sections)], rmsprop),
 }

@@ -22,6 +22,9 @@ class Rows(NamedTuple):
     x: Tensor
     y: Tensor
 
+    def to(self, device: torch.device) -> "Rows":
+        return Rows(self.x.to(device), self.y.to(device))
+
 
 def fit_preprocessing(path: Path, schema: Schema, section: Train) -> Preprocessing:
     """Of the training rows only, so that nothing of the others leaks into the model."""

@@ -21,6 +21,7 @@ from retrace.runtime.text import listed
 from retrace.training.callbacks import Checkpointing, LiveHistory, Progress
 from retrace.training.checkpoint import Checkpoints, fingerprint
 from retrace.training.device import choose, make_deterministic
+from retrace.training.members import members_of
 from retrace.training.resources import fewer
 from retrace.training.result import TrainingResult
 from retrace.training.rows import Rows, fit_preprocessing
@@ -102,4 +103,4 @@ def train(training: Rows, validation: Rows, settings: TrainingRun, checkpoints: 
             raise fault(Train, "class_weights", f"{rule} ({listed(description.classes)})")
         network = description.network(section.replicas, scaled=section.input_scale_rate > 0)
         callbacks = [LiveHistory(live), progress, Checkpointing(checkpoints, signals)]
-        return fit(network, training, validation, section, settings.device, callbacks, checkpoints.snapshot)
+        return fit(network, training, validation, members_of(section), settings.device, callbacks, checkpoints.snapshot)

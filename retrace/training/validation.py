@@ -1,6 +1,8 @@
-"""How good the replicas are, and what ships, on rows that are not trained on."""
+"""How good the members are on rows that are not trained on."""
 
 import math
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -10,78 +12,107 @@ from torch.nn import functional as F
 from retrace.networks.activations import UNIT_HEALTH
 from retrace.networks.network import Network
 from retrace.networks.probabilities import class_probabilities, unsmoothed
-from retrace.params.train import Train
-from retrace.training.losses import LOSSES, shares, targets
+from retrace.training.losses import LOSSES, Smoothing, shares, targets
+from retrace.training.members import Member
 from retrace.training.rows import Rows
 
 # Rows that go through the network at once, and those on which the health of the units is judged.
 ROWS_AT_ONCE = 8192
 
+# Zeros of a shape and dtype, on the training's device.
+Zeros = Callable[..., Tensor]
+
 
 class Judged(NamedTuple):
-    """loss, accuracy: [replicas], on all rows; health: [replicas] of each watched layer's units.
-
-    of_mean: the log loss of the mean of the replicas' probabilities, where that ships; else 0.
-    """
+    """loss, accuracy: [members], on all rows; health: [members] of each watched layer's units."""
 
     loss: Tensor
     accuracy: Tensor
     health: list[Tensor]
-    of_mean: float
 
 
 class Validation:
-    """rows: on any device; weights: of the classes [classes], or None where all rows count alike."""
+    """rows: on the device; weights: of the classes [members, classes], or None where all rows count alike.
 
-    def __init__(self, network: Network, rows: Rows, section: Train, weights: Tensor | None, device: torch.device):
-        self.network, self.section, self.device = network, section, device
-        self.rows = Rows(rows.x.to(device), rows.y.to(device))
-        self.loss = LOSSES[section.loss]
-        every = torch.ones(max(2, network.outputs), device=device) if weights is None else weights
-        self.shares = shares(every, self.rows.y)
+    right: where it is asked for, [members, rows] float64, to be filled with the logarithm of the probability that each
+    member gives to each row's class.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        rows: Rows,
+        members: Sequence[Member],
+        weights: Tensor | None,
+        right: Tensor | None = None,
+    ):
+        self.network, self.rows, self.right = network, rows, right
+        self.smoothing = [member.section.label_smoothing for member in members]
+        section = members[0].section
+        self.loss, self.activation = LOSSES[section.loss], section.activation
+        classes = max(2, network.outputs)
+        self.plain = Smoothing([0.0] * len(members), classes)
+        weights = torch.ones(1, classes, device=rows.x.device) if weights is None else weights
+        alike = weights[:1] if torch.equal(weights, weights[:1].expand_as(weights)) else weights
+        every = shares(alike, rows.y.expand(len(alike), -1))
+        assert every is not None
+        self.shares = every.expand(len(members), -1)
 
     @torch.no_grad()
     def judge(self) -> Judged:
-        assert self.shares is not None
-        replicas, outputs = self.section.replicas, self.network.outputs
-        rows, of_mean = len(self.rows.x), 0.0
-        loss, correct = torch.zeros(replicas, device=self.device), torch.zeros(replicas, device=self.device)
+        members, count = len(self.smoothing), len(self.rows.x)
+        loss, correct = (torch.zeros(members, device=self.rows.x.device) for _ in range(2))
         health: list[Tensor] = []
-        for start in range(0, rows, ROWS_AT_ONCE):
-            x = self.rows.x[start : start + ROWS_AT_ONCE].expand(replicas, -1, -1)
-            y = targets(self.rows.y[start : start + ROWS_AT_ONCE], outputs).expand(replicas, -1)
-            share = self.shares[start : start + ROWS_AT_ONCE].expand(replicas, -1)
+        for start in range(0, count, ROWS_AT_ONCE):
+            some = slice(start, start + ROWS_AT_ONCE)
+            x = self.rows.x[some].expand(members, -1, -1)
+            y = targets(self.rows.y[some], self.network.outputs).expand(members, -1)
             seen = self.network.observe(x)
-            logits = unsmoothed(seen.logits, self.section.label_smoothing)
-            loss += self.loss(logits, y, 0.0, share)[0]
-            predicted = (logits[..., 0] >= 0) if logits.shape[2] == 1 else logits.argmax(2)
-            correct += (predicted == y).sum(1)
-            if self.section.ship == "mean":
-                of_mean -= float((share[0] * log_mean(logits, y[0])).sum())
-            if start == 0 and self.section.activation in UNIT_HEALTH:
-                _, measure = UNIT_HEALTH[self.section.activation]
+            for part, smoothing in self._alike():
+                logits, own = unsmoothed(seen.logits[part], smoothing), y[part]
+                loss[part] += self.loss(logits, own, self.plain, self.shares[part, some])[0]
+                predicted = (logits[..., 0] >= 0) if logits.shape[2] == 1 else logits.argmax(2)
+                correct[part] += (predicted == own).sum(1)
+                if self.right is not None:
+                    self.right[part, some] = log_right(logits, own)
+            if start == 0 and self.activation in UNIT_HEALTH:
+                _, measure = UNIT_HEALTH[self.activation]
                 health = [measure(outputs) for outputs in seen.watched]
-        return Judged(loss, correct / rows, health, of_mean)
+        return Judged(loss, correct / count, health)
+
+    def _alike(self) -> list[tuple[slice, float]]:
+        """Neighbours whose labels are smoothed alike."""
+        found, start = [], 0
+        for smoothing, some in groupby(self.smoothing):
+            found.append((slice(start, start := start + len(list(some))), smoothing))
+        return found
+
+    def loss_of_mean(self, right: Tensor) -> float:
+        """The log loss of the mean of all members' probabilities; right: as above, of all of them."""
+        return -float((self.shares[0] * log_mean(right)).sum())
 
 
 @torch.no_grad()
-def accuracy(network: Network, rows: Rows, shipped: int | None, section: Train) -> float:
+def accuracy(network: Network, rows: Rows, shipped: int | None, smoothing: float) -> float:
     """Of what ships, on some of the rows, which may stand in any order. shipped: a replica; None: the mean of all."""
     some = slice(None, None, math.ceil(len(rows.x) / ROWS_AT_ONCE))
-    logits = network(rows.x[some].expand(section.replicas, -1, -1))
-    probabilities = class_probabilities(logits, section.label_smoothing)
+    logits = network(rows.x[some].expand(network.replicas, -1, -1))
+    probabilities = class_probabilities(logits, smoothing)
     answer = probabilities.mean(0) if shipped is None else probabilities[shipped]
     return float((answer.argmax(1) == rows.y[some]).double().mean())
 
 
-def log_mean(logits: Tensor, target: Tensor) -> Tensor:
-    """Logits [replicas, rows, outputs], targets [rows] as the losses want them -> [rows] float64.
+def log_right(logits: Tensor, target: Tensor) -> Tensor:
+    """Logits [members, rows, outputs], targets [members, rows] as the losses want them -> [members, rows] float64.
 
-    The logarithm of the mean of the probabilities that the replicas give to the right class.
+    The logarithm of the probability that each member gives to the right class.
     """
     logits = logits.double()
     if logits.shape[2] == 1:
-        logs = F.logsigmoid(torch.where(target.bool(), logits[..., 0], -logits[..., 0]))
-    else:
-        logs = torch.log_softmax(logits, 2).gather(2, target.expand(len(logits), -1)[..., None])[..., 0]
-    return logs.logsumexp(0) - math.log(len(logits))
+        return F.logsigmoid(torch.where(target.bool(), logits[..., 0], -logits[..., 0]))
+    return torch.log_softmax(logits, 2).gather(2, target[..., None])[..., 0]
+
+
+def log_mean(right: Tensor) -> Tensor:
+    """[members, rows] -> [rows] float64: the logarithm of the mean of the probabilities, from their logarithms."""
+    return right.logsumexp(0) - math.log(len(right))

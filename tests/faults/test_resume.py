@@ -31,6 +31,7 @@ from retrace.runtime.system import running
 from retrace.training import checkpoint
 from retrace.training.callbacks import Callback
 from retrace.training.checkpoint import FOLDER, KEPT, LAST, PREVIOUS, Checkpoints, Snapshot, fingerprint
+from retrace.training.members import members_of
 from retrace.training.result import TrainingResult
 from retrace.training.trainer import fit
 from stages import create, split
@@ -222,16 +223,16 @@ def test_m01_killed_at_random_times_and_the_end_is_the_same(trainer, tmp_path, c
 
 
 PARTS = [
-    *("network", "best", "optimizer.first", "optimizer.second", "optimizer.steps", "optimizer.buffers"),
+    *("network", "best", "optimizer.first", "optimizer.second", "optimizer.velocity"),
     *("history", "step_losses", "active", "best_epoch", "best_loss", "epochs", "epoch"),
 ]
-# Of a training whose mean ships, with factors of the inputs, the last one of the parameters.
-OF_MEAN = ["mean_losses", "network.scale", "best.scale", "optimizer.first.4", "optimizer.second.4", "optimizer.steps.4"]
+# Of a training whose mean ships, with factors of the inputs, the group of these.
+OF_MEAN = ["mean_losses", "network.scale", "best.scale", "optimizer.first.1", "optimizer.second.1"]
 
 
 @pytest.mark.parametrize("part", [*PARTS, *OF_MEAN])
 def test_a_state_that_is_left_out_changes_the_result(part):
-    sgd = part == "optimizer.buffers"
+    sgd = part == "optimizer.velocity"
     settings = {"optimizer_name": "sgd" if sgd else "adam", "optimizer_momentum": 0.9 if sgd else 0.0}
     settings["optimizer_learning_rate"] = 0.1
     if part in OF_MEAN:
@@ -255,13 +256,15 @@ def test_a_state_that_is_left_out_changes_the_result(part):
             taken[epoch.number] = Snapshot(json.loads(json.dumps(found.facts)), tensors)
 
     device = torch.device("cpu")
-    whole = fit(network(section), training, validation, section, device, [Keep()])
+    whole = fit(network(section), training, validation, members_of(section), device, [Keep()])
     # A replica has stopped, another has not; with the mean all stop together: two epochs before that.
     apart = [epoch for epoch, found in taken.items() if set(found.facts["active"]) == {True, False}]
     middle = max(taken) - 2 if part in OF_MEAN else apart[0]
     assert middle > 1
     first, begun = taken[1], taken[middle]
-    assert same(whole, fit(network(section), training, validation, section, device, begun=begun)), "with all of it"
+    assert same(whole, fit(network(section), training, validation, members_of(section), device, begun=begun)), (
+        "with all of it"
+    )
 
     # As it was when the training began, or after its first epoch.
     facts = {**begun.facts, **({part: first.facts[part]} if part in begun.facts else {})}
@@ -273,7 +276,9 @@ def test_a_state_that_is_left_out_changes_the_result(part):
         **{name: first.tensors[name] if name in grown else torch.zeros_like(touched[name]) for name in touched},
     }
     try:
-        spoilt = fit(network(section), training, validation, section, device, begun=Snapshot(facts, tensors))
+        spoilt = fit(
+            network(section), training, validation, members_of(section), device, begun=Snapshot(facts, tensors)
+        )
     except (UserError, KeyError):  # a history with a gap, a training without a step
         return
     assert not same(whole, spoilt)
@@ -798,10 +803,10 @@ def test_m09_a_full_disk_keeps_the_checkpoint_before(cut, trainer, small_disk):
     shutil.move(cut / ".checkpoints", small_disk / "moved")
     (cut / ".checkpoints").symlink_to(small_disk / "moved", target_is_directory=True)
     last, previous = files_of(cut)
-    assert last.stat().st_size > 8192
+    assert last.stat().st_size > 4096
     previous.unlink()
     filler = small_disk / "filler"
-    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 8192))
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 4096))
     assert trainer.train(cut) == 4
     (line,) = [line for line in trainer.said if "No space left on device" in line]
     assert re.fullmatch(
@@ -825,7 +830,7 @@ def test_m09_a_write_that_fails_keeps_the_previous_checkpoint_where_the_last_is_
     content[200] ^= 1
     last.write_bytes(content)
     filler = small_disk / "filler"
-    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 8192))
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 4096))
     for _ in range(2):
         assert trainer.train(cut) == 4
         said = "\n".join(trainer.said)

@@ -11,15 +11,16 @@ from retrace.networks import model, model_files
 from retrace.networks.architectures import ARCHITECTURES
 from retrace.networks.entrance import Shape
 from retrace.networks.initializers import gain_of, initialize
+from retrace.networks.layers import Role
 from retrace.networks.layout import to_torch_layout
 from retrace.networks.model import Description, Model
 from retrace.networks.residual import ResidualMLP
 from retrace.preprocessing.description import Category, Number, Preprocessing
 from retrace.serving import onnx_graph
 from retrace.training.callbacks import Callback
-from retrace.training.optimizers import Role
+from retrace.training.members import members_of
 from retrace.training.rows import Rows
-from retrace.training.trainer import fit, roles
+from retrace.training.trainer import fit
 from stages import baseline, create, evaluate, split, train, validate
 from tests.conftest import train_section
 from tests.project import TINY, turn
@@ -109,7 +110,7 @@ def test_only_layers_before_the_activation_start_with_its_gain():
 
 def test_norms_and_biases_do_not_decay():
     network = ResidualMLP(2, Shape(WIDTHS, "relu"), scaled=True)
-    found = dict(zip([name for name, _ in network.named_parameters()], roles(network, train_section()), strict=True))
+    found = dict(zip([name for name, _ in network.named_parameters()], network.roles(), strict=True))
     assert {name for name, role in found.items() if role == Role()} == {f"layers.{place}.weight" for place in range(6)}
 
 
@@ -117,7 +118,7 @@ def trained(replicas: int = 3, callbacks=(), begun=None, **changes):
     small = {"hidden": [6, 5], "epochs": 8, "batch_size": 16, "optimizer_name": "adam", "optimizer_learning_rate": 0.02}
     section = train_section(**{**small, "architecture": "residual", "dropout": 0.2, "replicas": replicas, **changes})
     network = ResidualMLP(replicas, Shape([3, *section.hidden, 1], section.activation))
-    return fit(network, rows(200), rows(80, seed=1), section, CPU, callbacks, begun)
+    return fit(network, rows(200), rows(80, seed=1), members_of(section), CPU, callbacks, begun)
 
 
 def test_it_learns_each_replica_as_if_alone():
@@ -132,7 +133,9 @@ def test_it_learns_what_no_line_tells_apart():
     section = train_section(
         architecture="residual", hidden=[16, 16, 16], epochs=40, optimizer_name="adam", optimizer_learning_rate=0.01
     )
-    result = fit(ResidualMLP(section.replicas, Shape([2, 16, 16, 16, 1], "relu")), corners, corners, section, CPU)
+    result = fit(
+        ResidualMLP(section.replicas, Shape([2, 16, 16, 16, 1], "relu")), corners, corners, members_of(section), CPU
+    )
     assert min(column(result, "validation_accuracy", replica)[-1] for replica in range(section.replicas)) > 0.95
 
 

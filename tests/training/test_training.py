@@ -14,20 +14,22 @@ from torch.nn import functional as F
 from retrace.networks.activations import ACTIVATIONS
 from retrace.networks.entrance import Shape
 from retrace.networks.initializers import initialize
+from retrace.networks.layers import Role
 from retrace.networks.layout import to_torch_layout
 from retrace.networks.mlp import MLP
 from retrace.networks.network import Network
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.training import trainer
 from retrace.training import validation as validation_module
-from retrace.training.losses import LOSSES, class_weights, shares, targets
-from retrace.training.optimizers import OPTIMIZERS, grouped
+from retrace.training.losses import LOSSES, Smoothing, class_weights, shares, targets
+from retrace.training.members import members_of
+from retrace.training.optimizers import OPTIMIZERS, Optimization, lay_out
 from retrace.training.randomness import DROPOUT, ORDER, generator
 from retrace.training.result import TrainingResult
 from retrace.training.rows import Rows
 from retrace.training.schedules import SCHEDULES, learning_rates
-from retrace.training.trainer import fit, roles
-from retrace.training.validation import log_mean
+from retrace.training.trainer import fit
+from retrace.training.validation import log_mean, log_right
 from tests.conftest import train_section
 
 CPU = torch.device("cpu")
@@ -68,7 +70,7 @@ def trained(train=None, validation=None, classes=2, edges=(), **changes) -> Trai
     inputs = train.x.shape[1] + sum(len(each) - 1 for each in edges)
     widths, scaled = [inputs, *section.hidden, outputs], section.input_scale_rate > 0
     network = MLP(section.replicas, Shape(widths, section.activation, edges=edges), scaled)
-    return fit(network, train, validation, section, CPU)
+    return fit(network, train, validation, members_of(section), CPU)
 
 
 def column(result: TrainingResult, name: str, replica: int) -> list[float]:
@@ -274,7 +276,7 @@ def test_categories_learn_what_torchs_modules_do_and_each_replica_alone(optimize
     def trained_on(replicas: int):
         section = train_section(**small, replicas=replicas)
         network = MLP(replicas, Shape([inputs, 6, 1], section.activation, **shape), full)
-        return section, fit(network, table, table, section, CPU)
+        return section, fit(network, table, table, members_of(section), CPU)
 
     section, three = trained_on(3)
     alone = trained_on(1)[1]
@@ -323,12 +325,16 @@ def piecewise(x: torch.Tensor, edges: list[float]) -> torch.Tensor:
     return torch.stack([*(each.clamp(max=1) for each in inputs[:-1]), inputs[-1]], 1)
 
 
+def smoothed(share: float, outputs: int) -> Smoothing:
+    return Smoothing([share] * 3, max(2, outputs))
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("outputs", [1, 4])
 def test_cross_entropy_is_that_of_torch(outputs, smoothing):
     logits = 5 * torch.randn(3, 8, outputs, generator=Generator().manual_seed(0))
     classes = torch.randint(0, max(2, outputs), (3, 8), generator=Generator().manual_seed(1))
-    loss, _ = LOSSES["cross_entropy"](logits, targets(classes, outputs), smoothing)
+    loss, _ = LOSSES["cross_entropy"](logits, targets(classes, outputs), smoothed(smoothing, outputs))
     for replica in range(3):
         expected = torch_loss(logits[replica], classes[replica], smoothing) - entropy(smoothing, max(2, outputs))
         torch.testing.assert_close(loss[replica], expected)
@@ -339,7 +345,7 @@ def test_the_loss_of_smoothed_labels_learned_exactly_is_nothing():
         logits = torch.log(torch.tensor([[chances]]))
         logits = logits[..., :1] - logits[..., 1:] if len(chances) == 2 else logits
         target = targets(torch.tensor([[int(len(chances) == 2)]]), logits.shape[2])
-        loss, gradient = LOSSES["cross_entropy"](logits, target, 0.1)
+        loss, gradient = LOSSES["cross_entropy"](logits, target, Smoothing([0.1], len(chances)))
         assert loss.item() == pytest.approx(0, abs=1e-6)
         torch.testing.assert_close(gradient, torch.zeros_like(gradient))
 
@@ -349,7 +355,7 @@ def test_the_loss_of_smoothed_labels_learned_exactly_is_nothing():
 def test_mean_squared_error_is_the_brier_score(outputs, smoothing):
     logits = torch.randn(3, 8, outputs, generator=Generator().manual_seed(0))
     classes = torch.randint(0, max(2, outputs), (3, 8), generator=Generator().manual_seed(1))
-    loss, _ = LOSSES["mean_squared_error"](logits, targets(classes, outputs), smoothing)
+    loss, _ = LOSSES["mean_squared_error"](logits, targets(classes, outputs), smoothed(smoothing, outputs))
     if outputs == 1:
         probabilities = torch.cat([1 - torch.sigmoid(logits), torch.sigmoid(logits)], 2)
     else:
@@ -365,7 +371,7 @@ def test_the_gradient_of_a_loss_is_autograds(name, outputs, smoothing):
     logits = torch.randn(3, 8, outputs, generator=Generator().manual_seed(0), requires_grad=True)
     target = targets(torch.randint(0, max(2, outputs), (3, 8), generator=Generator().manual_seed(1)), outputs)
     kept = target.clone()
-    loss, gradient = LOSSES[name](logits, target, smoothing)
+    loss, gradient = LOSSES[name](logits, target, smoothed(smoothing, outputs))
     torch.testing.assert_close(gradient, torch.autograd.grad(loss.sum(), logits)[0])
     assert torch.equal(target, kept)  # computed in place, but not in the rows
 
@@ -375,7 +381,8 @@ def test_class_weights_are_those_of_torch(outputs):
     logits = torch.randn(3, 8, outputs, generator=Generator().manual_seed(0))
     classes = torch.randint(0, max(2, outputs), (3, 8), generator=Generator().manual_seed(1))
     weights = class_weights([0.5, 2.0, 1.0, 3.0][: max(2, outputs)], torch.ones(max(2, outputs)))
-    loss, _ = LOSSES["cross_entropy"](logits, targets(classes, outputs), 0.0, shares(weights, classes))
+    share = shares(weights.expand(3, -1), classes)
+    loss, _ = LOSSES["cross_entropy"](logits, targets(classes, outputs), smoothed(0.0, outputs), share)
     both = torch.cat([torch.zeros(3, 8, 1), logits], 2) if outputs == 1 else logits
     for replica in range(3):
         torch.testing.assert_close(loss[replica], F.cross_entropy(both[replica], classes[replica], weights))
@@ -386,8 +393,8 @@ def test_class_weights_are_those_of_torch(outputs):
 def test_the_gradient_of_a_weighted_loss_is_autograds(name, outputs):
     logits = torch.randn(3, 8, outputs, generator=Generator().manual_seed(0), requires_grad=True)
     target = targets(torch.randint(0, max(2, outputs), (3, 8), generator=Generator().manual_seed(1)), outputs)
-    share = shares(torch.tensor([0.5, 2.0, 1.0, 3.0]), target)
-    loss, gradient = LOSSES[name](logits, target, 0.1, share)
+    share = shares(torch.tensor([0.5, 2.0, 1.0, 3.0]).expand(3, -1), target)
+    loss, gradient = LOSSES[name](logits, target, smoothed(0.1, outputs), share)
     torch.testing.assert_close(gradient, torch.autograd.grad(loss.sum(), logits)[0])
 
 
@@ -419,7 +426,7 @@ def test_balanced_weights_find_a_rare_class():
 
 def test_a_loss_far_off_stays_finite():
     logits = torch.tensor([[[1000.0], [-1000.0]]])
-    loss, gradient = LOSSES["cross_entropy"](logits, torch.tensor([[0.0, 1.0]]), 0.0)
+    loss, gradient = LOSSES["cross_entropy"](logits, torch.tensor([[0.0, 1.0]]), Smoothing([0.0], 2))
     assert loss.tolist() == [1000.0]
     assert gradient.flatten().tolist() == [0.5, -0.5]
 
@@ -438,9 +445,13 @@ def test_a_loss_far_off_stays_finite():
 )
 def test_an_optimizer_is_that_of_torch_step_for_step(changes):
     section = train_section(**changes).optimizer
-    ours = [torch.randn(2, 4, 3, generator=Generator().manual_seed(0)), torch.ones(2, 1, 3)]
+    network = initialized(MLP(2, Shape([4, 3], "relu")))
+    ours = [parameter.detach() for parameter in network.parameters()]
     theirs = [nn.Parameter(parameter.clone()) for parameter in ours]
-    step, _ = OPTIMIZERS[section.name](ours, section)
+    network.roles = lambda: [Role(), Role()]  # here biases decay as well
+    groups = lay_out(network, [section] * 2, torch.zeros)
+    ours = [parameter.detach() for parameter in network.parameters()]
+    ours_of = Optimization(groups, [section] * 2, [1.0] * 2)
     optimizer = TORCH_OPTIMIZERS[section.name](theirs, section)
     for index in range(12):
         rate = 0.1 / (1 + index)
@@ -451,7 +462,7 @@ def test_an_optimizer_is_that_of_torch_step_for_step(changes):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
         with torch.no_grad():
-            step(gradients, rate)
+            ours_of.step(gradients, [rate] * 2, index)
         for mine, other in zip(ours, theirs, strict=True):
             torch.testing.assert_close(mine, other.data, rtol=1e-5, atol=1e-6)
 
@@ -465,10 +476,11 @@ def test_roles_are_torchs_parameter_groups(name, decay):
         optimizer_name=name, optimizer_weight_decay=decay, optimizer_momentum=momentum, input_scale_rate=50.0
     )
     network = initialized(MLP(2, Shape([17, 6, 1], "relu", **SIZES), scaled=True))
-    ours = [parameter.detach().clone() for parameter in network.parameters()]
     theirs = {key: nn.Parameter(parameter.detach().clone()) for key, parameter in network.named_parameters()}
-    step, state = grouped(ours, section.optimizer, roles(network, section))
-    assert {len(tensors) for tensors in state.values() if tensors} == {len(ours)}  # all of it goes into a checkpoint
+    sections = [section.optimizer] * 2
+    groups = lay_out(network, sections, torch.zeros)
+    ours = [parameter.detach() for parameter in network.parameters()]
+    ours_of = Optimization(groups, sections, [50.0] * 2)
     still = [parameter for key, parameter in theirs.items() if key.endswith("bias")]
     decays = [parameter for key, parameter in theirs.items() if not key.endswith("bias") and key != "scale.weight"]
     optimizer = TORCH_OPTIMIZERS[name](decays, section.optimizer)
@@ -482,7 +494,7 @@ def test_roles_are_torchs_parameter_groups(name, decay):
         for group, factor in zip(optimizer.param_groups, (1, 1, 50), strict=True):
             group["lr"] = rate * factor
         optimizer.step()
-        step(gradients, rate)
+        ours_of.step(gradients, [rate] * 2, index)
     for mine, other in zip(ours, theirs.values(), strict=True):
         torch.testing.assert_close(mine, other.data, rtol=1e-5, atol=1e-6)
 
@@ -777,12 +789,15 @@ def test_log_mean_is_the_logarithm_of_the_mean_of_probabilities(outputs):
     z = np.concatenate([np.zeros_like(z), z], 2) if outputs == 1 else z
     probabilities = np.exp(z) / np.exp(z).sum(2, keepdims=True)
     expected = np.log(probabilities[:, np.arange(30), classes].mean(0))
-    np.testing.assert_allclose(log_mean(logits, targets(classes, outputs)), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        log_mean(log_right(logits, targets(classes.expand(5, -1), outputs))), expected, rtol=1e-6
+    )
 
 
 def test_log_mean_of_a_chance_beyond_all_numbers_is_finite():
     for logits in (torch.full((2, 1, 1), -1e4), torch.tensor([[[1e4, 0.0]], [[1e4, 0.0]]])):
-        assert log_mean(logits, targets(torch.tensor([1]), logits.shape[2])).tolist() == [-1e4]
+        right = log_right(logits, targets(torch.ones(2, 1), logits.shape[2]))
+        assert log_mean(right).tolist() == [-1e4]
 
 
 @pytest.mark.parametrize(
@@ -972,7 +987,7 @@ def test_cuda_learns_what_the_cpu_learns(name):
     section = train_section(replicas=3, hidden=[6, 5], epochs=3, batch_size=32, optimizer_name=name, gradient_clip=1.0)
     shape = Shape([3, 6, 5, 1], section.activation)
     results = [
-        fit(MLP(section.replicas, shape), rows(150), rows(60, seed=1), section, device)
+        fit(MLP(section.replicas, shape), rows(150), rows(60, seed=1), members_of(section), device)
         for device in (CPU, torch.device("cuda"))
     ]
     for replica in range(3):

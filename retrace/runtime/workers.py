@@ -1,0 +1,148 @@
+"""Copies of this process that work side by side, one a core: made by fork, they share its memory and copy nothing."""
+
+import ctypes
+import mmap
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any, NoReturn, Self
+
+from retrace.runtime.errors import MACHINE_FAULT, UserError
+
+# How many at most; no result depends on it.
+LIMIT = "RETRACE_WORKERS"
+PR_SET_PDEATHSIG = 1
+
+
+def cores() -> int:
+    """How many workers are worth having: the cores this process may use, or fewer where RETRACE_WORKERS says so.
+
+    1 where processes cannot be copied safely: on macOS and Windows. Raises UserError for a limit that is no number.
+    """
+    if sys.platform != "linux":
+        return 1
+    given = os.environ.get(LIMIT, "")
+    if given and not (given.isascii() and given.isdigit() and int(given)):
+        raise UserError(MACHINE_FAULT, f"{LIMIT}={given}: must be a whole number from 1 on; unset it to use all cores")
+    found = min(len(os.sched_getaffinity(0)), _quota())
+    return min(found, int(given)) if given else found
+
+
+def _quota() -> int:
+    """Cores that the control group grants, rounded up; a container is often given fewer than there are."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+        return max(1, -(-int(quota) // int(period)))
+    except (OSError, ValueError):  # none, or an older kernel's way of saying so
+        return sys.maxsize
+
+
+def shared_memory(size: int) -> mmap.mmap:
+    """So many zero bytes that a worker and this process both see changes of; no file stands behind them."""
+    return mmap.mmap(-1, max(size, 1))
+
+
+class Workers:
+    """One for each of the functions, which answers what it is asked; within `with` they run, and no longer.
+
+    does: what a worker is at work on, for the message where one is killed.
+    """
+
+    def __init__(self, functions: Sequence[Callable[[Any], Any]], does: Sequence[str]):
+        self.functions, self.does = functions, does
+        self.connections: list[Connection] = []
+        self.pids: list[int] = []
+
+    def __enter__(self) -> Self:
+        # What is still to be written would be written by each copy, too.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for function in self.functions:
+            ours, theirs = Pipe()
+            parent = os.getpid()
+            pid = os.fork()
+            if not pid:
+                for connection in (*self.connections, ours):
+                    connection.close()
+                _work(function, theirs, parent)
+            theirs.close()
+            self.connections.append(ours)
+            self.pids.append(pid)
+        return self
+
+    def ask(self, requests: Sequence[Any]) -> list[Any]:
+        """The answers to a request for each, or None where there is none to ask. Raises what the functions raise.
+
+        Where several raise, the error that is least by `place`, where they have one; else of the first worker.
+        """
+        asked = [place for place, request in enumerate(requests) if request is not None]
+        answers: list[Any] = [None] * len(requests)
+        for place in asked:
+            with suppress(BrokenPipeError):  # it is found dead below
+                self.connections[place].send(requests[place])
+        errors = []
+        for place in asked:
+            try:
+                answers[place], error = self.connections[place].recv()
+            except (EOFError, ConnectionResetError):
+                error = self._killed(place)
+            if error is not None:
+                errors.append(error)
+        if errors:
+            raise min(errors, key=lambda error: getattr(error, "place", (0, 0)))
+        return answers
+
+    def _killed(self, place: int) -> UserError:
+        _, status = os.waitpid(self.pids[place], 0)
+        self.pids[place] = 0
+        number = os.waitstatus_to_exitcode(status)
+        how = f"was killed by {signal.Signals(-number).name}" if number < 0 else f"ended with status {number}"
+        why = "; the system kills what takes too much memory: free some" if number == -signal.SIGKILL else ""
+        return UserError(
+            MACHINE_FAULT, f"{self.does[place]}: its process {how}{why}, or set {LIMIT} to less, then: dvc repro"
+        )
+
+    def __exit__(self, *error: object) -> None:
+        for connection in self.connections:
+            connection.close()  # an idle worker ends by that
+        for pid in self.pids:
+            if pid:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        self.connections, self.pids = [], []
+
+
+def _work(function: Callable[[Any], Any], connection: Connection, parent: int) -> NoReturn:
+    """Answer until nobody asks any more. This process ends here, and does nothing that its parent has yet to do."""
+    status = 1
+    try:
+        _die_with(parent)
+        while True:
+            try:
+                request = connection.recv()
+            except EOFError:
+                break
+            answer, raised = None, None
+            try:
+                answer = function(request)
+            except Exception as error:
+                raised = error
+            connection.send((answer, raised))
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _die_with(parent: int) -> None:
+    # What a terminal sends goes to all its processes; the one who asks decides what becomes of it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before that took effect
+        os._exit(1)

@@ -1,0 +1,95 @@
+"""Who trains a pack: this process, or one for each core, where the work is worth that. No byte of the result tells."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from retrace.networks.network import Network
+from retrace.runtime.workers import Workers, cores, shared_memory
+from retrace.training.members import Member
+from retrace.training.pack import Data, Memory, Pack, allocate
+from retrace.training.validation import Zeros
+
+# Of one core, about: what a step takes whatever its size, and what it computes in a second.
+STEP_SECONDS = 150e-6
+FLOPS_A_SECOND = 25e9
+# What another process costs: to be made and ended, and in each epoch to be asked and waited for.
+WORKER_SECONDS, ASKING_SECONDS = 0.1, 0.5e-3
+# That a training run is so much quicker by more processes is worth having them.
+WORTHWHILE_SECONDS = 1.0
+
+
+class PackRunner:
+    """All members of a network, trained by an epoch at a time. memory: of all of them, in the network's order."""
+
+    def __init__(self, network: Network, data: Data, members: Sequence[Member], device: torch.device):
+        self.members = members
+        self.count = packs_worth_having(network, data, members, device)
+        zeros = _shared_zeros if self.count > 1 else _zeros_on(device)
+        self.memory: Memory = allocate(network, data, members, zeros)
+        bounds = [round(place * len(members) / self.count) for place in range(self.count + 1)]
+        self.parts = [slice(*pair) for pair in pairwise(bounds)]
+        self.packs = [Pack(network.of(part), data, members[part], self.memory.of(part), device) for part in self.parts]
+        self.steps = self.packs[0].steps
+        self.workers: Workers | None = None
+
+    def __enter__(self) -> Self:
+        if self.count > 1:
+            functions = [lambda request, pack=pack: pack.train_epoch(*request) for pack in self.packs]
+            self.workers = Workers(functions, [f"train: replicas {_said(pack.members)}" for pack in self.packs])
+            self.workers.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.workers:
+            self.workers.__exit__(*error)
+        self.workers = None
+
+    def train_epoch(self, epoch: int, active: Sequence[bool]) -> None:
+        """As Pack.train_epoch, for all members; a pack in which none is active rests."""
+        own = [active[part] for part in self.parts]
+        if self.workers:
+            self.workers.ask([(epoch, some) if any(some) else None for some in own])
+        else:
+            self.packs[0].train_epoch(epoch, active)
+
+
+def _said(members: Sequence[Member]) -> str:
+    first, last = members[0].replica, members[-1].replica
+    return str(first) if first == last else f"{first} to {last}"
+
+
+def packs_worth_having(network: Network, data: Data, members: Sequence[Member], device: torch.device) -> int:
+    """How many processes train in parallel: as many as make the run surely quicker, on the CPU; 1 on a GPU."""
+    if device.type != "cpu" or len(members) == 1:
+        return 1
+    section, rows = members[0].section, len(data.training.x)
+    steps = math.ceil(rows / section.batch_size)
+    # Forward, and backward twice as much, each a multiplication and an addition; validation rows go forward only.
+    weights = sum(parameter[0].numel() for parameter in network.parameters())
+    flops = 2 * weights * (3 * rows + len(data.validation.x))
+
+    def seconds(packs: int) -> float:
+        wide = math.ceil(len(members) / packs)
+        epoch = steps * STEP_SECONDS + wide * flops / FLOPS_A_SECOND
+        return section.epochs * (epoch + ASKING_SECONDS * (packs > 1)) + WORKER_SECONDS * packs * (packs > 1)
+
+    most = min(cores(), len(members))
+    quickest = min(range(1, most + 1), key=seconds)
+    return quickest if seconds(1) - seconds(quickest) > WORTHWHILE_SECONDS else 1
+
+
+def _shared_zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    size = math.prod(shape) * dtype.itemsize
+    return torch.frombuffer(shared_memory(size), dtype=dtype, count=math.prod(shape)).view(shape)
+
+
+def _zeros_on(device: torch.device) -> Zeros:
+    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.zeros(*shape, dtype=dtype, device=device)
+
+    return zeros
