@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from retrace.networks.arithmetic import NATIVE
 from retrace.params.create import Create
 from retrace.params.split import Split
 from retrace.params.train import Train
@@ -20,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 PARAMS = (ROOT / "tests" / "params.yaml").read_text()
 VALUES = YAML(typ="safe").load(PARAMS)
 
+# As a stage sets it, and as early: what trains in the tests' own process shall not depend on where numbers lie.
+os.environ.update(NATIVE)
 # A job in the background ignores Ctrl-C, and so would every process that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

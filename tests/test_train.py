@@ -168,11 +168,12 @@ def test_the_memory_that_is_asked_for_counts_bins_and_factors():
     assert description.widths == [1700, 64, 1]
     section = train_section(replicas=4, batch_size=128, hidden=[64])
     device = torch.device("cpu")
-    plain = memory_bytes(description, section, 1000, device)
+    plain = memory_bytes(description, section, 900, 100, device)
     weights = 1700 * 64 + 64 + 64 + 1
     assert plain == 4 * (1000 * 100 + 4 * (4 * weights + 2 * 128 * (1700 + 64 + 1)))
-    factors = memory_bytes(description, section.model_copy(update={"input_scale_rate": 2.0}), 1000, device)
+    factors = memory_bytes(description, section.model_copy(update={"input_scale_rate": 2.0}), 900, 100, device)
     assert factors - plain == 4 * 4 * 1700 * 64
+    assert memory_bytes(description, section.model_copy(update={"ship": "mean"}), 900, 100, device) - plain == 8 * 400
 
 
 def test_the_same_state_gives_the_same_bytes_and_no_clock(data):

@@ -39,8 +39,12 @@ class PackRunner:
 
     def __enter__(self) -> Self:
         if self.count > 1:
+            if torch.get_num_threads() > 1:  # the other threads are not copied, and would be waited for for ever
+                raise RuntimeError(
+                    "torch must compute on one thread (make_deterministic) where packs train in parallel"
+                )
             functions = [lambda request, pack=pack: pack.train_epoch(*request) for pack in self.packs]
-            self.workers = Workers(functions, [f"train: replicas {_said(pack.members)}" for pack in self.packs])
+            self.workers = Workers(functions, [f"train: {_said(pack.members)}" for pack in self.packs])
             self.workers.__enter__()
         return self
 
@@ -60,7 +64,7 @@ class PackRunner:
 
 def _said(members: Sequence[Member]) -> str:
     first, last = members[0].replica, members[-1].replica
-    return str(first) if first == last else f"{first} to {last}"
+    return f"replica {first}" if first == last else f"replicas {first} to {last}"
 
 
 def packs_worth_having(network: Network, data: Data, members: Sequence[Member], device: torch.device) -> int:

@@ -18,7 +18,7 @@ def require_room(description: Description, section: Train, device: torch.device)
     training, validation = (count_rows(path) for path in (TRAIN, VALIDATION))
     rows = training + validation
     require_memory(
-        memory_bytes(description, section, rows, device),
+        memory_bytes(description, section, training, validation, device),
         f"train: {rows:,} rows of {description.preprocessing.width:,} columns and {section.replicas:,} networks of"
         f" {description.weights:,} weights",
         f"use fewer rows or columns, or {fewer(section)}",
@@ -43,9 +43,12 @@ def output_bytes(description: Description, section: Train, rows: int) -> int:
     return 4 * (section.replicas + 1) * description.weights + epochs * section.replicas * (4 * steps + 14 * columns)
 
 
-def memory_bytes(description: Description, section: Train, rows: int, device: torch.device) -> int:
+def memory_bytes(description: Description, section: Train, training: int, validation: int, device: torch.device) -> int:
     """Bytes of main memory that it takes at least: the rows, and on the CPU weights, gradients and a step's outputs."""
+    rows = training + validation
     numbers = rows * description.preprocessing.width
+    if section.ship == "mean":  # of each replica and validation row a float64
+        numbers += 2 * section.replicas * validation
     if device.type == "cpu":
         # The weights at the beginning, now, and at their best, and their gradients; with factors of the inputs also the
         # product that the first layer works with.

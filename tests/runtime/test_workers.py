@@ -1,0 +1,87 @@
+"""Copies of a process that answer what they are asked, and leave nothing behind."""
+
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from retrace.runtime import workers
+from retrace.runtime.errors import BAD_DATA, UserError
+from retrace.runtime.workers import LIMIT, Workers, cores, shared_memory
+from tests.conftest import ROOT
+
+
+def test_they_answer_and_see_the_same_memory():
+    memory = shared_memory(2)
+
+    def write(value):
+        memory[0] = value
+        return value + 1
+
+    with Workers([write, lambda value: memory[0] * value], ["one", "two"]) as crew:
+        assert crew.ask([7, None]) == [8, None]
+        assert memory[0] == 7
+        assert crew.ask([None, 3]) == [None, 21]
+        pids = crew.pids
+    assert not any(map(psutil.pid_exists, pids))
+
+
+def test_an_error_comes_back_as_it_was_raised_and_the_others_go_on():
+    def fail(lines):
+        raise UserError(BAD_DATA, *lines)
+
+    with Workers([fail, lambda lines: lines], ["one", "two"]) as crew:
+        with pytest.raises(UserError, match=r"^a\nb$") as caught:
+            crew.ask([["a", "b"], ["c"]])
+        assert caught.value.status == BAD_DATA
+        assert crew.ask([None, ["d"]]) == [None, ["d"]]
+
+
+def test_one_that_ends_is_told():
+    line = f"^sorting: its process ended with status 3, or set {LIMIT} to less"
+    with Workers([lambda status: os._exit(status)], ["sorting"]) as crew, pytest.raises(UserError, match=line):
+        crew.ask([3])
+
+
+def test_none_outlives_the_process_that_made_it(tmp_path):
+    code = (
+        "import os, signal, time; from retrace.runtime.workers import Workers\n"
+        "with Workers([time.sleep] * 2, ['a', 'b']) as crew:\n"
+        "    print(*crew.pids, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL) if os.environ.get('IDLE') else crew.ask([600, 600])\n"
+    )
+    for idle in ("", "1"):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "IDLE": idle}
+        made = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+        assert made.stdout is not None
+        pids = [int(pid) for pid in made.stdout.readline().split()]
+        assert len(pids) == 2
+        made.kill()
+        made.wait()
+        for _ in range(600):
+            if not any(map(psutil.pid_exists, pids)):
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("a worker goes on alone")
+
+
+def test_how_many(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.setattr(workers, "_quota", lambda: 100)
+    monkeypatch.delenv(LIMIT, raising=False)
+    assert cores() == 8
+    monkeypatch.setattr(workers, "_quota", lambda: 3)
+    assert cores() == 3
+    for given, found in (("2", 2), ("50", 3), ("1", 1)):
+        monkeypatch.setenv(LIMIT, given)
+        assert cores() == found
+    for given in ("0", "-1", "two", "1.5", "²"):
+        monkeypatch.setenv(LIMIT, given)
+        with pytest.raises(UserError, match=f"^{LIMIT}={given}: must be a whole number from 1 on; unset it"):
+            cores()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert cores() == 1

@@ -1,0 +1,166 @@
+"""A member's bytes are its own (contract 7): alone or among others, in one process or several, at once or in parts."""
+
+import os
+import signal
+import subprocess
+import sys
+from copy import deepcopy
+
+import pytest
+import torch
+
+from retrace.networks.entrance import Shape
+from retrace.networks.mlp import MLP
+from retrace.runtime import workers
+from retrace.runtime.errors import MACHINE_FAULT, UserError
+from retrace.training import pack_runner
+from retrace.training.callbacks import Callback
+from retrace.training.checkpoint import Snapshot
+from retrace.training.members import Member, members_of, shared
+from retrace.training.result import TrainingResult
+from retrace.training.rows import Rows
+from retrace.training.trainer import Trainer, fit
+from tests.conftest import ROOT, train_section
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As the stage trains: other threads would not be in the copies of this process."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def independence(*arguments: str) -> list[str]:
+    """Lines of campaigns/independence.py, in a process in which torch has computed nothing yet."""
+    command = [sys.executable, "-m", "campaigns.independence", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("kind", ["small", "wide"])
+def test_members_are_independent_of_their_neighbours(kind, cases):
+    number = cases(8, 100)
+    assert independence(kind, str(number)) == [f"0 of {number} recipes are not independent"]
+
+
+def test_without_a_remedy_they_are_not():
+    unseen = [line for line in independence("controls") if "seen at width" not in line]
+    assert unseen in ([], ["mkl: not seen"])  # not every processor shows the last one
+
+
+def rows(count: int, seed: int) -> Rows:
+    x = torch.randn(count, 3, generator=torch.Generator().manual_seed(seed))
+    return Rows(x, (x[:, 0] * x[:, 1] + x[:, 2] > 0).long())
+
+
+def trained(section, packs: int, monkeypatch, callbacks=(), begun=None, validation=60) -> TrainingResult:
+    monkeypatch.setattr(pack_runner, "packs_worth_having", lambda *arguments: packs)
+    network = MLP(section.replicas, Shape([3, *section.hidden, 1], section.activation), section.input_scale_rate > 0)
+    return fit(network, rows(300, 0), rows(validation, 1), members_of(section), CPU, callbacks, begun)
+
+
+def content(result: TrainingResult) -> object:
+    """All that a training gives, to be compared; what never was a loss is NaN."""
+    losses = torch.cat(result.step_losses).nan_to_num(-1).tolist()
+    state = {name: tensor.tolist() for name, tensor in result.state.items()}
+    facts = (result.history, result.best_epoch, result.best_loss, result.epochs, result.mean_losses)
+    return state, losses, facts, repr(result.mean_loss)
+
+
+RECIPES = {
+    "the best ships": {"patience": 2, "optimizer_name": "adamw", "optimizer_weight_decay": 0.1, "dropout": 0.1},
+    "the mean ships": {"patience": 3, "ship": "mean", "input_scale_rate": 5.0, "gradient_clip": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_processes_give_what_one_gives_also_when_they_go_on_with_it(name, monkeypatch):
+    section = train_section(replicas=5, hidden=[9, 5], epochs=12, optimizer_learning_rate=0.05, **RECIPES[name])
+    taken: dict[int, Snapshot] = {}
+
+    class Keep(Callback):
+        def after_epoch(self, trainer, epoch):
+            found = trainer.snapshot()
+            taken[epoch.number] = Snapshot(
+                deepcopy(found.facts), {k: each.clone() for k, each in found.tensors.items()}
+            )
+
+    whole = content(trained(section, 1, monkeypatch))
+    for packs in (2, 3, 5):
+        assert content(trained(section, packs, monkeypatch, [Keep()])) == whole
+    assert content(trained(section, 4, monkeypatch, begun=taken[2])) == whole
+    assert content(trained(section, 1, monkeypatch, begun=taken[3])) == whole
+
+
+def test_a_pack_in_which_nobody_trains_rests(monkeypatch):
+    """Its replicas have stopped; what they have learned stays as it is."""
+    asked = []
+    ask = workers.Workers.ask
+    monkeypatch.setattr(workers.Workers, "ask", lambda self, requests: (asked.append(requests), ask(self, requests))[1])
+    section = train_section(replicas=3, hidden=[4], epochs=30, patience=1, optimizer_learning_rate=0.3)
+    result = trained(section, 3, monkeypatch)
+    assert len(set(result.epochs)) > 1
+    assert [sum(each[place] is not None for each in asked) for place in range(3)] == result.epochs
+
+
+def test_what_diverges_is_told_alike_by_every_number_of_processes(monkeypatch):
+    section = train_section(replicas=4, hidden=[4], epochs=3, optimizer_learning_rate=1e6, activation="identity")
+    said = set()
+    for packs in (1, 2, 4):
+        with pytest.raises(UserError, match="the loss of replica") as caught:
+            trained(section, packs, monkeypatch)
+        said.add((caught.value.status, str(caught.value)))
+    assert len(said) == 1
+    assert workers_left() == []
+
+
+def test_a_worker_that_is_killed_ends_the_training_with_a_line(monkeypatch):
+    class Kill(Callback):
+        def after_epoch(self, trainer, epoch):
+            if epoch.number == 2:
+                os.kill(trainer.runner.workers.pids[1], signal.SIGKILL)
+
+    section = train_section(replicas=4, hidden=[4], epochs=5)
+    with pytest.raises(UserError, match=r"^train: replicas 2 to 3: its process was killed by SIGKILL; ") as caught:
+        trained(section, 2, monkeypatch, [Kill()])
+    assert caught.value.status == MACHINE_FAULT
+    assert workers_left() == []
+
+
+def workers_left() -> list[int]:
+    """Children of this process that were made by fork and run the same program."""
+    import psutil
+
+    own = psutil.Process().cmdline()
+    return [child.pid for child in psutil.Process().children() if child.cmdline() == own]
+
+
+def test_members_of_other_shapes_cannot_share_a_pack():
+    one = train_section(hidden=[4])
+    assert shared(one) == shared(train_section(hidden=[4], optimizer_learning_rate=0.5, dropout=0.5, seed=3))
+    for other in ({"hidden": [5]}, {"hidden": [4], "batch_size": 3}, {"hidden": [4], "class_weights": "balanced"}):
+        assert shared(one) != shared(train_section(**other))
+    members = [Member(one, 0), Member(train_section(hidden=[4], loss="mean_squared_error"), 0)]
+    with pytest.raises(ValueError, match="settings of their own only"):
+        Trainer(MLP(2, Shape([3, 4, 1], "relu")), rows(20, 0), rows(20, 1), members, CPU)
+
+
+def test_processes_are_made_where_they_pay(monkeypatch):
+    def packs(cores, rows, hidden, replicas=16, epochs=10):
+        monkeypatch.setattr(pack_runner, "cores", lambda: cores)
+        section = train_section(replicas=replicas, hidden=hidden, epochs=epochs)
+        data = pack_runner.Data(*(Rows(torch.empty(count, 30), torch.empty(count)) for count in (rows, 100)), None)
+        network = MLP(replicas, Shape([30, *hidden, 1], "relu"))
+        return pack_runner.packs_worth_having(network, data, members_of(section), CPU)
+
+    assert packs(2, 100_000, [128, 128]) == 2
+    assert packs(16, 100_000, [128, 128]) == 16
+    assert packs(16, 100_000, [128, 128], replicas=3) == 3
+    assert packs(1, 100_000, [128, 128]) == 1
+    assert packs(2, 600, [10], replicas=8, epochs=100) == 1
+    assert packs(2, 600, [10], replicas=1024, epochs=1) == 1
