@@ -79,6 +79,7 @@ def recipe(kind: str, place: int) -> Recipe:
             "input_scale_rate": choose([2.0, 5.0]) if scaled else 0.0,
             "optimizer_learning_rate": choose(rates),
             "optimizer_momentum": choose([0.0, 0.9]),
+            "optimizer_betas": choose([[0.9, 0.999], [0.5, 0.9]]),
             "optimizer_weight_decay": choose([0.0, 0.01, 0.1]),
             "gradient_clip": choose([None, None, 0.5, 0.05]),
             "schedule_name": choose(["constant", "constant", "cosine", "exponential"]),
@@ -163,7 +164,7 @@ CONTROLS: dict[str, Control] = {
     "clip": Control(lambda: setattr(pack.Pack, "_clip", _clip_stacked), "small", 28),
     "adam": Control(lambda: setattr(optimizers, "AT_ONCE", 1), "small", 24),
     # Seen where MKL has code for AVX-512; elsewhere the recipe may be independent without it.
-    "mkl": Control(lambda: setattr(arithmetic, "NATIVE", {}), "wide", 9),
+    "mkl": Control(lambda: setattr(arithmetic, "NATIVE", {}), "wide", 15),
 }
 
 

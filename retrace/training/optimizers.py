@@ -29,8 +29,7 @@ Rates = Sequence[float]
 # (gradients [members, numbers], rates, how many steps there were before): the weights are changed in place.
 Step = Callable[[Tensor, Rates, int], None]
 
-# What the papers and torch use and nobody turns (Kingma and Ba 2015; Hinton 2012).
-ADAM_BETAS = (0.9, 0.999)
+# What the papers and torch use and nobody turns (Hinton 2012; Kingma and Ba 2015).
 RMSPROP_ALPHA = 0.99
 EPSILON = 1e-8
 # Numbers that a processor works on at once, at most. torch's fused Adam computes the last ones of a tensor by other
@@ -165,11 +164,14 @@ def _adaptive(function: Callable[..., None]) -> Callable[[Tensor, dict[str, Tens
     def build(weights: Tensor, memory: dict[str, Tensor], sections: Sequence[Optimizer]) -> Step:
         first, second = memory["first"], memory["second"]
         count = torch.zeros((), device=weights.device)
+        own = [(section.weight_decay, *section.betas) for section in sections]
 
         def step(gradients: Tensor, rates: Rates, before: int) -> None:
-            settings = [(rate, section.weight_decay) for rate, section in zip(rates, sections, strict=True)]
+            settings = zip(rates, own, strict=True)
             start = 0
-            for (rate, decay), alike in groupby(settings):  # one call for neighbours with the same settings
+            for (rate, (decay, beta1, beta2)), alike in groupby(
+                settings
+            ):  # one call for neighbours with the same settings
                 members = slice(start, start := start + len(list(alike)))
                 count.fill_(before)
                 function(
@@ -179,8 +181,8 @@ def _adaptive(function: Callable[..., None]) -> Callable[[Tensor, dict[str, Tens
                     foreach=False,
                     fused=True,
                     amsgrad=False,
-                    beta1=ADAM_BETAS[0],
-                    beta2=ADAM_BETAS[1],
+                    beta1=beta1,
+                    beta2=beta2,
                     lr=rate,
                     weight_decay=decay,
                     eps=EPSILON,

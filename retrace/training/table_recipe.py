@@ -54,6 +54,7 @@ ALWAYS: dict[str, Any] = {
     "class_weights": "none",
     "optimizer.name": "adamw",
     "optimizer.learning_rate": 0.002,
+    "optimizer.betas": [0.9, 0.999],
     "optimizer.weight_decay": 0.1,
     "schedule.name": "constant",
     "schedule.warmup_epochs": 0,

@@ -408,6 +408,7 @@ KNOBS: dict[str, tuple[Any, dict[str, Any]]] = {
     "train.optimizer.learning_rate": (0.2, {}),
     "train.optimizer.momentum": (0.5, {}),
     "train.optimizer.nesterov": (True, {"train.optimizer.momentum": 0.5}),
+    "train.optimizer.betas": ([0.5, 0.9], {"train.optimizer.name": "adam"}),
     "train.optimizer.weight_decay": (0.1, {}),
     "train.schedule.name": ("cosine", {}),
     "train.schedule.step_epochs": (1, {"train.schedule.name": "step"}),
