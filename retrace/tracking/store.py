@@ -15,7 +15,8 @@ from retrace.runtime.atomic import write
 from retrace.tracking.location import Store, exists, sqlite_uri
 from retrace.tracking.mlflow_internals import relocation
 from retrace.tracking.mlflow_internals.database import check_schema_version, create, try_out
-from retrace.tracking.mlflow_internals.limits import limit_lock_time, limit_request_time
+from retrace.tracking.mlflow_internals.limits import limit_request_time
+from retrace.tracking.mlflow_internals.sqlite_locks import limit_lock_time
 from retrace.tracking.points import safe_key
 from retrace.tracking.store_errors import NO_SERVER, store_error
 from retrace.tracking.store_lock import is_recording
