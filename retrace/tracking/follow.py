@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from retrace.artifacts.dvc_lock import show
-from retrace.artifacts.live import LIVE_HISTORY, LiveTraining, read_training
+from retrace.artifacts.live import FACTS, LIVE_HISTORY, LiveTraining, check_training, read_training
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.runtime.processes import lives
 from retrace.runtime.single_instance import single_instance
@@ -269,7 +269,12 @@ def delete_duplicate(client: "MlflowClient", experiment: str, started: str, reco
 
 def _wait(store: Store) -> LiveTraining:
     """The training that is under way, or the next one to begin."""
-    first = read_training()
+    try:
+        first = check_training()
+    except ValueError as error:
+        # Of another version of this code, say. It is not the end: a training that begins writes the file anew.
+        first = None
+        print(f"follow: {FACTS} is not what this code writes ({error}); the next training replaces it", file=sys.stderr)
     if first and state_of(first) == "under way":
         return first
     print("follow: waiting for a training; start one with: dvc repro", flush=True)
