@@ -30,7 +30,7 @@ SECONDS = 1.0
 
 @dataclass(frozen=True)
 class LiveTraining:
-    """What a training tells of itself when it begins.
+    """What a training run says of itself when it begins.
 
     started: ISO text, the same as in its clock (.retrace/train.json), which it writes when it has come to its end.
     pid, born: of its process (see `born`). params: its section by dotted name, as params.yaml has it.

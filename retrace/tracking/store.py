@@ -116,7 +116,7 @@ def _ask(store: Store) -> None:
         except urllib.error.HTTPError as error:
             answer.append(error.code)
         except urllib.error.URLError as error:
-            # A certificate that this probe does not trust may be one that MLflow is told to trust.
+            # A certificate that this probe does not trust may be one that MLflow is set to trust.
             answer.append(200 if isinstance(error.reason, ssl.SSLError) else f"does not answer ({error.reason})")
         except TimeoutError:
             return  # as if it still waited

@@ -184,7 +184,7 @@ def tell(tmp_path_factory, stack: contextlib.ExitStack) -> dict[str, Any]:
 
 
 def test_a_training_is_mirrored_into_a_run_that_says_so(story):
-    assert story["waiting"] == "follow: waiting for a training; start one with: dvc repro\n"
+    assert story["waiting"] == "follow: waiting for a training run; start one with: dvc repro\n"
     found = story["live"]
     assert found["status"] == "RUNNING"
     assert found["tags"]["mlflow.runName"].startswith("training: ")
