@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from retrace.artifacts.findings import Finding
+from retrace.artifacts.paths import DATASET
 from retrace.artifacts.schema import Schema
 from retrace.data.checks.adversarial import ALIKE, ERRORS, adversarial_validation
 from retrace.data.checks.columns import FEWEST_JUDGED, TELLING, as_numbers, constant, single_feature_score
@@ -20,8 +21,6 @@ from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.text import listed
 
 Rows = NDArray[np.int64]
-
-DATASET = "data/dataset.parquet"  # as the faults name it
 
 # Rows of a split and numbers in all that the guesses are made from: 10,000 rows up to 50 columns, then fewer, since
 # time goes with their product; 500 rows still show what a column gives away.
