@@ -40,7 +40,7 @@ test: setup  ## run the tests, a file at a time on each core
 	@python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --quiet
 
 campaigns: setup  ## the fuzzers and the tests of faults with all their cases, hours of them; ONLY=resume picks some by name
-	@python -m pytest campaigns $(if $(ONLY),-k "$(ONLY)")
+	@python -m pytest --campaign campaigns tests/faults tests/training/test_real_tables.py $(if $(ONLY),-k "$(ONLY)")
 
 export: setup  ## the trained model as models/model.onnx, raw rows in
 	@retrace export

@@ -2,10 +2,10 @@
 
 Reads   data/dataset.parquet, data/schema.json
 Writes  data/train.parquet, data/validation.parquet, data/test.parquet
-        reports/data.md, what is suspicious about the data and its sides; reports/data.json, the same for programs
+        reports/data.md, what is suspicious about the data and its splits; reports/data.json, the same for programs
 
 The test rows depend on `test_size`, `method`, `column` and `seed` only: validation rows are taken out of the others.
-Rows with the same features are duplicates: they stand on one side, since a model that has seen one has seen the other.
+Rows with the same features are duplicates: they are in one split, since a model that has seen one has seen the other.
 (But for `time`, where a later duplicate is a later row.) A stratified split gives every class with three distinct rows
 or more at least one each for training, validation and test.
 """
@@ -29,14 +29,14 @@ def main() -> None:
     require_room(schema)
     table = read_table(DATASET).unify_dictionaries()
     target = table.column(schema.target).to_numpy()
-    sides = split(table, schema, section)
+    splits = split(table, schema, section)
     method = method_of(section, schema)
-    told = examine(table, schema, sides, method, section.column)
-    write_report(schema, sides, target, method, told)
-    for path, rows in zip((TRAIN, VALIDATION, TEST), sides, strict=True):
+    examination = examine(table, schema, splits, method, section.column)
+    write_report(schema, splits, target, method, examination)
+    for path, rows in zip((TRAIN, VALIDATION, TEST), splits, strict=True):
         write_pieces(path, pieces(table, rows))
-    warn("split", told.found, FINDINGS)
-    print(f"split: {summary(sides, target, schema)}")
+    warn("split", examination.found, FINDINGS)
+    print(f"split: {summary(splits, target, schema)}")
 
 
 if __name__ == "__main__":

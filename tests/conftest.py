@@ -54,12 +54,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
-@pytest.fixture(scope="session")
-def cases():
-    """`cases(sample, campaign)`: how many cases a test runs, here and in campaigns/ (`make campaigns`)."""
-    return lambda sample, campaign: sample
-
-
 @pytest.fixture(autouse=True)
 def stores_are_copies() -> None:
     copy_instead_of_migrating()

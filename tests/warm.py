@@ -148,7 +148,10 @@ def keep_what_is_dumped() -> None:
 
 def answer(connection: socket.socket) -> None:
     """Run what is asked for in a child, and say how it ended."""
-    asked, streams = warm_client.receive(connection)
+    try:
+        asked, streams = warm_client.receive(connection)
+    except EOFError:
+        os._exit(1)
     if not (process := os.fork()):
         connection.close()
         become(asked["folder"], asked["arguments"], asked["environment"], streams)

@@ -10,6 +10,8 @@ import signal
 import socket
 import sys
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def send(connection: socket.socket, folder: str, arguments: "list[str]", variables: dict, streams: "list[int]") -> None:
     """Ask for `python arguments` there, with these variables of the environment and these standard streams."""
@@ -20,10 +22,13 @@ def send(connection: socket.socket, folder: str, arguments: "list[str]", variabl
 
 
 def receive(connection: socket.socket) -> "tuple[dict, list[int]]":
+    """Raises EOFError where the one who asks is gone."""
     head, streams, _, _ = socket.recv_fds(connection, 12, 3)
     content = b""
-    while len(content) < int(head):
-        content += connection.recv(1 << 16)
+    while not head or len(content) < int(head):
+        if not (part := connection.recv(1 << 16)):
+            raise EOFError
+        content += part
     return json.loads(content), streams
 
 
@@ -31,12 +36,18 @@ def run(place: str, arguments: "list[str]") -> int:
     """The exit status; a signal that arrives is passed on."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(place)
+        # From here to the handlers they wait: otherwise one would end this process alone, and the other would go on.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         send(connection, os.getcwd(), arguments, dict(os.environ), [0, 1, 2])  # noqa: PTH109 - pathlib would be loaded
         with connection.makefile() as answers:
             process = int(answers.readline())
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in SIGNALS:
                 signal.signal(number, lambda number, _: os.kill(process, number))
-            return int(answers.readline())
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            status = int(answers.readline())
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)  # of which this process may be to end
+    return status
 
 
 if __name__ == "__main__":

@@ -3,17 +3,20 @@
 DVC does not know them, and no result depends on them. A training goes on where they cannot be written.
 """
 
+import contextlib
 import errno
-import json
 import os
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from retrace.artifacts.typed import decode
 from retrace.runtime.atomic import write_json, write_text
+from retrace.runtime.text import one_line
 
 FACTS = Path(".retrace/live.json")
 LIVE_HISTORY = Path(".retrace/live.csv")
@@ -27,7 +30,7 @@ SECONDS = 1.0
 
 @dataclass(frozen=True)
 class LiveTraining:
-    """What a training tells of itself when it begins.
+    """What a training run says of itself when it begins.
 
     started: ISO text, the same as in its clock (.retrace/train.json), which it writes when it has come to its end.
     pid, born: of its process (see `born`). params: its section by dotted name, as params.yaml has it.
@@ -39,6 +42,17 @@ class LiveTraining:
     params: dict[str, Any]
     dataset: str
     device: str
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where `started`, or a parameter that is asked for here, is not what it must be."""
+        try:
+            datetime.fromisoformat(self.started)
+        except ValueError:
+            raise ValueError(one_line(f"started must be an ISO time; got {self.started!r}", 200)) from None
+        for key in ("train.epochs", "train.replicas"):
+            value = self.params.get(key)
+            if type(value) is not int or value < 1:
+                raise ValueError(one_line(f"params: {key} must be a whole number > 0; got {value!r}", 200))
 
     @property
     def epochs(self) -> int:
@@ -111,9 +125,19 @@ class Live:
 
 
 def read_training() -> LiveTraining | None:
-    """The training that began last in this folder, whether or not it is still under way."""
+    """As `check_training`, and None where the file cannot be used."""
+    with contextlib.suppress(ValueError):
+        return check_training()
+    return None
+
+
+def check_training() -> LiveTraining | None:
+    """The training that began last in this folder, whether or not it is still under way; None where none did.
+
+    Raises ValueError with the key and the rule where the file is not what this code writes.
+    """
     try:
-        with open(FACTS, "rb") as file:
-            return LiveTraining(**json.load(file))
-    except (OSError, ValueError, TypeError):
+        content = FACTS.read_bytes()
+    except OSError:
         return None
+    return decode(LiveTraining, content)

@@ -41,7 +41,8 @@ def typed(kind: type[T], tree: Any) -> T:
     """What JSON gives, as a value of this kind.
 
     kind: a dataclass whose fields are texts, numbers, true or false, dataclasses, lists and dictionaries of these, or
-    one of these or None. A key that no field is called after is passed over; a field with a default may be missing.
+    one of these or None; or Any, for whatever JSON gives. A key that no field is called after is passed over; a field
+    with a default may be missing.
     Raises ValueError with the key and the rule.
     """
     value: T = _value(kind, tree, "")
@@ -49,6 +50,8 @@ def typed(kind: type[T], tree: Any) -> T:
 
 
 def _value(kind: Any, tree: Any, key: str) -> Any:
+    if kind is Any:
+        return tree
     if isinstance(kind, types.UnionType):
         (kind,) = (each for each in get_args(kind) if each is not types.NoneType)
         return None if tree is None else _value(kind, tree, key)

@@ -154,12 +154,12 @@ def harmless(table: pa.Table, path: Path) -> pa.Table:
             kind = kind.value_type
         if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
             column = column.cast(pa.string())
-            unlike = pc.unique(column)
-            texts = unlike.to_pylist()
+            distinct = pc.unique(column)
+            texts = distinct.to_pylist()
             # A kept number may have any sign.
             plain = [marked(text, name != "label") for text in texts]
             if plain != texts:
-                column = pa.array(plain, pa.string()).take(pc.index_in(column, unlike))
+                column = pa.array(plain, pa.string()).take(pc.index_in(column, distinct))
         elif not (pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
             raise UserError(
                 BAD_DATA, f"{path}: column {name} holds {kind}, which CSV cannot; let OUTPUT end with .parquet"
@@ -207,5 +207,5 @@ def command(input: Path, output: Path, keep: bool) -> None:  # noqa: A002
         writer.close()
 
     write(output, fill)
-    judged = f"; {right:,} of them right ({right / rows:.4f})" if known else ""
-    print(shown(f"predict: {rows:,} rows of {input} to {output}{judged}"))
+    scored = f"; {right:,} of them right ({right / rows:.4f})" if known else ""
+    print(shown(f"predict: {rows:,} rows of {input} to {output}{scored}"))

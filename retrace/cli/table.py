@@ -1,7 +1,7 @@
 """`make table FILE=... TARGET=...`: a table of one's own, looked through and named in params.yaml.
 
 Prints what the stage `create` will find in it: rows, columns by kind, missing values, classes, suspicions. Then it
-shows what it would change, and does so when told to. A file from elsewhere is copied into data/tables, where the
+shows what it would change, and asks before it does so. A file from elsewhere is copied into data/tables, where the
 pipeline, git and DVC see it. A table that is new to params.yaml brings a recipe for its size, and a gate; where it is
 named there already, somebody may have tuned them, and they stay.
 """
@@ -45,7 +45,7 @@ MOST_NAMES, MOST_LINES, LONGEST = 8, 12, 40  # columns of a kind, lines of a blo
 # --- the file -------------------------------------------------------------------------------------------------------
 
 
-def settle(file: Path) -> tuple[Path, bool]:
+def place_below_tables(file: Path) -> tuple[Path, bool]:
     """Where the file lies or shall lie below data/tables, and whether it is there and not elsewhere."""
     # A link below data/tables keeps its own name; its folders may be reached by any way.
     whole = file.parent.resolve() / file.name if file.name not in ("", "..") else file.resolve()
@@ -200,7 +200,7 @@ def agreed() -> bool:
 def table(section: Create, file: Path, target: str, yes: bool = False, anew: bool = False) -> None:
     """Look, show, ask and write; `section` is the present one. anew: the recipe also where the table is not new."""
     before = PATH.read_bytes()
-    place, inside = settle(file)
+    place, inside = place_below_tables(file)
     wanted = named(section, place, target)
     source = open_source(wanted) if inside else open_own(file, wanted)
     copying = not inside and not is_there(source, place)
@@ -248,7 +248,7 @@ def table(section: Create, file: Path, target: str, yes: bool = False, anew: boo
 @click.option("--yes", is_flag=True, help="Do not ask before writing.")
 @click.option("--recipe", "anew", is_flag=True, help="Set train and gate also where the table is not new.")
 def command(file: str, target: str, yes: bool, anew: bool) -> None:
-    """Say what is in FILE, and write it and a recipe for its size into params.yaml, when told to.
+    """Show what is in FILE; write it and a recipe for its size into params.yaml, after asking.
 
     FILE is a CSV or Parquet file, or a folder of Parquet parts; TARGET is the column to predict."""
     if not file or not target:

@@ -6,7 +6,7 @@ runs, in a view with the columns that tell them apart; Ctrl-C ends the server an
 MLflow asks nobody for a password. So the server stands behind a door (`retrace.cli.ui_server`): it answers only who has
 the token in that link, which is another one at each start. It listens on this machine's own address, answers only to
 the names that this address has, and takes none of its settings from the environment; `--address` lets other machines
-reach it, with that link, and asks to be told so by `--open-to-network`.
+reach it, with that link, and only together with `--open-to-network`.
 """
 
 from retrace.runtime.run import REFUSE_PICKLES
@@ -198,9 +198,9 @@ def environment(place: Place) -> dict[str, str]:
 
 def wait(server: "subprocess.Popen[bytes]", base: str, owner: dict[str, str], store: Store, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    asked = urllib.request.Request(f"{base}/version", headers=owner)
+    request = urllib.request.Request(f"{base}/version", headers=owner)
     while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(OSError), _open(asked, timeout=2):
+        with contextlib.suppress(OSError), _open(request, timeout=2):
             return
         time.sleep(0.2)
     if store.database:
@@ -214,8 +214,8 @@ def share_view(base: str, owner: dict[str, str], experiment: str) -> bool:
     A view that a person saved under another name, or has in the browser, stays as it is.
     """
     try:
-        asked = {"experiment_ids": [experiment], "max_results": PAGE, "order_by": ["attributes.start_time DESC"]}
-        runs = _post(base, owner, "runs/search", asked).get("runs", [])
+        query = {"experiment_ids": [experiment], "max_results": PAGE, "order_by": ["attributes.start_time DESC"]}
+        runs = _post(base, owner, "runs/search", query).get("runs", [])
         params = [{param["key"]: param["value"] for param in run["data"].get("params", [])} for run in runs]
         now = time.time_ns() // 1_000_000
         saved = {"name": VIEW_NAME, "createdAt": now, "updatedAt": now, "state": json.dumps(view(params))}

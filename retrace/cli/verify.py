@@ -52,19 +52,21 @@ NO_ORIGINAL = (
 )
 
 
-class Verdict(NamedTuple):
+class OutputCheck(NamedTuple):
+    """Whether one output reproduces, and in words how."""
+
     path: str
     text: str
     good: bool
 
 
 class Verification(NamedTuple):
-    """A verdict for each output that the committed dvc.lock names.
+    """checks: one for each output that the committed dvc.lock names.
 
     portable: whether the rerun's training was one that gives the same bytes on every processor.
     """
 
-    verdicts: list[Verdict]
+    checks: list[OutputCheck]
     portable: bool
 
 
@@ -82,12 +84,12 @@ def verify(root: Path) -> Verification:
         (project / LOCK).unlink()
         _repro(project)
         rerun = outputs(project)
-        verdicts = [
-            judge(path, digest, rerun.get(path), _content(project / path), original(root, cache, path, digest))
+        checks = [
+            check_output(path, digest, rerun.get(path), _content(project / path), original(root, cache, path, digest))
             for path, digest in committed.items()
         ]
         trained = (project / TRAINING).exists()
-        return Verification(verdicts, trained and read_training_report(project).portable)
+        return Verification(checks, trained and read_training_report(project).portable)
 
 
 def outputs(folder: Path) -> dict[str, str]:
@@ -106,30 +108,32 @@ def _content(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def judge(path: str, committed: str, rerun: str | None, content: bytes | None, reference: bytes | None) -> Verdict:
+def check_output(
+    path: str, committed: str, rerun: str | None, content: bytes | None, reference: bytes | None
+) -> OutputCheck:
     """Of one output: the hashes of the commit and of the rerun, the new content, and the committed one."""
     if rerun == committed:
-        return Verdict(path, "identical", True)
+        return OutputCheck(path, "identical", True)
     if content is None:
-        return Verdict(path, NO_LONGER, False)
+        return OutputCheck(path, NO_LONGER, False)
     if reference is None:
-        return Verdict(path, NO_ORIGINAL, False)
+        return OutputCheck(path, NO_ORIGINAL, False)
     tolerance = TOLERANCE_DATA if path.startswith("data/") else TOLERANCE_RESULT
     try:
         old, new = contents(path, reference), contents(path, content)
     except Exception as error:  # each format has its own; another code may have written the committed one
         reason = shown(f"{type(error).__name__}: {error}")[:100]
-        return Verdict(path, f"DIFFERS, and cannot be compared ({reason})", False)
+        return OutputCheck(path, f"DIFFERS, and cannot be compared ({reason})", False)
     if old.texts != new.texts or old.numbers.shape != new.numbers.shape:
-        return Verdict(path, "DIFFERS in text or shape", False)
+        return OutputCheck(path, "DIFFERS in text or shape", False)
     finite = np.isfinite(old.numbers)
     if (finite != np.isfinite(new.numbers)).any():
-        return Verdict(path, "DIFFERS in which numbers are finite", False)
+        return OutputCheck(path, "DIFFERS in which numbers are finite", False)
     gap = np.abs(old.numbers - new.numbers)[finite].sum()
     distance = gap / scale if (scale := np.abs(old.numbers[finite]).sum()) else gap
     if distance <= tolerance:
-        return Verdict(path, f"within tolerance: off by {distance:.1e} of {tolerance:g}", True)
-    return Verdict(path, f"DIFFERS: off by {distance:.1e}, tolerance {tolerance:g}", False)
+        return OutputCheck(path, f"within tolerance: off by {distance:.1e} of {tolerance:g}", True)
+    return OutputCheck(path, f"DIFFERS: off by {distance:.1e}, tolerance {tolerance:g}", False)
 
 
 class Contents(NamedTuple):
@@ -215,12 +219,12 @@ def command() -> None:
     if changes:
         names = shown(", ".join(changes))
         print(f"verify: the last commit is verified; uncommitted changes are not: {names}", file=sys.stderr)
-    verdicts, portable = verify(root)
+    checks, portable = verify(root)
     print()
-    for verdict in verdicts:
-        print(f"{verdict.path:<42} {verdict.text}")
-    bad = [verdict for verdict in verdicts if not verdict.good]
+    for check in checks:
+        print(f"{check.path:<42} {check.text}")
+    bad = [check for check in checks if not check.good]
     same = "every x86-64 processor with AVX2" if portable else "processors of the same type"
-    print(f"\nverify: {len(verdicts) - len(bad)} of {len(verdicts)} outputs reproduce; the same bytes come from {same}")
+    print(f"\nverify: {len(checks) - len(bad)} of {len(checks)} outputs reproduce; the same bytes come from {same}")
     if bad:
-        raise UserError(1, f"verify: failed: {', '.join(verdict.path for verdict in bad)}")
+        raise UserError(1, f"verify: failed: {', '.join(check.path for check in bad)}")

@@ -35,7 +35,7 @@ class Dataset(NamedTuple):
 
 def open_dataset(section: Create) -> Dataset:
     """Raises UserError for a table that is not one, and where disk or memory have no room for the data set."""
-    return _of_table(section) if section.dataset == "table" else _made(section)
+    return _of_table(section) if section.dataset == "table" else _generated(section)
 
 
 def _of_table(section: Create) -> Dataset:
@@ -46,7 +46,7 @@ def _of_table(section: Create) -> Dataset:
     return Dataset(section.table.path, found.schema, convert(found))
 
 
-def _made(section: Create) -> Dataset:
+def _generated(section: Create) -> Dataset:
     # Those that come with scikit-learn have no keys, and are small.
     keys = getattr(section, section.dataset, None)
     size = 8 * section.rows * (getattr(keys, "features", 2) + 1) if keys else 0

@@ -39,8 +39,8 @@ def bayes_probabilities(density: dict[str, Any], features: Floats) -> Floats:
             total = np.exp(nearest[:, None] - squared).sum(1)
             scores[index, start : start + piece] = np.log(total) - nearest - np.log(len(points))
     likelihoods = np.exp(scores - scores.max(0))
-    chances: Floats = (likelihoods / likelihoods.sum(0)).T
-    return chances
+    probabilities: Floats = (likelihoods / likelihoods.sum(0)).T
+    return probabilities
 
 
 def _circles(density: dict[str, Any]) -> tuple[list[Floats], float]:

@@ -1,7 +1,7 @@
 """The data sets that `create` can make: one small function each, registered by name at the end of this file.
 
-To add one: write a function that takes the section `create` and returns `Dataset`, register it in DATASETS, name it in
-`retrace/params/create.py` (with its keys, if it has any) and document both in params.yaml. A test finds what is
+To add one: write a function that takes the section `create` and returns `GeneratedData`, register it in DATASETS, name
+it in `retrace/params/create.py` (with its keys, if it has any) and document both in params.yaml. A test finds what is
 missing.
 """
 
@@ -15,7 +15,7 @@ from sklearn import datasets as sklearn_datasets
 from retrace.params.create import Create
 
 
-class Dataset(NamedTuple):
+class GeneratedData(NamedTuple):
     """features [rows, columns] float64; target [rows] int64 class indices; names; density as in schema.json."""
 
     features: NDArray[np.float64]
@@ -26,24 +26,24 @@ class Dataset(NamedTuple):
     density: dict[str, Any] | None = None
 
 
-def circles(create: Create) -> Dataset:
+def circles(create: Create) -> GeneratedData:
     """Two rings with Gaussian noise: class outer on radius 1, class inner on radius `factor`."""
     section = create.circles
     features, target = sklearn_datasets.make_circles(
         create.rows, noise=section.noise, factor=section.factor, random_state=create.seed
     )
     density = {"name": "circles", "noise": section.noise, "factor": section.factor}
-    return Dataset(features, target, _names(2), "ring", ["outer", "inner"], density)
+    return GeneratedData(features, target, _names(2), "ring", ["outer", "inner"], density)
 
 
-def moons(create: Create) -> Dataset:
+def moons(create: Create) -> GeneratedData:
     """Two interleaved half circles of radius 1 with Gaussian noise."""
     features, target = sklearn_datasets.make_moons(create.rows, noise=create.moons.noise, random_state=create.seed)
     density = {"name": "moons", "noise": create.moons.noise}
-    return Dataset(features, target, _names(2), "moon", ["upper", "lower"], density)
+    return GeneratedData(features, target, _names(2), "moon", ["upper", "lower"], density)
 
 
-def blobs(create: Create) -> Dataset:
+def blobs(create: Create) -> GeneratedData:
     """One isotropic Gaussian a class; the centres are drawn uniformly from a box."""
     section = create.blobs
     features, target, centers = sklearn_datasets.make_blobs(
@@ -55,10 +55,10 @@ def blobs(create: Create) -> Dataset:
         return_centers=True,
     )
     density = _clouds([[center] for center in centers], section.spread)
-    return Dataset(features, target, _names(section.features), "blob", _letters(section.classes), density)
+    return GeneratedData(features, target, _names(section.features), "blob", _letters(section.classes), density)
 
 
-def spirals(create: Create) -> Dataset:
+def spirals(create: Create) -> GeneratedData:
     """Archimedean arms: x = t (cos a, sin a) + noise, a = 2 pi (turns t + c / classes), for class c.
 
     t = sqrt(u) with u uniform in [0, 1], so that the rows lie about evenly along each arm and the middle, where the
@@ -72,10 +72,10 @@ def spirals(create: Create) -> Dataset:
     points = radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
     features = points + random.normal(scale=section.noise, size=points.shape)
     density = {"name": "spirals", "noise": section.noise, "turns": section.turns, "classes": section.classes}
-    return Dataset(features, target, _names(2), "arm", _letters(section.classes), density)
+    return GeneratedData(features, target, _names(2), "arm", _letters(section.classes), density)
 
 
-def xor(create: Create) -> Dataset:
+def xor(create: Create) -> GeneratedData:
     """The exclusive or: x = (s1, s2) + noise with signs s1, s2 of -1 or 1; the class is whether they differ."""
     random = np.random.default_rng(create.seed)
     corner = _even(create.rows, 4, random)
@@ -83,10 +83,10 @@ def xor(create: Create) -> Dataset:
     features = signs[corner] + random.normal(scale=create.xor.noise, size=(create.rows, 2))
     target = (signs[corner, 0] != signs[corner, 1]).astype(np.int64)
     density = _clouds([[signs[0], signs[3]], [signs[1], signs[2]]], create.xor.noise)
-    return Dataset(features, target, _names(2), "signs", ["same", "different"], density)
+    return GeneratedData(features, target, _names(2), "signs", ["same", "different"], density)
 
 
-def gaussians(create: Create) -> Dataset:
+def gaussians(create: Create) -> GeneratedData:
     """Two round Gaussians of deviation 1 whose centres lie `distance` apart on the first axis."""
     section = create.gaussians
     random = np.random.default_rng(create.seed)
@@ -95,10 +95,10 @@ def gaussians(create: Create) -> Dataset:
     centers[:, 0] = -section.distance / 2, section.distance / 2
     features = centers[target] + random.normal(size=(create.rows, section.features))
     density = _clouds([[center] for center in centers], 1.0)
-    return Dataset(features, target, _names(section.features), "cloud", ["left", "right"], density)
+    return GeneratedData(features, target, _names(section.features), "cloud", ["left", "right"], density)
 
 
-def classification(create: Create) -> Dataset:
+def classification(create: Create) -> GeneratedData:
     """scikit-learn's make_classification (Guyon 2003): one cluster a class at the corners of a hypercube."""
     section = create.classification
     features, target = sklearn_datasets.make_classification(
@@ -112,26 +112,26 @@ def classification(create: Create) -> Dataset:
         flip_y=section.flipped,
         random_state=create.seed,
     )
-    return Dataset(features, target, _names(section.features), "class", _letters(section.classes))
+    return GeneratedData(features, target, _names(section.features), "class", _letters(section.classes))
 
 
-def iris(create: Create) -> Dataset:
-    return _shipped(sklearn_datasets.load_iris(), "species")
+def iris(create: Create) -> GeneratedData:
+    return _bundled(sklearn_datasets.load_iris(), "species")
 
 
-def wine(create: Create) -> Dataset:
-    return _shipped(sklearn_datasets.load_wine(), "cultivar")
+def wine(create: Create) -> GeneratedData:
+    return _bundled(sklearn_datasets.load_wine(), "cultivar")
 
 
-def breast_cancer(create: Create) -> Dataset:
-    return _shipped(sklearn_datasets.load_breast_cancer(), "diagnosis")
+def breast_cancer(create: Create) -> GeneratedData:
+    return _bundled(sklearn_datasets.load_breast_cancer(), "diagnosis")
 
 
-def digits(create: Create) -> Dataset:
-    return _shipped(sklearn_datasets.load_digits(), "digit")
+def digits(create: Create) -> GeneratedData:
+    return _bundled(sklearn_datasets.load_digits(), "digit")
 
 
-DATASETS: dict[str, Callable[[Create], Dataset]] = {
+DATASETS: dict[str, Callable[[Create], GeneratedData]] = {
     "circles": circles,
     "moons": moons,
     "blobs": blobs,
@@ -146,10 +146,10 @@ DATASETS: dict[str, Callable[[Create], Dataset]] = {
 }
 
 
-def _shipped(bunch: Any, target_name: str) -> Dataset:
+def _bundled(bunch: Any, target_name: str) -> GeneratedData:
     """A table that comes with scikit-learn."""
     names = [str(name).removesuffix(" (cm)").replace(" ", "_") for name in bunch.feature_names]
-    return Dataset(bunch.data, bunch.target, names, target_name, [str(name) for name in bunch.target_names])
+    return GeneratedData(bunch.data, bunch.target, names, target_name, [str(name) for name in bunch.target_names])
 
 
 def _names(count: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which rows belong together: twins by a hash of their content, groups by a column, both at once; sides of a split."""
+"""Which rows belong together: duplicates by a hash of their content, groups by a column, both at once; the splits."""
 
 from typing import NamedTuple
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 Hashes = NDArray[np.uint64]
 
 
-class Sides(NamedTuple):
-    """Row numbers of each side, int64."""
+class SplitRows(NamedTuple):
+    """Row numbers of each split, int64."""
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -27,7 +27,7 @@ _MISSING = np.uint64(0x6D697373696E6700)
 def row_hashes(table: pa.Table) -> Hashes:
     """64 bits for each row, the same for the same content in any file and order; 0.0 and -0.0 are the same.
 
-    Two unlike rows of 10 million share a hash once in 400,000 tables; they would stand on one side, no more.
+    Two different rows of 10 million share a hash once in 400,000 tables; they would be in the same split, no more.
     """
     result = np.zeros(table.num_rows, dtype=np.uint64)
     for name in table.column_names:
@@ -48,18 +48,18 @@ def values(column: pa.ChunkedArray) -> NDArray[np.int64]:
     return ranks
 
 
-def together(*units: NDArray[np.integer]) -> Hashes:
-    """Rows that share any of their units, at whatever remove, as one unit: connected components."""
+def together(*groups: NDArray[np.integer]) -> Hashes:
+    """Rows that share any of their groups, at whatever remove, as one group: connected components."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    rows = len(units[0])
+    rows = len(groups[0])
     edges, count = [], rows
-    for unit in units:
-        names, inverse = np.unique(unit, return_inverse=True)
+    for group in groups:
+        names, inverse = np.unique(group, return_inverse=True)
         edges.append(inverse + count)
         count += len(names)
-    row = np.tile(np.arange(rows), len(units))
+    row = np.tile(np.arange(rows), len(groups))
     links = coo_array((np.ones(len(row), dtype=np.int8), (row, np.concatenate(edges))), shape=(count, count))
     _, labels = connected_components(links, directed=False)
     found: Hashes = labels[:rows].astype(np.uint64)

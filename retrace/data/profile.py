@@ -127,11 +127,11 @@ class Profile:
             if self.values is None:
                 return
         coded = texts.dictionary_encode()
-        unlike = coded.dictionary
+        distinct = coded.dictionary
         counts = counts_of(coded)
         if whole is None:
-            self._add_texts(unlike, counts, texts, start, form)
-        self._count(unlike, counts)
+            self._add_texts(distinct, counts, texts, start, form)
+        self._count(distinct, counts)
         if labels is not None and self.pairs is not None:
             self._pair(coded, labels)
 
@@ -183,28 +183,28 @@ class Profile:
             self.zeros = texts[place].as_py()
 
     def _add_texts(
-        self, unlike: pa.StringArray, counts: NDArray[np.int64], texts: pa.StringArray, start: int, form: Form
+        self, distinct: pa.StringArray, counts: NDArray[np.int64], texts: pa.StringArray, start: int, form: Form
     ) -> None:
         self.whole = self.rising = self.falling = self.counting = False
-        for text, count in zip(unlike.to_pylist(), counts.tolist(), strict=True):
+        for text, count in zip(distinct.to_pylist(), counts.tolist(), strict=True):
             if form.fits(text):
                 self.numbers += count
             elif self.oddest is None:
                 self.oddest = (start + pc.index(texts, text).as_py() + 1, text)
         if len(self.examples) < EXAMPLES:
-            self.examples += unlike.slice(0, EXAMPLES).to_pylist()
+            self.examples += distinct.slice(0, EXAMPLES).to_pylist()
         day, month = rf"^{_OVER_12}[-/.]", rf"^\d{{1,2}}[-/.]{_OVER_12}[-/.]"
-        self.dates += count_matching(unlike, counts, _DATE)
-        self.zoned += count_matching(unlike, counts, _ZONED)
-        if turned := count_matching(unlike, counts, _TURNED):
+        self.dates += count_matching(distinct, counts, _DATE)
+        self.zoned += count_matching(distinct, counts, _ZONED)
+        if turned := count_matching(distinct, counts, _TURNED):
             self.turned += turned
-            self.days_first += count_matching(unlike, counts, day)
-            self.months_first += count_matching(unlike, counts, month)
+            self.days_first += count_matching(distinct, counts, day)
+            self.months_first += count_matching(distinct, counts, month)
 
-    def _count(self, unlike: pa.StringArray, counts: NDArray[np.int64]) -> None:
+    def _count(self, distinct: pa.StringArray, counts: NDArray[np.int64]) -> None:
         if self.values is None:
             return
-        for text, count in zip(unlike.to_pylist(), counts.tolist(), strict=True):
+        for text, count in zip(distinct.to_pylist(), counts.tolist(), strict=True):
             self.values[text] = self.values.get(text, 0) + count
         if len(self.values) > MOST_DISTINCT:
             self.values = self.pairs = None
@@ -238,9 +238,9 @@ def _added(one: dict[float, int], other: dict[float, int]) -> dict[float, int]:
     return {value: one.get(value, 0) + other.get(value, 0) for value in one.keys() | other.keys()}
 
 
-def count_matching(unlike: pa.StringArray, counts: NDArray[np.int64], pattern: str) -> int:
+def count_matching(distinct: pa.StringArray, counts: NDArray[np.int64], pattern: str) -> int:
     """Rows of the texts that match."""
-    return int(counts[mask_of(pc.match_substring_regex(unlike, pattern))].sum())
+    return int(counts[mask_of(pc.match_substring_regex(distinct, pattern))].sum())
 
 
 def codes_of(coded: pa.DictionaryArray) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Divides the rows into those for training, validation and test.
 
-Rows with the same features are duplicates: they stand on one side, since a model that has seen one has seen the other.
+Rows with the same features are duplicates: they are in one split, since a model that has seen one has seen the other.
 (But by time, where a later duplicate is a later row.) Validation rows are taken out of those that are not test rows:
 test rows do not depend on validation_size.
 """
@@ -15,7 +15,7 @@ from retrace.artifacts.findings import FINDINGS
 from retrace.artifacts.paths import DATASET, TRAIN
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import count_rows
-from retrace.data.groups import Sides, row_hashes, shuffled_hash, together, values
+from retrace.data.groups import SplitRows, row_hashes, shuffled_hash, together, values
 from retrace.data.stratify import Holders, divide
 from retrace.params.reader import fault
 from retrace.params.split import Split
@@ -27,33 +27,33 @@ from retrace.runtime.text import listed, one_line, shown
 # In memory, of a value by its kind (8 if nothing else is said), and of what each row has besides: class, hash, order.
 BYTES = {"categorical": 4, "boolean": 1}
 KEPT_BYTES = 40
-# A side is written in pieces of so many rows, so that the table is in memory once and not twice.
+# A split is written in pieces of so many rows, so that the table is in memory once and not twice.
 ROWS_AT_ONCE = 1 << 20
 FEWEST = 3  # distinct rows that a class needs: one each for training, validation and test
 
 
-def split(table: pa.Table, schema: Schema, section: Split) -> Sides:
-    """Divide the rows: row numbers of each side, shuffled, but by time in the order of time.
+def split(table: pa.Table, schema: Schema, section: Split) -> SplitRows:
+    """Divide the rows: row numbers of each split, shuffled, but by time in the order of time.
 
-    Raises UserError when a side would be empty or a class would be missing from one.
+    Raises UserError when a split would be empty or a class would be missing from one.
     """
     target = table.column(schema.target).to_numpy()
     method = method_of(section, schema)
     if method == "time":
-        sides = _by_time(_column(table, schema, section), section)
+        splits = _by_time(_column(table, schema, section), section)
     elif method == "hash":
-        sides = _by_hash(table, schema, section)
+        splits = _by_hash(table, schema, section)
     else:
-        sides = _by_chance(table, schema, section, target, method)
-    for name, side, share in (
-        ("training", sides.train, "lower split.test_size or split.validation_size"),
-        ("validation", sides.validation, f"raise split.validation_size (now {section.validation_size:g})"),
-        ("test", sides.test, f"raise split.test_size (now {section.test_size:g})"),
+        splits = _by_chance(table, schema, section, target, method)
+    for name, rows, share in (
+        ("training", splits.train, "lower split.test_size or split.validation_size"),
+        ("validation", splits.validation, f"raise split.validation_size (now {section.validation_size:g})"),
+        ("test", splits.test, f"raise split.test_size (now {section.test_size:g})"),
     ):
-        missing = np.bincount(target[side], minlength=len(schema.classes)) == 0
+        missing = np.bincount(target[rows], minlength=len(schema.classes)) == 0
         if missing.any():
-            raise _missing(table, schema, section, int(missing.argmax()), name, len(side), share)
-    return sides
+            raise _missing(table, schema, section, int(missing.argmax()), name, len(rows), share)
+    return splits
 
 
 def _missing(
@@ -61,7 +61,7 @@ def _missing(
 ) -> UserError:
     """The fault of a class with no training, validation or test row, and what is sure to help."""
     target = table.column(schema.target).to_numpy()
-    firsts, members, starts = _units(row_hashes(table.select(schema.features)))
+    firsts, members, starts = _groups(row_hashes(table.select(schema.features)))
     distinct = _holders(firsts, members, starts, target, schema).distinct
     method = method_of(section, schema)
     if distinct.min() < FEWEST and method != "time":
@@ -71,7 +71,7 @@ def _missing(
         fixes.append("set split.method: stratified" + (" and split.column: null" if section.column else ""))
     if schema.own and len(schema.classes) > 2:
         fixes.append("leave its rows out of the table")
-    if not fixes:  # by time, and rows of another time would come to another side
+    if not fixes:  # by time, and rows of another time would come into another split
         fixes.append(f"add rows of it from the time of the {name} rows to the table")
     return UserError(
         BAD_DATA,
@@ -103,12 +103,12 @@ def method_of(section: Split, schema: Schema) -> str:
     return "stratified" if schema.own else "random"
 
 
-def _by_chance(table: pa.Table, schema: Schema, section: Split, target: NDArray[np.int64], method: str) -> Sides:
+def _by_chance(table: pa.Table, schema: Schema, section: Split, target: NDArray[np.int64], method: str) -> SplitRows:
     """Random or stratified, by row or by group: of rows that belong together the first is drawn, the others follow."""
-    unit = row_hashes(table.select(schema.features))
+    groups = row_hashes(table.select(schema.features))
     if method == "group":
-        unit = together(unit, values(_column(table, schema, section)))
-    firsts, members, starts = _units(unit)
+        groups = together(groups, values(_column(table, schema, section)))
+    firsts, members, starts = _groups(groups)
     if method == "stratified":
         holders = _holders(firsts, members, starts, target, schema)
         if holders.distinct.min() < FEWEST:
@@ -120,23 +120,23 @@ def _by_chance(table: pa.Table, schema: Schema, section: Split, target: NDArray[
         rest, test = _divide(firsts, section.test_size, section.seed, "test_size")
         train, validation = _divide(rest, section.validation_size, section.seed, "validation_size")
     if len(firsts) == len(target):
-        return Sides(train, validation, test)
+        return SplitRows(train, validation, test)
     place = np.empty(len(target), dtype=np.int64)
     place[firsts] = np.arange(len(firsts))
 
-    def followers(side: NDArray[np.int64]) -> NDArray[np.int64]:
-        begin, length = starts[place[side]], np.diff(starts)[place[side]]
+    def followers(drawn: NDArray[np.int64]) -> NDArray[np.int64]:
+        begin, length = starts[place[drawn]], np.diff(starts)[place[drawn]]
         # One range after another, without a loop: where each begins, and how far one is into it.
         within = np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
         rows: NDArray[np.int64] = members[np.repeat(begin, length) + within]
         return rows
 
-    return Sides(followers(train), followers(validation), followers(test))
+    return SplitRows(followers(train), followers(validation), followers(test))
 
 
-def _units(unit: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """First row of each unit, in the order of the rows; all rows by unit; where each unit begins among them."""
-    _, firsts, inverse, counts = np.unique(unit, return_index=True, return_inverse=True, return_counts=True)
+def _groups(names: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """First row of each group, in the order of the rows; all rows by group; where each group begins among them."""
+    _, firsts, inverse, counts = np.unique(names, return_index=True, return_inverse=True, return_counts=True)
     order = np.argsort(firsts, kind="stable")
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
@@ -168,24 +168,24 @@ def _divide(rows: NDArray[np.int64], size: float, seed: int, key: str) -> tuple[
     return kept, taken
 
 
-def _by_hash(table: pa.Table, schema: Schema, section: Split) -> Sides:
-    """Each row's side follows from its own content: neither other rows nor their order have a say."""
+def _by_hash(table: pa.Table, schema: Schema, section: Split) -> SplitRows:
+    """Each row's split follows from its own content: neither other rows nor their order have a say."""
     place = shuffled_hash(row_hashes(table.select(schema.features)), section.seed)
     share = place / 2.0**64
     order = np.argsort(place, kind="stable")
     test = share < section.test_size
     # The rest of the scale, from 0 to 1 again.
     validation = ~test & ((share - section.test_size) / (1 - section.test_size) < section.validation_size)
-    return Sides(*(order[side[order]] for side in (~test & ~validation, validation, test)))
+    return SplitRows(*(order[chosen[order]] for chosen in (~test & ~validation, validation, test)))
 
 
-def _by_time(column: pa.ChunkedArray, section: Split) -> Sides:
+def _by_time(column: pa.ChunkedArray, section: Split) -> SplitRows:
     """Earlier rows for training, later ones for validation, the last ones for the test; equal times stay together."""
     time = values(_in_time(column))
     order = np.argsort(time, kind="stable")
     cut = _cut(time[order], round(len(order) * (1 - section.test_size)))
     start = _cut(time[order][:cut], round(cut * (1 - section.validation_size)))
-    return Sides(order[:start], order[start:cut], order[cut:])
+    return SplitRows(order[:start], order[start:cut], order[cut:])
 
 
 def _in_time(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -219,9 +219,9 @@ def _column(table: pa.Table, schema: Schema, section: Split) -> pa.ChunkedArray:
 
 
 def require_room(schema: Schema) -> None:
-    """Raise UserError (status 4) where disk or memory have no room for the data set and its sides."""
+    """Raise UserError (status 4) where disk or memory have no room for the data set and its splits."""
     count, width = count_rows(DATASET), sum(BYTES.get(schema.kind(name), 8) for name in schema.features)
-    # The sides hold the same rows as the data set.
+    # The splits hold the same rows as the data set.
     require_disk([TRAIN, FINDINGS], DATASET.stat().st_size, "leave rows or columns out of the table")
     require_memory(
         count * (width + KEPT_BYTES), f"split: {DATASET}, {count:,} rows,", "leave rows or columns out of the table"
@@ -234,10 +234,10 @@ def pieces(table: pa.Table, rows: NDArray[np.int64]) -> Iterator[pa.Table]:
         yield table.take(rows[start : start + ROWS_AT_ONCE])
 
 
-def summary(sides: Sides, target: NDArray[np.int64], schema: Schema) -> str:
-    """One line: how many rows each side has, and of each class; target [rows]: class indices."""
+def summary(splits: SplitRows, target: NDArray[np.int64], schema: Schema) -> str:
+    """One line: how many rows each split has, and of each class; target [rows]: class indices."""
     counts = []
-    for name, rows in sides._asdict().items():
+    for name, rows in splits._asdict().items():
         per_class = np.bincount(target[rows], minlength=len(schema.classes))
         classes = ", ".join(f"{label} {count:,}" for label, count in zip(schema.classes, per_class, strict=True))
         counts.append(f"{name} {len(rows):,} ({classes})")

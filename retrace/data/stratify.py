@@ -9,36 +9,36 @@ Rows = NDArray[np.int64]
 
 
 class Holders:
-    """Which classes each unit (a row and its duplicates) holds: more than one where duplicates differ in their label.
+    """Which classes each group (a row and its duplicates) holds: more than one where duplicates differ in their label.
 
-    units:    the first row of each unit.
-    distinct: by class, how many units hold it.
+    groups:   the first row of each group.
+    distinct: by class, how many groups hold it.
     """
 
     def __init__(self, first: Rows, target: Rows, classes: int):
-        """first: for each row, the first row of its unit."""
+        """first: for each row, the first row of its group."""
         self.classes = classes
-        self.units = np.unique(first)
+        self.groups = np.unique(first)
         pairs = first * classes + target
         # Without duplicates each row is a pair of its own.
-        pairs = pairs if len(self.units) == len(first) else np.unique(pairs)
-        self._unit, self._class = np.divmod(pairs, classes)
+        pairs = pairs if len(self.groups) == len(first) else np.unique(pairs)
+        self._group, self._class = np.divmod(pairs, classes)
         self.distinct = self._count(np.ones(len(pairs), dtype=bool))
 
-    def counts(self, units: Rows) -> Rows:
-        """By class, how many of these units hold it."""
-        there = np.zeros(self.units[-1] + 1, dtype=bool)
-        there[units] = True
-        return self._count(there[self._unit])
+    def counts(self, groups: Rows) -> Rows:
+        """By class, how many of these groups hold it."""
+        there = np.zeros(self.groups[-1] + 1, dtype=bool)
+        there[groups] = True
+        return self._count(there[self._group])
 
     def of(self, index: np.intp) -> Rows:
-        """The units that hold a class."""
-        units: Rows = self._unit[self._class == index]
-        return units
+        """The groups that hold a class."""
+        groups: Rows = self._group[self._class == index]
+        return groups
 
-    def classes_of(self, unit: np.int64) -> Rows:
-        """The classes that a unit holds."""
-        classes: Rows = self._class[self._unit == unit]
+    def classes_of(self, group: np.int64) -> Rows:
+        """The classes that a group holds."""
+        classes: Rows = self._class[self._group == group]
         return classes
 
     def _count(self, pairs: NDArray[np.bool_]) -> Rows:
@@ -46,9 +46,9 @@ class Holders:
 
 
 def divide(rows: Rows, labels: Rows, holders: Holders, size: float, seed: int, fewest: int) -> tuple[Rows, Rows]:
-    """Units kept and taken (a share `size` of them), with the same shares of each label in both, shuffled.
+    """Groups kept and taken (a share `size` of them), with the same shares of each label in both, shuffled.
 
-    Of every class at least `fewest` units are kept and one is taken, if it has so many; for that single units change
+    Of every class at least `fewest` groups are kept and one is taken, if it has so many; for that single groups change
     over, and only where a class would lack them.
     """
     # A second and a half, which the other methods need not wait for.
@@ -64,15 +64,15 @@ def divide(rows: Rows, labels: Rows, holders: Holders, size: float, seed: int, f
 
 
 def _with_every_class(parts: list[Rows], holders: Holders, fewest: tuple[int, int]) -> tuple[Rows, Rows]:
-    """Move a unit of each class that has too few in one part, from the other part if that can spare it."""
+    """Move a group of each class that has too few in one part, from the other part if that can spare it."""
     counts = [holders.counts(part) for part in parts]
     for to, source in ((0, 1), (1, 0)):
         for index in np.flatnonzero(counts[to] < fewest[to]):
             # In the order of the part, which the seed decides.
-            for unit in parts[source][np.isin(parts[source], holders.of(index))]:
-                held = holders.classes_of(unit)
+            for group in parts[source][np.isin(parts[source], holders.of(index))]:
+                held = holders.classes_of(group)
                 if counts[to][index] < fewest[to] and (counts[source][held] > fewest[source]).all():
-                    parts[source], parts[to] = parts[source][parts[source] != unit], np.append(parts[to], unit)
+                    parts[source], parts[to] = parts[source][parts[source] != group], np.append(parts[to], group)
                     counts[source][held] -= 1
                     counts[to][held] += 1
     return parts[0], parts[1]

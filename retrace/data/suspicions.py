@@ -98,7 +98,7 @@ def left_out(profile: Profile) -> str:
 
 
 def _mangled(profile: Profile) -> Iterator[Finding]:
-    """Days without a year beside other texts, which are no months either."""
+    """Days without a year beside other texts, which are not months either."""
     values = profile.values or {}
     days = [text for text in values if MANGLED.fullmatch(text)]
     others = [text for text in values if not (MANGLED.fullmatch(text) or PERIODS.fullmatch(text))]

@@ -25,7 +25,7 @@ def end_with_parent() -> None:
 
 def _starter() -> "psutil.Process | None":
     """The process that started this one: its parent, or whose shell that is; DVC's own shell may stand between."""
-    import psutil  # not above: that an environment lacks a library is told by preflight, which imports this
+    import psutil  # not above: that an environment lacks a library is reported by preflight, which imports this
 
     try:
         process = psutil.Process().parent()

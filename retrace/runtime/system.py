@@ -42,7 +42,7 @@ __all__ = [
 
 def running(pid: int) -> bool:
     """Whether there is a process of this id, whichever it is."""
-    import psutil  # not above: that an environment lacks a library is told by preflight, which imports this
+    import psutil  # not above: that an environment lacks a library is reported by preflight, which imports this
 
     try:
         return bool(psutil.pid_exists(pid))

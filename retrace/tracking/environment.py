@@ -31,7 +31,7 @@ class Git:
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds since 1970, and how long. started: of the training itself, as it says; "" where of this replay."""
+    """Milliseconds since 1970, and how long. started: of the training run, as it says; "" where of this recording."""
 
     start: int
     milliseconds: int
@@ -142,8 +142,8 @@ def _refusal() -> str:
         _run_git("rev-parse", "--git-dir")
     except subprocess.CalledProcessError as error:
         lines = (line.strip() for line in error.stderr.decode(errors="replace").splitlines())
-        said = shown(" ".join(filter(None, lines)))
-        return "" if "not a git repository" in said else said
+        words = shown(" ".join(filter(None, lines)))
+        return "" if "not a git repository" in words else words
     except (OSError, subprocess.SubprocessError):
         pass
     return ""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from retrace.artifacts.dvc_lock import show
-from retrace.artifacts.live import LIVE_HISTORY, LiveTraining, read_training
+from retrace.artifacts.live import FACTS, LIVE_HISTORY, LiveTraining, check_training, read_training
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.runtime.processes import lives
 from retrace.runtime.single_instance import single_instance
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-# Where the process of a training is to be found, so that another one can tell whether it still lives.
+# Where the process of a training run is to be found, so that another one can tell whether it still lives.
 PROCESS = "retrace.training_process"
 FOLLOWING = Path(".retrace/follow.lock")
 
@@ -84,11 +84,11 @@ def _follow(store: Store, training: LiveTraining) -> None:
             down = True
         if state == "finished":
             rest = "completes it" if mirror.run_id else "makes a run of it"
-            print(f"follow: the training has ended, {mirror.told}; the stage record {rest}", flush=True)
+            print(f"follow: the training has ended, {mirror.progress}; the stage record {rest}", flush=True)
             return
         if state == "cut off":
             raise UserError(
-                MACHINE_FAULT, f"follow: the training was cut off, {mirror.told}; start it again: dvc repro"
+                MACHINE_FAULT, f"follow: the training was cut off, {mirror.progress}; start it again: dvc repro"
             )
         time.sleep(SECONDS)
 
@@ -114,7 +114,7 @@ class Mirror:
         self.params = {safe_key(key): show(value) for key, value in training.params.items()}
 
     @property
-    def told(self) -> str:
+    def progress(self) -> str:
         return f"mirrored up to epoch {self.epoch:,} of at most {self.training.epochs:,}"
 
     def read(self) -> State:
@@ -225,10 +225,10 @@ class Mirror:
 
 def state_of(training: LiveTraining) -> State:
     # In this order: its last act is to say that it has finished.
-    alive = read_training() == training and lives(training.pid, training.born)
+    running = read_training() == training and lives(training.pid, training.born)
     if last_finished(Path()) == training.started:
         return "finished"
-    return "under way" if alive else "cut off"
+    return "under way" if running else "cut off"
 
 
 def close_orphans(client: "MlflowClient", experiment: str, store: Store) -> None:
@@ -259,7 +259,7 @@ def close(client: "MlflowClient", run: "Run") -> None:
 
 
 def delete_duplicate(client: "MlflowClient", experiment: str, started: str, recorded: Outcome) -> None:
-    """Delete the mirror of a training whose state had a run already: one run for each state."""
+    """Delete the mirror of a training run whose state had a run already: one run for each state."""
     if run := find_live(client, experiment, started):
         name = f"[{escape(recorded.name)}](#/experiments/{experiment}/runs/{recorded.run_id})"
         client.set_tag(run.info.run_id, "mlflow.note.content", f"The result of this training is that of {name}.")
@@ -269,10 +269,15 @@ def delete_duplicate(client: "MlflowClient", experiment: str, started: str, reco
 
 def _wait(store: Store) -> LiveTraining:
     """The training that is under way, or the next one to begin."""
-    first = read_training()
+    try:
+        first = check_training()
+    except ValueError as error:
+        # Of another version of this code, say. It is not the end: a training run that begins writes it anew.
+        first = None
+        print(f"follow: {FACTS} is not what this code writes ({error}); the next training replaces it", file=sys.stderr)
     if first and state_of(first) == "under way":
         return first
-    print("follow: waiting for a training; start one with: dvc repro", flush=True)
+    print("follow: waiting for a training run; start one with: dvc repro", flush=True)
     try:
         # Also because all of this takes less time later, once it was done.
         probe(store)
@@ -283,7 +288,7 @@ def _wait(store: Store) -> LiveTraining:
         print(f"{fault}; follow goes on trying", file=sys.stderr, flush=True)
     while True:
         training = read_training()
-        # One that has ended since the last look is told of too.
+        # One that has ended since the last look is reported, too.
         if training and training != first:
             return training
         time.sleep(WAITING_SECONDS)

@@ -23,7 +23,8 @@ MOST_POINTS = 10_000
 class Point(NamedTuple):
     """One value of one metric.
 
-    at: when it came about, as a share of the training, 0 to 1; side: the data set it judges the model on, if it does.
+    at: when it came about, as a share of the training, 0 to 1
+    side: the split that it evaluates the model on, if it does
     """
 
     key: str

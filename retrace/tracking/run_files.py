@@ -43,8 +43,9 @@ def read_artifact(client: "MlflowClient", run_id: str, path: str) -> bytes | Non
 
 
 def log_pictures(client: "MlflowClient", run_id: str, pictures: Sequence[Path], now: int) -> None:
-    """Log PNG files so that MLflow shows those of several runs side by side. now: milliseconds, the same for a replay.
+    """Log PNG files so that MLflow shows those of several runs side by side.
 
+    now: milliseconds, the same when they are logged again.
     The layout is that of MlflowClient.log_image, whose own previews are 256 pixels wide: too small to read a number.
     """
     from PIL import Image

@@ -19,7 +19,7 @@ from retrace.tracking.registry import Registered
 LONGEST = 8000
 # Lines of a list of changes, and of its shorter forms where the whole would be too long.
 MOST_LINES = (30, 10, 3)
-# So many changed parameters are told in a sentence, more of them in a table.
+# So many changed parameters are listed in a sentence, more of them in a table.
 SENTENCE = 3
 
 

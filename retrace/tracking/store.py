@@ -15,7 +15,8 @@ from retrace.runtime.atomic import write
 from retrace.tracking.location import Store, exists, sqlite_uri
 from retrace.tracking.mlflow_internals import relocation
 from retrace.tracking.mlflow_internals.database import check_schema_version, create, try_out
-from retrace.tracking.mlflow_internals.limits import limit_lock_time, limit_request_time
+from retrace.tracking.mlflow_internals.limits import limit_request_time
+from retrace.tracking.mlflow_internals.sqlite_locks import limit_lock_time
 from retrace.tracking.points import safe_key
 from retrace.tracking.store_errors import NO_SERVER, store_error
 from retrace.tracking.store_lock import is_recording
@@ -115,7 +116,7 @@ def _ask(store: Store) -> None:
         except urllib.error.HTTPError as error:
             answer.append(error.code)
         except urllib.error.URLError as error:
-            # A certificate that this probe does not trust may be one that MLflow is told to trust.
+            # A certificate that this probe does not trust may be one that MLflow is set to trust.
             answer.append(200 if isinstance(error.reason, ssl.SSLError) else f"does not answer ({error.reason})")
         except TimeoutError:
             return  # as if it still waited

@@ -124,7 +124,7 @@ def sync_run(client: "MlflowClient", experiment: str, model_name: str, entry: Ru
         client.log_batch(run_id, params=some_params, synchronous=True)
 
     model = log_model(client, run, entry.served, {FINGERPRINT: fingerprint}, params)
-    judged = {each.context: {"dataset_name": each.name, "dataset_digest": each.digest} for each in entry.datasets}
+    evaluated_on = {each.context: {"dataset_name": each.name, "dataset_digest": each.digest} for each in entry.datasets}
 
     # From the run's own start, not from a clock or a file that may have changed: the same point again is the same.
     start, length = run.info.start_time, int(run.data.tags.get(MILLISECONDS, 0))
@@ -134,10 +134,10 @@ def sync_run(client: "MlflowClient", experiment: str, model_name: str, entry: Ru
             point.value,
             start + round(length * point.at),
             point.step,
-            **({"model_id": model.model_id, **judged[point.side]} if point.side else {}),
+            **({"model_id": model.model_id, **evaluated_on[point.side]} if point.side else {}),
         )
         for point in entry.points
-        # What judges the model is written in two places, of which an interrupted recording may have reached one.
+        # What evaluates the model is written in two places, of which an interrupted recording may have reached one.
         if point.side or (point.key, point.step) not in logged
     ]
     for some_metrics in batches(metrics, METRICS_AT_ONCE):
@@ -154,7 +154,7 @@ def sync_run(client: "MlflowClient", experiment: str, model_name: str, entry: Ru
         RunTag(STAGES, ", ".join(entry.ran) or "not known"),
     ]
     client.log_batch(run_id, tags=tags, synchronous=True)
-    # Of a training whose times are not known, those of its recording.
+    # Of a training run whose times are not known, those of its recording.
     end = start + (length or max(time.time_ns() // 1_000_000 - entry.now, 0))
     client.set_terminated(run_id, "FINISHED", end)
     # Last: a run without this tag was cut off, and the next `record` completes it.
@@ -209,7 +209,7 @@ def find_live(
 
 
 def adopt(client: "MlflowClient", run: "Run", name: str, tags: Mapping[str, str]) -> "Run":
-    """Make the mirror of a training the run of its state; what it holds already stays."""
+    """Make the mirror of a training run the run of its state; what it holds already stays."""
     from mlflow.entities import RunTag
 
     # The name first: with the fingerprint the run counts as one that was cut off, and is completed as it is.

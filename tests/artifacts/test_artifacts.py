@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -40,13 +41,15 @@ class Tree:
     leaf: Leaf | None
     leaves: list[Leaf]
     named: dict[str, Leaf]
+    any: dict[str, Any]
 
 
-TREE = {"text": "a", "flag": True, "leaf": None, "leaves": [{"number": 1}], "named": {"b": {"number": 2.5, "count": 1}}}
+NAMED, ANY = {"b": {"number": 2.5, "count": 1}}, {"c": [1, None]}
+TREE = {"text": "a", "flag": True, "leaf": None, "leaves": [{"number": 1}], "named": NAMED, "any": ANY}
 
 
 def test_json_becomes_the_declared_type():
-    assert typed(Tree, TREE) == Tree("a", True, None, [Leaf(1)], {"b": Leaf(2.5, 1)})
+    assert typed(Tree, TREE) == Tree("a", True, None, [Leaf(1)], {"b": Leaf(2.5, 1)}, ANY)
     assert typed(Tree, {**TREE, "leaf": {"number": 0.5}, "of a later version": 1}).leaf == Leaf(0.5)
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from retrace.cli.verify import NO_LONGER, NO_ORIGINAL, judge, original, outputs, verify
+from retrace.cli.verify import NO_LONGER, NO_ORIGINAL, check_output, original, outputs, verify
 from retrace.runtime.errors import UserError
 from tests.project import commit, git, run
 
@@ -22,16 +22,16 @@ def parquet(numbers) -> bytes:
     return target.getvalue()
 
 
-def verdict(path, old, new):
-    return judge(path, "one", "other", new, old)
+def checked(path, old, new):
+    return check_output(path, "one", "other", new, old)
 
 
 def test_the_same_hash_is_identical():
-    assert judge("a.csv", "one", "one", b"", None) == ("a.csv", "identical", True)
+    assert check_output("a.csv", "one", "one", b"", None) == ("a.csv", "identical", True)
 
 
 def test_what_cannot_be_compared_is_not_taken_for_equal():
-    result = judge("a.csv", "one", "other", b"1,2", None)
+    result = check_output("a.csv", "one", "other", b"1,2", None)
     assert not result.good
     assert "not here" in result.text
 
@@ -40,9 +40,9 @@ def test_where_it_was_trained_may_differ_and_what_shipped_may_not():
     trained = {"device": "cpu", "device_reason": "auto: no CUDA here", "portable": True, "shipped": 1}
     elsewhere = {"device": "cuda:0", "device_reason": "auto: CUDA is there", "portable": False, "shipped": 1}
     old, new, other = (json.dumps(each).encode() for each in (trained, elsewhere, {**elsewhere, "shipped": 2}))
-    assert verdict("models/training.json", old, new).good
-    assert not verdict("models/training.json", old, other).good
-    assert not verdict("reports/scores.json", old, new).good
+    assert checked("models/training.json", old, new).good
+    assert not checked("models/training.json", old, other).good
+    assert not checked("reports/scores.json", old, new).good
 
 
 @pytest.mark.parametrize(
@@ -57,23 +57,23 @@ def test_where_it_was_trained_may_differ_and_what_shipped_may_not():
 def test_numbers_are_compared_with_a_tolerance(path, write):
     numbers = np.linspace(1.5, 2.5, 50)
     near, far = numbers * 1.001, numbers * 1.1
-    assert verdict(path, write(numbers), write(near)).good
-    assert "within tolerance" in verdict(path, write(numbers), write(near)).text
-    assert not verdict(path, write(numbers), write(far)).good
-    assert not verdict(path, write(numbers), write(numbers[:-1])).good
+    assert checked(path, write(numbers), write(near)).good
+    assert "within tolerance" in checked(path, write(numbers), write(near)).text
+    assert not checked(path, write(numbers), write(far)).good
+    assert not checked(path, write(numbers), write(numbers[:-1])).good
 
 
 def test_data_must_be_closer_than_results():
     numbers = np.linspace(1, 2, 50)
-    assert verdict("reports/a.parquet", parquet(numbers), parquet(numbers * (1 + 1e-6))).good
-    assert not verdict("data/a.parquet", parquet(numbers), parquet(numbers * (1 + 1e-6))).good
+    assert checked("reports/a.parquet", parquet(numbers), parquet(numbers * (1 + 1e-6))).good
+    assert not checked("data/a.parquet", parquet(numbers), parquet(numbers * (1 + 1e-6))).good
 
 
 def test_text_nan_and_columns_are_differences():
-    assert not verdict("a.csv", b"x\n1\n", b"y\n1\n").good
-    assert not verdict("a.parquet", parquet([1.0, np.nan]), parquet([1.0, 2.0])).good
-    assert verdict("a.parquet", parquet([1.0, np.nan]), parquet([1.0, np.nan])).good
-    assert not verdict("a.json", b'{"device": 1}', b'{"device": "x"}').good
+    assert not checked("a.csv", b"x\n1\n", b"y\n1\n").good
+    assert not checked("a.parquet", parquet([1.0, np.nan]), parquet([1.0, 2.0])).good
+    assert checked("a.parquet", parquet([1.0, np.nan]), parquet([1.0, np.nan])).good
+    assert not checked("a.json", b'{"device": 1}', b'{"device": "x"}').good
 
 
 def test_texts_of_a_table_are_compared_as_they_are():
@@ -82,27 +82,27 @@ def test_texts_of_a_table_are_compared_as_they_are():
         pq.write_table(pa.table({"x": [1.0, 2.0], "kind": pa.array(texts).dictionary_encode()}), target)
         return target.getvalue()
 
-    assert verdict("a.parquet", table(["red", None]), table(["red", None])).good
-    assert not verdict("a.parquet", table(["red", None]), table(["blue", None])).good
+    assert checked("a.parquet", table(["red", None]), table(["red", None])).good
+    assert not checked("a.parquet", table(["red", None]), table(["blue", None])).good
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "safetensors", "png", "json", "csv"])
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"PAR1", b"{", b"\x89PNG\r\n\x1a\n", b"\0" * 100])
-def test_what_cannot_be_read_is_a_verdict_of_its_own(suffix, content):
+def test_what_cannot_be_read_does_not_reproduce(suffix, content):
     for old, new in ((content, b"1,2"), (b"1,2", content)):
-        result = verdict(f"a.{suffix}", old, new)
+        result = checked(f"a.{suffix}", old, new)
         assert result.text.startswith("DIFFERS")
         assert "\n" not in result.text
         assert not result.good
 
 
 def test_what_is_no_longer_made_is_not_reproduced():
-    assert judge("a.csv", "one", None, None, b"1") == judge("a.csv", "one", None, None, None)
-    assert "MADE no longer" in judge("a.csv", "one", None, None, b"1").text
+    assert check_output("a.csv", "one", None, None, b"1") == check_output("a.csv", "one", None, None, None)
+    assert "MADE no longer" in check_output("a.csv", "one", None, None, b"1").text
 
 
 def test_digests_may_differ():
-    assert verdict("a.json", b'{"sha256": "%s"}' % (b"a" * 64), b'{"sha256": "%s"}' % (b"b" * 64)).good
+    assert checked("a.json", b'{"sha256": "%s"}' % (b"a" * 64), b'{"sha256": "%s"}' % (b"b" * 64)).good
 
 
 def test_the_original_is_whatever_copy_has_its_hash(tmp_path):
@@ -180,8 +180,8 @@ def repro_and_commit() -> None:
     commit(Path())
 
 
-def verdicts() -> dict[str, str]:
-    return {path: text for path, text, _ in verify(Path()).verdicts}
+def texts() -> dict[str, str]:
+    return {path: text for path, text, _ in verify(Path()).checks}
 
 
 GOOD = dict.fromkeys(["a.txt", "b.txt", "c.txt"], "identical")
@@ -199,18 +199,18 @@ def test_a_lock_that_is_missing_or_damaged_is_committed_after_what_it_says(small
         verify(small)
     Path("dvc.lock").unlink()
     repro_and_commit()
-    assert verdicts() == GOOD
+    assert texts() == GOOD
 
 
 def test_a_lock_that_is_older_than_the_graph_is_committed_after_what_it_says(small):
     """One stage has another output, and one is gone."""
     Path("dvc.yaml").write_text(GRAPH.partition("  c:")[0].replace("b.txt", "d.txt"))
     commit(small)
-    assert verdicts() == {"a.txt": "identical", "b.txt": NO_LONGER, "c.txt": NO_LONGER}
+    assert texts() == {"a.txt": "identical", "b.txt": NO_LONGER, "c.txt": NO_LONGER}
     assert NO_LONGER.endswith("; commit it after: rm -f dvc.lock && dvc repro")
     Path("dvc.lock").unlink()
     repro_and_commit()
-    assert verdicts() == {"a.txt": "identical", "d.txt": "identical"}
+    assert texts() == {"a.txt": "identical", "d.txt": "identical"}
 
 
 def test_an_original_that_is_not_here_is_brought_or_made_anew(small, tmp_path, monkeypatch):
@@ -220,10 +220,10 @@ def test_an_original_that_is_not_here_is_brought_or_made_anew(small, tmp_path, m
     shutil.rmtree(".dvc/cache")
     Path("a.txt").unlink()
     monkeypatch.setenv("MACHINE", "51")
-    assert verdicts()["a.txt"] == NO_ORIGINAL
+    assert texts()["a.txt"] == NO_ORIGINAL
     dvc("pull")
-    assert verdicts()["a.txt"].startswith("within tolerance: ")
+    assert texts()["a.txt"].startswith("within tolerance: ")
     shutil.rmtree(".dvc/cache")
     Path("a.txt").unlink()
     repro_and_commit()
-    assert verdicts() == GOOD
+    assert texts() == GOOD

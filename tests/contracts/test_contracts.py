@@ -118,6 +118,11 @@ def test_a_stage_is_a_thin_script(stage):
     assert beyond_thin(ROOT / f"stages/{stage}.py") == []
 
 
+def test_no_file_of_the_library_is_several_things_at_once():
+    lines = {path.relative_to(ROOT): path.read_text().count("\n") for path in (ROOT / "retrace").rglob("*.py")}
+    assert {path: count for path, count in lines.items() if count > 300} == {}
+
+
 @pytest.mark.parametrize(
     ("library", "allowed"),
     [("torch", {"train", "evaluate"}), ("mlflow", {"record"}), ("matplotlib", {"plot"})],

@@ -1,5 +1,16 @@
 """What is forked (tests/warm.py) is what a Python of its own would be."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests import warm_client
+from tests.conftest import ROOT
 from tests.project import TINY, cold, copy_project, run, turn
 
 
@@ -30,3 +41,41 @@ def test_a_stage_that_dvc_runs_is_forked_too(tmp_path):
     (folder / "dvc.yaml").write_text(yaml.replace("cmd: python -m stages.validate", "cmd: which python && python -c 1"))
     done = run(folder, "-m", "dvc", "repro", "validate")
     assert "warm-" in done.stdout
+
+
+@pytest.mark.parametrize("number", warm_client.SIGNALS)
+def test_a_signal_that_comes_before_the_process_does_is_passed_on(tmp_path, number):
+    with socket.socket(socket.AF_UNIX) as listener, subprocess.Popen(["sleep", "60"]) as process:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        asking = [sys.executable, "-I", "-S", warm_client.__file__, str(tmp_path / "socket"), "-m", "stages.validate"]
+        # Where the tests run in the background of a shell, an interrupt is ignored, here too.
+        asks = subprocess.Popen(asking, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+        try:
+            connection, _ = listener.accept()
+            with connection:
+                for stream in warm_client.receive(connection)[1]:
+                    os.close(stream)
+                asks.send_signal(number)
+                time.sleep(0.3)
+                connection.sendall(b"%d\n" % process.pid)
+                assert process.wait(timeout=20) == -number
+                connection.sendall(b"%d\n" % -number)
+            assert asks.wait(timeout=20) == -number
+        finally:
+            process.kill()
+            asks.kill()
+            asks.wait()
+
+
+# What is said of a request before the connection ends.
+CUT_OFF = {"nothing": "pass", "its length": "one.sendall(b'%12d' % 9)", "a part": "one.sendall(b'%12d{' % 9)"}
+
+
+@pytest.mark.parametrize("said", CUT_OFF)
+def test_a_request_that_breaks_off_is_forgotten(said):
+    """And not waited for in a loop, by a process that nobody ends."""
+    code = f"import socket; from tests import warm; one, other = socket.socketpair(); {CUT_OFF[said]}; one.close()"
+    command = [sys.executable, "-c", f"{code}; warm.answer(other)"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "")

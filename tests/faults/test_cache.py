@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from retrace.cli.check_cache import verify
+from retrace.cli.check_cache import check
 from retrace.runtime.errors import UserError
 from tests.project import TINY, commit, copy_project, git, repro, run, turn, warm_environment
 
@@ -139,7 +139,7 @@ KINDS = ["flipped", "cut", "emptied", "grown", "gone"]
 
 def faults() -> list[str]:
     try:
-        return verify().faults
+        return check().faults
     except UserError as fault:
         return str(fault).splitlines()
 

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ import pytest
 
 from retrace.artifacts.live import FACTS, LIVE_HISTORY, LOSS_OF_MEAN, Live, LiveTraining, read_training
 from retrace.artifacts.training import CLOCK
+from retrace.runtime.atomic import write_json
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.runtime.processes import born, lives
 from retrace.runtime.single_instance import single_instance
@@ -183,7 +184,7 @@ def tell(tmp_path_factory, stack: contextlib.ExitStack) -> dict[str, Any]:
 
 
 def test_a_training_is_mirrored_into_a_run_that_says_so(story):
-    assert story["waiting"] == "follow: waiting for a training; start one with: dvc repro\n"
+    assert story["waiting"] == "follow: waiting for a training run; start one with: dvc repro\n"
     found = story["live"]
     assert found["status"] == "RUNNING"
     assert found["tags"]["mlflow.runName"].startswith("training: ")
@@ -696,6 +697,36 @@ def test_a_process_is_told_from_another_one_with_its_number():
     until(lambda: not lives(process.pid, since), "its end")
     process.communicate()
     assert born(process.pid) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"pid": "1"}, 'pid must be a whole number; got "1"'),
+        ({"born": 5}, "born must be a text; got 5"),
+        ({"started": "today"}, "started must be an ISO time; got 'today'"),
+        ({"params": []}, "params must be an object; got []"),
+        (
+            {"params": {"train.epochs": "9", "train.replicas": 1}},
+            "params: train.epochs must be a whole number > 0; got '9'",
+        ),
+        ({"params": {"train.epochs": 9}}, "params: train.replicas must be a whole number > 0; got None"),
+        ({"device": None}, "device must be a text; got null"),
+    ],
+)
+def test_facts_of_another_type_are_shown_once_and_waited_over(files, change, rule, monkeypatch, capsys):
+    """There may be a newer training by the next look: it replaces the file."""
+    looks = iter((lambda: None, lambda: write_json(FACTS, asdict(files))))
+    monkeypatch.setattr(follow, "probe", lambda _: None)
+    monkeypatch.setattr(follow, "connect", lambda _: None)
+    monkeypatch.setattr(follow, "open_experiment", lambda *_: "0")
+    monkeypatch.setattr(follow, "close_orphans", lambda *_: None)
+    monkeypatch.setattr(time, "sleep", lambda _: next(looks)())
+    write_json(FACTS, asdict(files) | change)
+    assert read_training() is None
+    assert follow._wait(locate("any")) == files
+    line = f"follow: .retrace/live.json is not what this code writes ({rule}); the next training replaces it\n"
+    assert capsys.readouterr().err == line
 
 
 def test_what_is_not_the_facts_of_a_training_is_none(files):

@@ -11,13 +11,13 @@ from retrace.data.values import Floats
 ALIKE = 0.55
 # So many standard errors of doubt: of 700 divisions by chance one is beyond them, and still below ALIKE as a rule.
 ERRORS = 3.0
-# Units of each side in each half; with fewer, the standard error itself is a guess.
-FEWEST_UNITS = 25
+# Groups of each split in each half; with fewer, the standard error itself is a guess.
+FEWEST_GROUPS = 25
 # That the classifier sees, of a very wide table: those that moved most.
 MOST_COLUMNS = 200
 
 
-class Apart(NamedTuple):
+class AdversarialResult(NamedTuple):
     """auc: the chance that a test row looks more like one than a training row does, 0.5 where they are alike.
 
     error: its standard error; column: index of the one that moved most, and distance by how much: the largest
@@ -34,19 +34,21 @@ class Apart(NamedTuple):
         return self.auc - ERRORS * self.error > ALIKE
 
 
-def adversarial_validation(values: Floats, test: NDArray[np.bool_], units: NDArray[np.generic]) -> Apart | None:
+def adversarial_validation(
+    values: Floats, test: NDArray[np.bool_], groups: NDArray[np.generic]
+) -> AdversarialResult | None:
     """values [rows, columns], NaN where missing; test [rows]: which are test rows; None where they are too few.
 
-    units [rows]: rows that were put on a side together, twins or groups. They stay in one half: a classifier that has
-    seen one would know the side of the other. Two halves, each judged by what the other taught.
+    groups [rows]: rows that were put into a split together, duplicates or by a column. They stay in one half: a
+    classifier that has seen one would know the split of the other. Two halves, each scored by what the other taught.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    names, unit = np.unique(units, return_inverse=True)
-    half = (np.random.default_rng(0).permutation(len(names)) % 2 == 0)[unit]
-    for side in (test, ~test):
+    names, group = np.unique(groups, return_inverse=True)
+    half = (np.random.default_rng(0).permutation(len(names)) % 2 == 0)[group]
+    for rows in (test, ~test):
         for part in (half, ~half):
-            if len(np.unique(unit[side & part])) < FEWEST_UNITS:
+            if len(np.unique(group[rows & part])) < FEWEST_GROUPS:
                 return None
     found = []
     for part in (half, ~half):
@@ -56,22 +58,22 @@ def adversarial_validation(values: Floats, test: NDArray[np.bool_], units: NDArr
             max_iter=30, learning_rate=0.2, max_leaf_nodes=8, early_stopping=False, random_state=0
         ).fit(values[np.ix_(part, seen)], test[part])
         scores = model.decision_function(values[np.ix_(~part, seen)])
-        found.append(area(scores, test[~part], unit[~part]))
+        found.append(area(scores, test[~part], group[~part]))
     moved = distances(values, test)
     column = int(np.argmax(moved))
     # What one half happens to have moved by, the other has moved by as well: the two areas rise and fall together, so
     # that their mean is no surer than each of them.
     auc, error = np.mean(found, axis=0)
-    return Apart(float(auc), float(error), column, float(moved[column]))
+    return AdversarialResult(float(auc), float(error), column, float(moved[column]))
 
 
-def area(scores: Floats, positive: NDArray[np.bool_], units: NDArray[np.int64]) -> tuple[float, float]:
-    """Area under the ROC curve and its standard error, rows of a unit taken as one draw (Obuchowski 1997)."""
+def area(scores: Floats, positive: NDArray[np.bool_], groups: NDArray[np.int64]) -> tuple[float, float]:
+    """Area under the ROC curve and its standard error, rows of a group taken as one draw (Obuchowski 1997)."""
     high, low = scores[positive], scores[~positive]
     wins = _wins(high, low)
     auc = float(wins.mean())
     variance = sum(
-        _variance(each, auc, units[rows]) for each, rows in ((wins, positive), (1 - _wins(low, high), ~positive))
+        _variance(each, auc, groups[rows]) for each, rows in ((wins, positive), (1 - _wins(low, high), ~positive))
     )
     return auc, float(np.sqrt(variance))
 
@@ -84,9 +86,9 @@ def _wins(scores: Floats, others: Floats) -> Floats:
     return shares
 
 
-def _variance(wins: Floats, auc: float, units: NDArray[np.int64]) -> float:
-    _, unit = np.unique(units, return_inverse=True)
-    sums = np.bincount(unit, weights=wins - auc)
+def _variance(wins: Floats, auc: float, groups: NDArray[np.int64]) -> float:
+    _, group = np.unique(groups, return_inverse=True)
+    sums = np.bincount(group, weights=wins - auc)
     return float(len(sums) / (len(sums) - 1) * (sums**2).sum() / len(wins) ** 2)
 
 

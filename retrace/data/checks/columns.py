@@ -14,7 +14,7 @@ GLANCE = 1000
 
 # Right on this share of the rows, as the mean over classes: of the real tables that we know, no honest column comes
 # near it (petal width of iris: 0.95), and a copy of the answer with a few slips is above it.
-ALONE = 0.995
+TELLING = 0.995
 # With fewer rows an honest column is that good by luck: one that is right 9 times of 10 on all of 30, once in 24 times.
 FEWEST_JUDGED = 30
 # Neighbouring values whose classes vote, so that single wrong labels do not hide what a number gives away.
@@ -46,7 +46,7 @@ def _same(values: Floats) -> bool:
 def single_feature_score(values: Floats, target: Rows, known: NDArray[np.bool_], ordered: bool) -> float:
     """How well one column tells the class: the mean over classes of the share of rows that it gets right.
 
-    Each row is judged by the rows of the other side (known: which are on the one). values [rows], NaN where missing;
+    Each row is scored by the rows of the other side (known: which are on the one). values [rows], NaN where missing;
     target [rows]; known [rows].
     """
     values = np.where(np.isnan(values), -np.inf, values)

@@ -1,4 +1,4 @@
-"""The leak guard: what would make a result a lie stops the stage, what may is found and told.
+"""The leak guard: what would invalidate the result stops the stage, what may do so is found and shown.
 
 What can be counted is asked of every data set and of all rows; what takes a guess, of a person's own table, and of so
 many rows that it takes a second or two.
@@ -11,56 +11,55 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from retrace.artifacts.findings import Finding
+from retrace.artifacts.paths import DATASET
 from retrace.artifacts.schema import Schema
 from retrace.data.checks.adversarial import ALIKE, ERRORS, adversarial_validation
-from retrace.data.checks.columns import ALONE, FEWEST_JUDGED, as_numbers, constant, single_feature_score
+from retrace.data.checks.columns import FEWEST_JUDGED, TELLING, as_numbers, constant, single_feature_score
 from retrace.data.checks.duplicates import duplicates, seen_before
-from retrace.data.groups import Hashes, Sides, row_hashes, values
+from retrace.data.groups import Hashes, SplitRows, row_hashes, values
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.text import listed
 
 Rows = NDArray[np.int64]
 
-DATASET = "data/dataset.parquet"  # as the faults name it
-
-# Rows of a side and numbers in all that the guesses are made from: 10,000 rows up to 50 columns, then fewer, since time
-# goes with their product; 500 rows still tell what a column gives away.
+# Rows of a split and numbers in all that the guesses are made from: 10,000 rows up to 50 columns, then fewer, since
+# time goes with their product; 500 rows still show what a column gives away.
 MOST_ROWS, MOST_NUMBERS, FEWEST_ROWS = 10_000, 500_000, 500
 
 
 class Examination(NamedTuple):
-    """findings: of `create`, then those of the sides; found: the latter alone; looked: what was asked, with numbers."""
+    """findings: of `create`, then of the splits; found: of the splits only; checked: what was asked, with numbers."""
 
     findings: list[Finding]
     found: list[Finding]
-    looked: list[str]
+    checked: list[str]
 
 
-def examine(table: pa.Table, schema: Schema, sides: Sides, method: str, column: str | None) -> Examination:
+def examine(table: pa.Table, schema: Schema, splits: SplitRows, method: str, column: str | None) -> Examination:
     """method, column: how the splits were made (split.method, not auto). Raises UserError if nothing can be learned."""
     target = table.column(schema.target).to_numpy()
-    units = row_hashes(table.select(schema.features))
+    hashes = row_hashes(table.select(schema.features))
     found: list[Finding] = []
-    looked = _columns(table, schema, sides, found)
-    looked += [*_twins(units, target, schema, found), *_seen(units, sides, method, found)]
+    checked = _columns(table, schema, splits, found)
+    checked += [*_duplicates(hashes, target, schema, found), *_seen(hashes, splits, method, found)]
     if schema.own:
-        looked += _alone(table, schema, sides, target, found)
-        looked += _apart(table, schema, sides, method, column, units, found)
+        checked += _single_features(table, schema, splits, target, found)
+        checked += _adversarial(table, schema, splits, method, column, hashes, found)
     else:
-        looked.append(
+        checked.append(
             "Not asked of a data set that was made or comes with scikit-learn: whether one column alone tells the"
             " class, and whether training and test rows can be told apart."
         )
-    return Examination([*schema.findings, *found], found, looked)
+    return Examination([*schema.findings, *found], found, checked)
 
 
 # --- counted --------------------------------------------------------------------------------------------------------
 
 
-def _twins(units: Hashes, target: Rows, schema: Schema, found: list[Finding]) -> list[str]:
+def _duplicates(hashes: Hashes, target: Rows, schema: Schema, found: list[Finding]) -> list[str]:
     count = len(target)
-    twin = duplicates(units, target, len(schema.classes))
-    if twin.hopeless:
+    same = duplicates(hashes, target, len(schema.classes))
+    if same.uninformative:
         raise UserError(
             BAD_DATA,
             f"{DATASET}: the features ({listed(schema.features)}) tell nothing about {listed([schema.target])}:"
@@ -68,26 +67,26 @@ def _twins(units: Hashes, target: Rows, schema: Schema, found: list[Finding]) ->
             f" ({max(schema.counts):,} of {count:,} rows) cannot be beaten; bring columns that tell more, or correct"
             " create.table.target",
         )
-    if twin.differing:
+    if same.differing:
         found.append(
             Finding(
                 "twins_of_two_classes",
                 "",
-                f"{twin.differing:,} of {count:,} rows have a twin (the same features) of another class: no classifier"
-                f" can be right on more than {twin.best:,} of the {count:,} rows ({_percent(twin.best / count)})",
+                f"{same.differing:,} of {count:,} rows have a twin (the same features) of another class: no classifier"
+                f" can be right on more than {same.best:,} of the {count:,} rows ({_percent(same.best / count)})",
                 "create.columns" if schema.own else "create.dataset",
             )
         )
-    if not twin.rows:
+    if not same.rows:
         return ["Twins: no two rows have the same features."]
     return [
-        f"Twins: {twin.rows:,} of {count:,} rows share their features with another one,"
-        + (f" {twin.differing:,} of them with one of another class." if twin.differing else " all of the same class.")
+        f"Twins: {same.rows:,} of {count:,} rows share their features with another one,"
+        + (f" {same.differing:,} of them with one of another class." if same.differing else " all of the same class.")
     ]
 
 
-def _seen(units: Hashes, sides: Sides, method: str, found: list[Finding]) -> list[str]:
-    seen, count = seen_before(units, sides.train, sides.test), len(sides.test)
+def _seen(hashes: Hashes, splits: SplitRows, method: str, found: list[Finding]) -> list[str]:
+    seen, count = seen_before(hashes, splits.train, splits.test), len(splits.test)
     if seen:
         found.append(
             Finding(
@@ -101,12 +100,12 @@ def _seen(units: Hashes, sides: Sides, method: str, found: list[Finding]) -> lis
     return [f"Test rows that have a twin among the training rows: {seen:,} of {count:,}."]
 
 
-def _columns(table: pa.Table, schema: Schema, sides: Sides, found: list[Finding]) -> list[str]:
+def _columns(table: pa.Table, schema: Schema, splits: SplitRows, found: list[Finding]) -> list[str]:
     known = {(finding.kind, finding.column) for finding in schema.findings}
     still = []
     for name in schema.features:
         column = table.column(name)
-        if constant(column, sides.train):
+        if constant(column, splits.train):
             still.append(name)
             everywhere = constant(column, np.arange(len(column)))
             if ("constant", name) in known:
@@ -115,64 +114,66 @@ def _columns(table: pa.Table, schema: Schema, sides: Sides, found: list[Finding]
                 text, kind = f"column {name} is the same in every row", "constant"
                 param = "create.columns.ignored" if schema.own else "create.dataset"
             else:
-                text = f"column {name} is the same in all {len(sides.train):,} training rows, but not in the others"
+                text = f"column {name} is the same in all {len(splits.train):,} training rows, but not in the others"
                 kind, param = "constant_in_training", "split.method"
             found.append(Finding(kind, name, text, param))
     if len(still) == len(schema.features):
         raise UserError(
             BAD_DATA,
-            f"{DATASET}: no feature varies in the {len(sides.train):,} training rows ({listed(still)}), so that"
+            f"{DATASET}: no feature varies in the {len(splits.train):,} training rows ({listed(still)}), so that"
             " nothing can be learned; change split.method, or bring columns that vary",
         )
-    looked = [f"Columns that are the same in all training rows: {len(still):,} of {len(schema.features):,}."]
+    checked = [f"Columns that are the same in all training rows: {len(still):,} of {len(schema.features):,}."]
     if schema.own:
         names = sum(each.kind == "identifier" and each.column in schema.features for each in schema.findings)
-        looked.append(f"Features that count or name the rows, or whom they are about: {names:,}.")
-    return looked
+        checked.append(f"Features that count or name the rows, or whom they are about: {names:,}.")
+    return checked
 
 
 # --- guessed from some rows -----------------------------------------------------------------------------------------
 
 
-def _alone(table: pa.Table, schema: Schema, sides: Sides, target: Rows, found: list[Finding]) -> list[str]:
+def _single_features(
+    table: pa.Table, schema: Schema, splits: SplitRows, target: Rows, found: list[Finding]
+) -> list[str]:
     if len(schema.features) == 1:
         return ["One column alone tells the class: not asked, since there is one only."]
     most = _rows(schema)
     random = np.random.default_rng(0)
-    train, others = _some(sides.train, most, random), _some(np.concatenate(sides[1:]), most, random)
-    judged = len(train) + len(others)
-    if judged < FEWEST_JUDGED:
-        return [f"One column alone tells the class: not asked, {judged} rows are too few (less than {FEWEST_JUDGED})."]
+    train, others = _some(splits.train, most, random), _some(np.concatenate(splits[1:]), most, random)
+    count = len(train) + len(others)
+    if count < FEWEST_JUDGED:
+        return [f"One column alone tells the class: not asked, {count} rows are too few (less than {FEWEST_JUDGED})."]
     rows = np.concatenate([train, others])
-    labels, known = target[rows], np.arange(judged) < len(train)
+    labels, known = target[rows], np.arange(count) < len(train)
     scores = {}
     for name in schema.features:
         numbers = as_numbers(table.column(name).take(rows))
         scores[name] = single_feature_score(numbers, labels, known, schema.kind(name) != "categorical")
-        if scores[name] >= ALONE:
+        if scores[name] >= TELLING:
             found.append(
                 Finding(
                     "tells_the_class",
                     name,
-                    f"column {name} alone tells {schema.target}: balanced accuracy {scores[name]:.4f} on {judged:,}"
+                    f"column {name} alone tells {schema.target}: balanced accuracy {scores[name]:.4f} on {count:,}"
                     " rows, each judged by the other side; is it known before the class is?",
                     "create.columns.ignored",
                 )
             )
     best = max(scores, key=lambda name: scores[name])
     return [
-        f"The column that alone tells most about the class: {best}, balanced accuracy {scores[best]:.4f} on {judged:,}"
-        f" rows (a warning from {ALONE} on)."
+        f"The column that alone tells most about the class: {best}, balanced accuracy {scores[best]:.4f} on {count:,}"
+        f" rows (a warning from {TELLING} on)."
     ]
 
 
-def _apart(
+def _adversarial(
     table: pa.Table,
     schema: Schema,
-    sides: Sides,
+    splits: SplitRows,
     method: str,
     column: str | None,
-    twin: Hashes,
+    hashes: Hashes,
     found: list[Finding],
 ) -> list[str]:
     # The column that divides the rows divides them by intent.
@@ -180,34 +181,34 @@ def _apart(
     if not features:
         return ["Training and test rows can be told apart: not asked, since the only column is what divides them."]
     random = np.random.default_rng(0)
-    train, test = (_some(side, _rows(schema), random) for side in (sides.train, sides.test))
+    train, test = (_some(each, _rows(schema), random) for each in (splits.train, splits.test))
     rows = np.concatenate([train, test])
-    # Which rows were put on a side together. By time each row is on its own.
+    # Which rows were put into a split together. By time each row is on its own.
     if method == "time":
-        units = np.arange(len(rows), dtype=np.uint64)
+        groups = np.arange(len(rows), dtype=np.uint64)
     elif method == "group":
-        units = values(table.column(str(column)))[rows].astype(np.uint64)
+        groups = values(table.column(str(column)))[rows].astype(np.uint64)
     else:
-        units = twin[rows]
+        groups = hashes[rows]
     numbers = np.column_stack([as_numbers(table.column(name).take(rows)) for name in features])
-    result = adversarial_validation(numbers, np.arange(len(rows)) >= len(train), units)
+    result = adversarial_validation(numbers, np.arange(len(rows)) >= len(train), groups)
     if result is None:
         return ["Training and test rows can be told apart: not asked, they are too few, or too many are twins."]
     moved = features[result.column]
-    told = f"AUC {result.auc:.3f} ± {result.error:.3f}"
+    auc = f"AUC {result.auc:.3f} ± {result.error:.3f}"
     if result.surely:
         found.append(
             Finding(
                 "sides_differ",
                 moved,
-                f"training and test rows can be told apart: {told} (0.5 where they are alike); column {moved} moved"
+                f"training and test rows can be told apart: {auc} (0.5 where they are alike); column {moved} moved"
                 f" most (its cumulative shares differ by up to {result.distance:.2f})",
                 "split.method",
             )
         )
     less = f", {column} left out, which divides them" if len(features) < len(schema.features) else ""
     return [
-        f"Training and test rows told apart by gradient boosting on {len(rows):,} rows{less}: {told}, 0.5 where"
+        f"Training and test rows told apart by gradient boosting on {len(rows):,} rows{less}: {auc}, 0.5 where"
         f" they are alike (a warning where it is over {ALIKE} by more than {ERRORS:g} standard errors)."
     ]
 

@@ -10,7 +10,7 @@ from retrace.artifacts.findings import FINDINGS, write_findings
 from retrace.artifacts.paths import DATA
 from retrace.artifacts.schema import Schema
 from retrace.data.checks.examine import Examination
-from retrace.data.groups import Sides
+from retrace.data.groups import SplitRows
 from retrace.runtime.atomic import write_text
 from retrace.runtime.markdown import table
 from retrace.runtime.text import one_line
@@ -19,9 +19,11 @@ from retrace.runtime.text import one_line
 MOST_NAMED, MOST_FINDINGS, LONGEST = 20, 200, 500
 
 
-def write_report(schema: Schema, sides: Sides, target: NDArray[np.int64], method: str, told: Examination) -> None:
-    write_text(DATA, report(schema, sides, target, method, told))
-    write_findings(told.findings)
+def write_report(
+    schema: Schema, splits: SplitRows, target: NDArray[np.int64], method: str, examination: Examination
+) -> None:
+    write_text(DATA, report(schema, splits, target, method, examination))
+    write_findings(examination.findings)
 
 
 def plain(text: str) -> str:
@@ -30,7 +32,7 @@ def plain(text: str) -> str:
     return re.sub(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", line)
 
 
-def report(schema: Schema, sides: Sides, target: NDArray[np.int64], method: str, told: Examination) -> str:
+def report(schema: Schema, splits: SplitRows, target: NDArray[np.int64], method: str, examination: Examination) -> str:
     """Markdown; names from the data are escaped, whatever they hold."""
     lines = [
         "# The data",
@@ -40,15 +42,15 @@ def report(schema: Schema, sides: Sides, target: NDArray[np.int64], method: str,
         "",
         "## Findings",
         "",
-        *_findings(told),
+        *_findings(examination),
         "",
         "## What was asked",
         "",
-        *(f"- {plain(line)}" for line in told.looked),
+        *(f"- {plain(line)}" for line in examination.checked),
         "",
         "## Rows",
         "",
-        table(["class", "training", "validation", "test", "all"], _rows(schema, sides, target)),
+        table(["class", "training", "validation", "test", "all"], _rows(schema, splits, target)),
         "",
         "## Features",
         "",
@@ -57,21 +59,21 @@ def report(schema: Schema, sides: Sides, target: NDArray[np.int64], method: str,
     return "\n".join(lines) + "\n"
 
 
-def _findings(told: Examination) -> list[str]:
-    if not told.findings:
+def _findings(examination: Examination) -> list[str]:
+    if not examination.findings:
         return ["Nothing suspicious was found."]
     shown = [
         ["warning", plain(each.column) or "-", plain(each.text), plain(each.param)]
-        for each in told.findings[:MOST_FINDINGS]
+        for each in examination.findings[:MOST_FINDINGS]
     ]
     lines = [table(["severity", "column", "what", "settled by"], shown, "---")]
-    if len(told.findings) > len(shown):
-        lines += ["", f"And {len(told.findings) - len(shown):,} more, in {FINDINGS}."]
+    if len(examination.findings) > len(shown):
+        lines += ["", f"And {len(examination.findings) - len(shown):,} more, in {FINDINGS}."]
     return lines
 
 
-def _rows(schema: Schema, sides: Sides, target: NDArray[np.int64]) -> list[list[str]]:
-    counts = np.array([np.bincount(target[side], minlength=len(schema.classes)) for side in sides])
+def _rows(schema: Schema, splits: SplitRows, target: NDArray[np.int64]) -> list[list[str]]:
+    counts = np.array([np.bincount(target[rows], minlength=len(schema.classes)) for rows in splits])
     columns = np.vstack([counts, counts.sum(0)]).T
     rows = [[plain(name), *_cells(row)] for name, row in zip(schema.classes, columns, strict=True)]
     return [*rows, ["all", *_cells(columns.sum(0))]]

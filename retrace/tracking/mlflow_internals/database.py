@@ -1,16 +1,16 @@
 """A SQLite file as a store: whether it can be used, by this version of MLflow, and making one."""
 
 import contextlib
-import sqlite3
+from functools import partial
 from pathlib import Path
 
 from retrace.tracking.location import Store
-from retrace.tracking.mlflow_internals.relocation import BUSY_SECONDS
+from retrace.tracking.mlflow_internals.sqlite_locks import open_sqlite
 
 
 def try_out(database: Path) -> None:
     """Raises sqlite3.Error when the file is not a usable store of MLflow's; reads only, and needs no library for it."""
-    with contextlib.closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+    with contextlib.closing(open_sqlite(database)) as connection:
         connection.execute("SELECT version_num FROM alembic_version").fetchone()
         # Asks for the right to write, and writes nothing; BEGIN IMMEDIATE is granted on a read-only file too.
         connection.execute("DELETE FROM alembic_version WHERE 0")
@@ -18,7 +18,7 @@ def try_out(database: Path) -> None:
 
 def experiment_in(database: Path, name: str) -> str | None:
     """The experiment's id, None where none has the name and is not deleted. Raises sqlite3.Error."""
-    with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
+    with contextlib.closing(open_sqlite(database)) as connection:
         query = "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
         row = connection.execute(query, (name,)).fetchone()
     return str(row[0]) if row else None
@@ -32,7 +32,7 @@ def check_schema_version(store: Store, database: Path) -> None:
     from sqlalchemy import NullPool, create_engine
 
     script = ScriptDirectory(str(Path(mlflow.store.__file__).parent / "db_migrations"))
-    engine = create_engine(store.uri, connect_args={"timeout": BUSY_SECONDS}, poolclass=NullPool)
+    engine = create_engine("sqlite://", creator=partial(open_sqlite, database), poolclass=NullPool)
     with engine.connect() as connection:
         versions = set(MigrationContext.configure(connection).get_current_heads())
     if versions == set(script.get_heads()):

@@ -1,4 +1,4 @@
-"""How long MLflow and the libraries under it wait: alone, MLflow waits 247 s for a server that is down.
+"""How long MLflow and the libraries under it wait for a server: alone, MLflow waits 247 s for one that is down.
 
 Not a deadline around a process of its own: from outside, one that waits for a dead server looks like one that a slow
 server answers, or that sends a large file (docs/LOG.md, 2026-11-30).
@@ -8,15 +8,11 @@ import contextlib
 import functools
 import inspect
 import os
-import re
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
-
-from retrace.tracking.mlflow_internals.relocation import BUSY_SECONDS
 
 REQUEST_SECONDS = 3
 # An answer within this time, and what was sent at this speed, is in time; what answers in a row are late adds up.
@@ -69,31 +65,6 @@ def download_limit(uri: str, size: int) -> Iterator[None]:
             raise
         # What MLflow makes of it says that the path may be wrong.
         raise TimeoutError("timed out") from error
-
-
-def limit_lock_time() -> None:
-    """Let MLflow wait for a locked SQLite file no longer than BUSY_SECONDS; it asks for 20 s in each session.
-
-    And open it once: it would try for 100 s. (An alarm after some seconds would also go off on a busy machine.)
-    """
-    from mlflow.store.db import utils
-    from sqlalchemy import Engine, event
-
-    utils.MAX_RETRY_COUNT = 1
-    for name, listener, options in (
-        ("connect", _set_limit, {}),
-        ("before_cursor_execute", _keep_limit, {"retval": True}),
-    ):
-        if not event.contains(Engine, name, listener):
-            event.listen(Engine, name, listener, **options)
-
-
-def _set_limit(connection: sqlite3.Connection, _: object) -> None:
-    connection.execute(f"PRAGMA busy_timeout = {1000 * BUSY_SECONDS}").close()
-
-
-def _keep_limit(_: object, __: object, statement: str, parameters: Any, ___: object, ____: bool) -> tuple[str, Any]:
-    return re.sub(r"^(PRAGMA busy_timeout = )\d+", rf"\g<1>{1000 * BUSY_SECONDS}", statement), parameters
 
 
 def limit_request_time() -> None:

@@ -31,7 +31,7 @@ def load(files: bool) -> None:
     import mlflow.tracking
 
     escape_percents()
-    # Its own handlers print tracebacks of errors that are told in one line here.
+    # Its own handlers print tracebacks of errors that are reported in one line here.
     logging.getLogger("mlflow").setLevel(logging.CRITICAL + 1)
     logging.getLogger("alembic").setLevel(logging.CRITICAL + 1)
     if files:

@@ -5,8 +5,7 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import unquote
 
-# So long another program may keep the file to itself; MLflow would wait for 20 s at each statement.
-BUSY_SECONDS = 3
+from retrace.tracking.mlflow_internals.sqlite_locks import open_sqlite
 
 # Every column that names artifacts.
 COLUMNS = (
@@ -25,7 +24,7 @@ def relocate(database: Path, artifacts: Path) -> Path | None:
     Only where that is surely right: what the store names is found here, or the folder it came from is gone. Artifacts
     that a person keeps elsewhere stay there. Raises sqlite3.Error.
     """
-    with contextlib.closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+    with contextlib.closing(open_sqlite(database)) as connection:
         if _former(connection, artifacts) is None:
             return None
         # Asked again with the right to write: another process may have been faster.
