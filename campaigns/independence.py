@@ -79,7 +79,8 @@ def recipe(kind: str, place: int) -> Recipe:
             "input_scale_rate": choose([2.0, 5.0]) if scaled else 0.0,
             "optimizer_learning_rate": choose(rates),
             "optimizer_momentum": choose([0.0, 0.9]),
-            "optimizer_betas": choose([[0.9, 0.999], [0.5, 0.9]]),
+            "optimizer_beta1": choose([0.9, 0.5]),
+            "optimizer_beta2": choose([0.999, 0.9]),
             "optimizer_weight_decay": choose([0.0, 0.01, 0.1]),
             "gradient_clip": choose([None, None, 0.5, 0.05]),
             "schedule_name": choose(["constant", "constant", "cosine", "exponential"]),
@@ -155,11 +156,19 @@ class Control(NamedTuple):
 
 
 CONTROLS: dict[str, Control] = {
-    "products": Control(_without_products, "small", 24),
+    "products": Control(_without_products, "small", 8),
     "sigmoid": Control(
-        lambda: ACTIVATIONS.update(sigmoid=ACTIVATIONS["sigmoid"]._replace(forward=torch.sigmoid)), "small", 10
+        lambda: ACTIVATIONS.update(sigmoid=ACTIVATIONS["sigmoid"]._replace(forward=torch.sigmoid)), "small", 17
     ),
-    "silu": Control(lambda: ACTIVATIONS.update(silu=ACTIVATIONS["silu"]._replace(forward=F.silu)), "small", 11),
+    "silu": Control(
+        lambda: ACTIVATIONS.update(
+            silu=ACTIVATIONS["silu"]._replace(
+                forward=F.silu, gradient=lambda gradient, z, a: torch.ops.aten.silu_backward(gradient, z)
+            )
+        ),
+        "small",
+        148,
+    ),
     "elu": Control(lambda: ACTIVATIONS.update(elu=ACTIVATIONS["elu"]._replace(forward=F.elu)), "small", 14),
     "clip": Control(lambda: setattr(pack.Pack, "_clip", _clip_stacked), "small", 28),
     "adam": Control(lambda: setattr(optimizers, "AT_ONCE", 1), "small", 24),

@@ -15,7 +15,8 @@ class Optimizer(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1e6)]
     momentum: Fraction
     nesterov: bool
-    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+    beta1: Fraction
+    beta2: Fraction
     weight_decay: Annotated[float, Field(ge=0, le=1e6)]
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ Setting = float | Tensor
 
 # What members of a pack may differ in, by name in the section; what else there is must be the same.
 OWN = frozenset({"seed", "dropout", "init", "init_scale", "label_smoothing", "gradient_clip", "schedule"})
-OWN_OF_OPTIMIZER = frozenset({"learning_rate", "momentum", "weight_decay", "betas"})
+OWN_OF_OPTIMIZER = frozenset({"learning_rate", "momentum", "weight_decay", "beta1", "beta2"})
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def _adaptive(function: Callable[..., None]) -> Callable[[Tensor, dict[str, Tens
     def build(weights: Tensor, memory: dict[str, Tensor], sections: Sequence[Optimizer]) -> Step:
         first, second = memory["first"], memory["second"]
         count = torch.zeros((), device=weights.device)
-        own = [(section.weight_decay, *section.betas) for section in sections]
+        own = [(section.weight_decay, section.beta1, section.beta2) for section in sections]
 
         def step(gradients: Tensor, rates: Rates, before: int) -> None:
             settings = zip(rates, own, strict=True)

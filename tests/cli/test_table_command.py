@@ -248,7 +248,10 @@ def test_a_recipe_in_another_layout(project, tmp_path):
     """Lists over several lines, mappings on one line, nothing for null, whole numbers, other signs of the same."""
     frame().to_csv(tmp_path / "p.csv", index=False)
     text = PARAMS
-    optimizer = "\n  optimizer: {name: 'sgd', learning_rate: .1, momentum: 0, nesterov: false, betas: [.9, .999], \"weight_decay\": +0.0} # one"
+    optimizer = (
+        "\n  optimizer: {name: 'sgd', learning_rate: .1, momentum: 0, nesterov: false, beta1: .9, beta2: .999,"
+        ' "weight_decay": +0.0} # one'
+    )
     i, j = text.index("\n  optimizer:"), text.index("\n  schedule:")
     text = f"{text[:i]}{optimizer}\n  # two{text[j:]}"
     for old, new in (

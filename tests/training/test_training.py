@@ -37,8 +37,8 @@ TORCH_OPTIMIZERS = {
     "sgd": lambda p, s: torch.optim.SGD(
         p, s.learning_rate, s.momentum, weight_decay=s.weight_decay, nesterov=s.nesterov
     ),
-    "adam": lambda p, s: torch.optim.Adam(p, s.learning_rate, s.betas, weight_decay=s.weight_decay),
-    "adamw": lambda p, s: torch.optim.AdamW(p, s.learning_rate, s.betas, weight_decay=s.weight_decay),
+    "adam": lambda p, s: torch.optim.Adam(p, s.learning_rate, (s.beta1, s.beta2), weight_decay=s.weight_decay),
+    "adamw": lambda p, s: torch.optim.AdamW(p, s.learning_rate, (s.beta1, s.beta2), weight_decay=s.weight_decay),
     "rmsprop": lambda p, s: torch.optim.RMSprop(p, s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay),
 }
 
@@ -438,7 +438,7 @@ def test_a_loss_far_off_stays_finite():
         {"optimizer_name": "sgd", "optimizer_momentum": 0.9, "optimizer_weight_decay": 0.1},
         {"optimizer_name": "sgd", "optimizer_momentum": 0.9, "optimizer_nesterov": True},
         {"optimizer_name": "adam", "optimizer_weight_decay": 0.1},
-        {"optimizer_name": "adam", "optimizer_betas": [0.5, 0.0]},
+        {"optimizer_name": "adam", "optimizer_beta1": 0.5, "optimizer_beta2": 0.0},
         {"optimizer_name": "adamw", "optimizer_weight_decay": 0.1},
         {"optimizer_name": "rmsprop", "optimizer_weight_decay": 0.1},
         {"optimizer_name": "rmsprop", "optimizer_momentum": 0.9},
