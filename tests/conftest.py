@@ -26,6 +26,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_configure(config: pytest.Config) -> None:
     """A folder for what all processes of this run of the tests share; whoever is first makes it and removes it."""
+    # Before a library is loaded that has threads of OpenMP: where other tests use the cores, too, those would wait for
+    # each other at full speed, most of their time. It changes no result.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if FOLDER not in os.environ:
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="retrace-tests-")
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(FOLDER)))

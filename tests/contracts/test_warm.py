@@ -1,5 +1,15 @@
 """What is forked (tests/warm.py) is what a Python of its own would be."""
 
+import io
+import signal
+import subprocess
+import time
+
+from dvc.utils.serialize import _yaml
+
+from retrace.runtime.processes import born, lives
+from tests import warm, warm_dvc
+from tests.conftest import ROOT
 from tests.project import TINY, cold, copy_project, run, turn
 
 
@@ -29,4 +39,43 @@ def test_a_stage_that_dvc_runs_is_forked_too(tmp_path):
     yaml = (folder / "dvc.yaml").read_text()
     (folder / "dvc.yaml").write_text(yaml.replace("cmd: python -m stages.validate", "cmd: which python && python -c 1"))
     done = run(folder, "-m", "dvc", "repro", "validate")
-    assert "warm-" in done.stdout
+    assert "/warm/python" in done.stdout
+
+
+def test_a_signal_reaches_it_whenever_it_comes_and_where_nobody_waits_for_it_any_more_it_ends():
+    said = "import os, sys, time; print(os.getpid(), flush=True); time.sleep(60)"
+    for number, status in ((signal.SIGTERM, -signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)):
+        process = subprocess.Popen([warm.forked(), "-c", said], stdout=subprocess.PIPE, text=True)
+        assert process.stdout
+        forked = int(process.stdout.readline())
+        since = born(forked)
+        assert lives(forked, since)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+        assert process.returncode == status
+        deadline = time.monotonic() + 60
+        while lives(forked, since):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_it_has_the_files_that_were_left_open_for_it(tmp_path):
+    with open(tmp_path / "file", "w") as file:
+        code = f"import os; os.write({file.fileno()}, b'here')"
+        subprocess.run([warm.forked(), "-c", code], check=True, pass_fds=[file.fileno()])
+    assert (tmp_path / "file").read_text() == "here"
+
+
+def test_dvc_words_its_lock_as_ever(monkeypatch):
+    dump, text = _yaml._dump, (ROOT / "dvc.lock").read_text()
+    for name in ("_dump", "parse_yaml_for_update"):
+        monkeypatch.setattr(_yaml, name, getattr(_yaml, name))  # so that it is put back
+    warm_dvc.keep_what_is_dumped()
+    for change in ({}, {"hidden": [1, 2]}, {"hidden": [1, 2.0]}, {"hidden": "1"}, {"seed": "26 " * 60}):
+        data = _yaml.parse_yaml_for_update(text, "dvc.lock")
+        data["stages"]["train"]["params"]["params.yaml"]["train"].update(change)
+        expected, found = io.StringIO(), io.StringIO()
+        dump(data, expected)
+        _yaml._dump(data, found)
+        assert found.getvalue() == expected.getvalue(), change
+        assert _yaml.parse_yaml_for_update(found.getvalue(), "dvc.lock") == data
