@@ -1,5 +1,6 @@
 """What the tests share: the shipped parameters, sections of them with a few keys changed, a project folder."""
 
+import functools
 import os
 import shutil
 import signal
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from retrace.params import reader
 from retrace.params.create import Create
+from retrace.params.document import Document
 from retrace.params.split import Split
 from retrace.params.train import Train
 from tests.mlflow_store import FOLDER, copy_instead_of_migrating
@@ -36,16 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # The files that take longest, so that no worker is left with one of them at the end.
 LONGEST = (
-    "tracker",
-    "resume",
-    "contracts",
-    "machine",
-    "changes",
-    "pages",
-    "record",
-    "follow",
-    "table_command",
-    "cache",
+    *("resume", "machine", "contracts", "queue", "tracker", "changes", "pages", "record", "repository", "file_repair"),
+    *("follow", "advice", "table_command", "security_text", "backfill", "reading", "serving", "cache", "suspicions"),
 )
 
 
@@ -58,6 +53,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cases():
     """`cases(sample, campaign)`: how many cases a test runs, here and in campaigns/ (`make campaigns`)."""
     return lambda sample, campaign: sample
+
+
+@functools.lru_cache(maxsize=64)
+def parsed(content: bytes, path: Path) -> Document:
+    return PARSE(path)
+
+
+PARSE = reader.parse
+
+
+@pytest.fixture(autouse=True)
+def the_same_params_are_parsed_once(monkeypatch) -> None:
+    """A tenth of a second each time, more than most tests take for all else."""
+    monkeypatch.setattr(
+        reader, "parse", lambda path: parsed(path.read_bytes(), path) if path.is_file() else PARSE(path)
+    )
 
 
 @pytest.fixture(autouse=True)

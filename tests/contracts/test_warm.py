@@ -1,4 +1,4 @@
-"""What is forked (tests/warm.py) is what a Python of its own would be."""
+"""What is forked (tests/warm.py) is what a Python of its own would be; other short cuts of the tests give the same, too."""
 
 import io
 import signal
@@ -6,11 +6,12 @@ import subprocess
 import time
 
 from dvc.utils.serialize import _yaml
+from ruamel.yaml import YAML
 
 from retrace.runtime.processes import born, lives
 from tests import warm, warm_dvc
-from tests.conftest import ROOT
-from tests.project import TINY, cold, copy_project, run, turn
+from tests.conftest import PARAMS, ROOT
+from tests.project import TINY, cold, copy_project, run, turn, turn_any
 
 
 def test_a_forked_stage_ends_says_and_writes_as_one_of_its_own(tmp_path):
@@ -79,3 +80,16 @@ def test_dvc_words_its_lock_as_ever(monkeypatch):
         _yaml._dump(data, found)
         assert found.getvalue() == expected.getvalue(), change
         assert _yaml.parse_yaml_for_update(found.getvalue(), "dvc.lock") == data
+
+
+def test_a_parameter_is_turned_to_what_it_would_be_if_all_were_read_and_written(tmp_path):
+    """Also where a value takes more than a part of its line."""
+    values = ["moons", "1", "no", "größe x", 3, 0.25, -1, None, True, [], [1, 0.5], ["x1"], {"a": 1}]
+    for key in ("create.dataset", "create.rows", "create.circles.noise", "create.columns.ignored", "train.hidden"):
+        for value in values:
+            read = []
+            for change in (turn, lambda folder, changes: turn_any(folder / "params.yaml", changes)):
+                (tmp_path / "params.yaml").write_text(PARAMS)
+                change(tmp_path, {key: value})
+                read.append(YAML(typ="safe").load(tmp_path / "params.yaml"))
+            assert repr(read[0]) == repr(read[1]), (key, value)

@@ -36,7 +36,7 @@ from retrace.training.trainer import fit
 from stages import create, split
 from tests import warm
 from tests.conftest import ROOT, train_section
-from tests.project import TINY, copy_project, environment, repro, run
+from tests.project import TINY, copy_project, environment, forget, repro, run
 from tests.test_train import OUTPUTS, as_before, write_params  # noqa: F401 - a fixture
 from tests.training.test_training import rows
 
@@ -456,9 +456,7 @@ def projects(tmp_path_factory):
         copy = whole.parent / f"copy {next(count)}"
         shutil.copytree(whole, copy, symlinks=True)
         # As if the training had never been.
-        lock = (copy / "dvc.lock").read_text()
-        (copy / "dvc.lock").write_text(re.sub(r"^  train:\n(    .*\n|  -.*\n)*", "", lock, flags=re.MULTILINE))
-        shutil.rmtree(copy / ".dvc/cache/runs")
+        forget(copy, "train")
         shutil.rmtree(copy / ".retrace")
         for name in OUTPUTS:
             (copy / name).unlink()

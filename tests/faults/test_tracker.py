@@ -35,7 +35,7 @@ from retrace.tracking.environment import milliseconds
 from retrace.tracking.location import locate
 from tests import warm
 from tests.conftest import ROOT
-from tests.project import TINY, copy_project, environment, free_port, run, warm_environment
+from tests.project import TINY, copy_project, environment, finished, forget, free_port, run, warm_environment
 from tests.state import FORKS, logged, make_state, rows, runs, start, tags, write_lock
 from tests.tracker import Tracker, assert_same, content
 
@@ -112,13 +112,25 @@ def results(root: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def ready(tmp_path_factory) -> Path:
-    """Where the whole pipeline ran while nobody listened at the tracker's address: all but the record is there."""
-    root = copy_project(tmp_path_factory.mktemp("ready") / "project", TINY)
+def ready(tmp_path_factory, cases) -> Path:
+    """Where the whole pipeline ran while nobody listened at the tracker's address: all but the record is there.
+
+    In the sample somebody listened at first, and of that nothing is left.
+    """
+    root, stages = tmp_path_factory.mktemp("ready") / "project", ["record"]
+    if cases(True, False):
+        finished(root)
+        shutil.rmtree(root / "mlartifacts")
+        for path in (root / "mlflow.db", root / MARKER):
+            path.unlink()
+        forget(root, "record")
+    else:
+        copy_project(root, TINY)
+        stages = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
     done = repro(root, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}")
     assert done.status, done.out
     assert re.search("does not answer .*; " + SAFE, done.line)
-    assert done.ran == ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
+    assert done.ran == stages
     assert not (root / MARKER).exists()
     return root
 
