@@ -180,45 +180,52 @@ def serve(place: str) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(place)
     listener.listen()
-    print("ready", flush=True)
-    while True:
-        ready, _, _ = select.select([listener, sys.stdin], [], [])
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        if sys.stdin in ready:
-            return
-        connection, _ = listener.accept()
-        if not os.fork():
-            listener.close()
-            answer(connection)
-        connection.close()
-
-
-def answer(connection: socket.socket) -> None:
-    """Run what is asked for in a child, and say how it ended; kill it where nobody is there any more to be told."""
-    asked, files = warm_client.receive(connection)
     ends, tell = os.pipe()
+    os.set_blocking(ends, False)
     os.set_blocking(tell, False)
-    if not (process := os.fork()):
-        for file in (connection.detach(), ends, tell):
-            os.close(file)
-        become(asked["folder"], asked["arguments"], asked["environment"], files)
-    for file in files.values():
-        os.close(file)
     signal.set_wakeup_fd(tell)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    with contextlib.suppress(OSError):
-        connection.sendall(b"%d\n" % process)
-    while not (ended := os.waitpid(process, os.WNOHANG))[0]:
-        if connection in select.select([connection, ends], [], [])[0]:
-            os.kill(process, signal.SIGKILL)
-            ended = os.waitpid(process, 0)
-            break
-        os.read(ends, 1)
-    with contextlib.suppress(OSError):
-        connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(ended[1]))
-    os._exit(0)
+    waiting: dict[socket.socket, int] = {}
+    print("ready", flush=True)
+    while True:
+        ready, _, _ = select.select([listener, sys.stdin, ends, *waiting], [], [])
+        if sys.stdin in ready:
+            return
+        for connection in waiting.keys() & set(ready):  # whoever waited is gone
+            os.kill(waiting.pop(connection), signal.SIGKILL)
+            connection.close()
+        if ends in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(ends, 1 << 16)
+            tell_of_ends(waiting)
+        if listener in ready:
+            connection, _ = listener.accept()
+            try:
+                asked, files = warm_client.receive(connection)
+            except (ValueError, OSError):  # killed before it had asked
+                connection.close()
+                continue
+            if not (process := os.fork()):
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for file in (ends, tell, *(each.detach() for each in (listener, connection, *waiting))):
+                    os.close(file)
+                become(asked["folder"], asked["arguments"], asked["environment"], files)
+            for file in files.values():
+                os.close(file)
+            waiting[connection] = process
+            with contextlib.suppress(OSError):
+                connection.sendall(b"%d\n" % process)
+
+
+def tell_of_ends(waiting: dict[socket.socket, int]) -> None:
+    """Say to each that waits for a process that has ended how it ended."""
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            for connection in [each for each, process in waiting.items() if process == ended[0]]:
+                del waiting[connection]
+                with contextlib.suppress(OSError), connection:
+                    connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(ended[1]))
 
 
 def become(place: str, arguments: list[str], environment: dict[str, str], files: dict[int, int]) -> None:

@@ -27,7 +27,9 @@ def receive(connection: socket.socket) -> "tuple[dict, dict]":
     head, files, _, _ = socket.recv_fds(connection, 12, 100)
     content = b""
     while len(content) < int(head):
-        content += connection.recv(1 << 16)
+        if not (part := connection.recv(1 << 16)):
+            raise ValueError("whoever asked is gone")
+        content += part
     asked = json.loads(content)
     return asked, dict(zip(asked["files"], files, strict=True))
 

@@ -25,9 +25,9 @@ from retrace.params import reader
 from retrace.params.create import Create
 from retrace.runtime.imports import closure
 from retrace.tracking import model
-from tests import project, warm
+from tests import project
 from tests.conftest import ROOT
-from tests.project import TINY, copy_project, repro, run, turn, warm_environment, without_notes
+from tests.project import TINY, copy_project, repro, run, turn, without_notes
 
 STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
 
@@ -227,8 +227,7 @@ def run_alone(finished: Path, stage: str, folder: Path) -> tuple[set[str], set[s
         yaml.dump({name: values[name] for name in sections}, folder / "params.yaml")
     before = {path for path in folder.rglob("*") if path.is_file()}
     log = folder.with_suffix(".log")
-    watched = ["-c", WATCH, str(log), f"stages.{stage}"]
-    done = warm.run(folder, watched, {**warm_environment(), "PYTHONDONTWRITEBYTECODE": "1"})
+    done = run(folder, "-B", "-c", WATCH, str(log), f"stages.{stage}")
     assert done.returncode == 0, done.stdout + done.stderr
     data = {name for name in given if not name.endswith(".py")}
     read = set(log.read_text().splitlines()) & data

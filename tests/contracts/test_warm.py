@@ -1,4 +1,4 @@
-"""What is forked (tests/warm.py) is what a Python of its own would be; other short cuts of the tests give the same, too."""
+"""What is forked (tests/warm.py) is what a Python of its own would be; so are the tests' other short cuts."""
 
 import io
 import signal
