@@ -339,7 +339,7 @@ def saved(folder: Path, name: str = LAST) -> int:
 @pytest.fixture(scope="module")
 def whole(trainer, tmp_path_factory) -> Path:
     """A training of some seconds that nothing cut off."""
-    folder = make(tmp_path_factory.mktemp("ring") / "whole", "adamw", epochs=200, patience="null")
+    folder = make(tmp_path_factory.mktemp("ring") / "whole", "adamw", epochs=400, patience="null")
     assert trainer.train(folder, seconds=1) == 0
     return folder
 
