@@ -72,7 +72,7 @@ def test_dvc_words_its_lock_as_ever(monkeypatch):
     for name in ("_dump", "parse_yaml_for_update"):
         monkeypatch.setattr(_yaml, name, getattr(_yaml, name))  # so that it is put back
     warm_dvc.keep_what_is_dumped()
-    for change in ({}, {"hidden": [1, 2]}, {"hidden": [1, 2.0]}, {"hidden": "1"}, {"seed": "26 " * 60}):
+    for change in ({}, {"hidden": [1, 2]}, {"hidden": [1, 2.0]}, {"hidden": 1}, {"hidden": "1"}, {"seed": "26 " * 60}):
         data = _yaml.parse_yaml_for_update(text, "dvc.lock")
         data["stages"]["train"]["params"]["params.yaml"]["train"].update(change)
         expected, found = io.StringIO(), io.StringIO()
