@@ -90,10 +90,9 @@ def finished(folder: Path) -> Path:
 
 
 def forget(folder: Path, stage: str) -> None:
-    """As if the stage had never ended: neither its place in dvc.lock is there, nor an entry of the run cache."""
+    """As if the stage had never ended, but for the run cache."""
     lock = (folder / "dvc.lock").read_text()
     (folder / "dvc.lock").write_text(re.sub(rf"^  {stage}:\n(    .*\n|  -.*\n)*", "", lock, flags=re.MULTILINE))
-    shutil.rmtree(folder / ".dvc/cache/runs")
 
 
 def write_tables(folder: Path) -> None:

@@ -457,6 +457,7 @@ def projects(tmp_path_factory):
         shutil.copytree(whole, copy, symlinks=True)
         # As if the training had never been.
         forget(copy, "train")
+        shutil.rmtree(copy / ".dvc/cache/runs")
         shutil.rmtree(copy / ".retrace")
         for name in OUTPUTS:
             (copy / name).unlink()
