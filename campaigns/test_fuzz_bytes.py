@@ -18,7 +18,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +29,8 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from campaigns.zygote import Done, Zygote
+from campaigns import watched
+from campaigns.watched import Done
 from retrace.artifacts.tables import SEAL, count_rows, read_first, read_pieces, read_table, write_table
 from retrace.networks.model import Model
 from retrace.networks.model_files import load
@@ -145,7 +145,7 @@ def write_lock(folder: Path) -> None:
         YAML().dump({"schema": "2.0", "stages": stages}, file)
 
 
-def make(folder: Path, changes: dict, zygote: Zygote, stages: list[str]) -> None:
+def make(folder: Path, changes: dict, stages: list[str]) -> None:
     """A project with the outs of these stages."""
     write_tables(folder / "data/tables")
     shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
@@ -155,12 +155,12 @@ def make(folder: Path, changes: dict, zygote: Zygote, stages: list[str]) -> None
         shutil.copyfile(ROOT / path, folder / path)
     turn(folder, changes)
     for stage in stages:
-        done = zygote.run(folder, f"stages.{stage}")
+        done = watched.run(folder, f"stages.{stage}")
         assert done.status == 0, done.err
     write_lock(folder)
 
 
-def readers(folder: Path, changes: dict, zygote: Zygote) -> Iterator[Reader]:
+def readers(folder: Path, changes: dict) -> Iterator[Reader]:
     """Stages with the data in their deps, and commands with what they are seen to read."""
     own = [
         str(path.relative_to(folder)) for path in sorted((folder / changes.get("create.table.path", "none")).rglob("*"))
@@ -176,7 +176,7 @@ def readers(folder: Path, changes: dict, zygote: Zygote) -> Iterator[Reader]:
         given = tuple(each.replace("INPUT", changes.get("create.table.path", "")) for each in arguments)
         if "" not in given:
             given = (command, *given)
-            seen = zygote.run(folder, "retrace", *given).read
+            seen = watched.run(folder, "retrace", *given).read
             aside = ("stages/", "retrace/", "params.yaml", "dvc.lock", ".retrace/")
             files = [name for name in dict.fromkeys(seen) if not name.startswith(aside)]
             yield Reader(folder, "retrace", given, sorted({*files, *own} if "INPUT" in arguments else files), [])
@@ -185,24 +185,18 @@ def readers(folder: Path, changes: dict, zygote: Zygote) -> Iterator[Reader]:
 
 
 @pytest.fixture(scope="module")
-def zygotes(cases) -> Iterator[list[Zygote]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(Zygote()) for _ in range(cases(1, 4))]
-
-
-@pytest.fixture(scope="module")
-def everyone(zygotes, tmp_path_factory) -> list[Reader]:
+def everyone(tmp_path_factory) -> list[Reader]:
     """All readers of all projects."""
     found = []
     for name, changes in PROJECTS.items():
         folder = tmp_path_factory.mktemp("projects") / name
         whole = name in ("made", "own")
-        make(folder, changes, zygotes[0], STAGES[:-1] if whole else ["validate", "create"])
+        make(folder, changes, STAGES[:-1] if whole else ["validate", "create"])
         if whole:
-            found += readers(folder, changes, zygotes[0])
+            found += readers(folder, changes)
         else:
             shutil.copytree(found[-1].project / "models", folder / "models")
-            found += [each for each in readers(folder, changes, zygotes[0]) if each.name in ("create", "predict")]
+            found += [each for each in readers(folder, changes) if each.name in ("create", "predict")]
     return found
 
 
@@ -368,10 +362,10 @@ def copied(reader: Reader, folder: Path) -> None:
 
 
 class Runner:
-    """Runs cases, each zygote one at a time."""
+    """Runs cases."""
 
-    def __init__(self, zygotes: list[Zygote], folder: Path):
-        self.free, self.folder = list(zygotes), folder
+    def __init__(self, folder: Path):
+        self.folder = folder
         self.known: dict[tuple[Path, str], Result] = {}
         self.lock = threading.Lock()
 
@@ -380,11 +374,7 @@ class Runner:
         folder.mkdir()
         copied(reader, folder)
         harm(folder)
-        zygote = self.free.pop()
-        try:
-            done = zygote.run(folder, reader.module, *reader.arguments)
-        finally:
-            self.free.append(zygote)
+        done = watched.run(folder, reader.module, *reader.arguments)
         names = reader.outs or [name for name in WRITTEN if (folder / name).exists()]
         files = {name: (folder / name).read_bytes() for name in names}
         return Result(done.status, files, "" if reader.outs else done.out + done.err), done, folder
@@ -431,8 +421,8 @@ def may_be_taken(case: Case) -> bool:
     return case.file.startswith("data/tables/") or (case.reader.name == "record" and case.file == "dvc.lock")
 
 
-def test_a_damaged_file_is_refused_by_name_or_harmless(everyone, zygotes, cases, tmp_path):
-    runner = Runner(zygotes, tmp_path)
+def test_a_damaged_file_is_refused_by_name_or_harmless(everyone, cases, tmp_path):
+    runner = Runner(tmp_path)
     faults: list[str] = []
     ends: Counter[tuple[str, str, str]] = Counter()
 
@@ -443,7 +433,7 @@ def test_a_damaged_file_is_refused_by_name_or_harmless(everyone, zygotes, cases,
             faults.append(str(error))
 
     chosen = [case(number, everyone) for number in range(cases(60, 10_000))]
-    with ThreadPoolExecutor(len(zygotes)) as pool:
+    with ThreadPoolExecutor(cases(1, 4)) as pool:
         list(pool.map(act, chosen))
     print()
     for (reader, file, end), count in sorted(ends.items()):
@@ -538,7 +528,7 @@ def test_no_bit_of_a_model_changes_what_it_says(file, everyone, tmp_path, cases)
 # --- DVC restores ---------------------------------------------------------------------------------------------------
 
 
-def test_dvc_restores_a_damaged_file_before_a_stage_reads_it(zygotes, cases, tmp_path):
+def test_dvc_restores_a_damaged_file_before_a_stage_reads_it(cases, tmp_path):
     """Every file that a stage hands on, damaged in the workspace: after `dvc repro` all are what they were.
 
     Of each damage all files at once; one alone; and one beside a changed parameter, for which the last stage does run.
@@ -550,7 +540,7 @@ def test_dvc_restores_a_damaged_file_before_a_stage_reads_it(zygotes, cases, tmp
     shutil.rmtree(folder / "data/tables")
     write_tables(folder / "data/tables")
     for stage in STAGES[:-1]:
-        assert zygotes[0].run(folder, f"stages.{stage}").status == 0
+        assert watched.run(folder, f"stages.{stage}").status == 0
     dvc(folder, "commit", "--force", *STAGES[:-1])
     drawn = outs(graph(folder)["plot"])
     made = sorted({name for stage in STAGES[:-1] for name in outs(graph(folder)[stage])})

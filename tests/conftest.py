@@ -1,5 +1,6 @@
 """What the tests share: the shipped parameters, sections of them with a few keys changed, a project folder."""
 
+import functools
 import os
 import shutil
 import signal
@@ -12,7 +13,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from retrace.networks.arithmetic import NATIVE
+from retrace.params import reader
 from retrace.params.create import Create
+from retrace.params.document import Document
 from retrace.params.split import Split
 from retrace.params.train import Train
 from tests.mlflow_store import FOLDER, copy_instead_of_migrating
@@ -29,29 +32,41 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_configure(config: pytest.Config) -> None:
     """A folder for what all processes of this run of the tests share; whoever is first makes it and removes it."""
+    # Before a library is loaded that has threads of OpenMP: where other tests use the cores, too, those would wait for
+    # each other at full speed, most of their time. It changes no result.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if FOLDER not in os.environ:
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="retrace-tests-")
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(FOLDER)))
 
 
-# The files that take longest, so that no worker is left with one of them at the end.
+# The files that take longest, so that no worker is left with one of them at the end. The contracts come first of all:
+# they train in a worker's own process, and whatever torch computed there before decides on its arithmetic.
 LONGEST = (
-    "tracker",
-    "resume",
-    "contracts",
-    "machine",
-    "changes",
-    "pages",
-    "record",
-    "follow",
-    "table_command",
-    "cache",
+    *("contracts", "resume", "machine", "queue", "tracker", "changes", "pages", "record", "repository", "file_repair"),
+    *("follow", "advice", "table_command", "security_text", "backfill", "reading", "serving", "cache", "suspicions"),
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+@functools.lru_cache(maxsize=64)
+def parsed(content: bytes, path: Path) -> Document:
+    return PARSE(path)
+
+
+PARSE = reader.parse
+
+
+@pytest.fixture(autouse=True)
+def the_same_params_are_parsed_once(monkeypatch) -> None:
+    """A tenth of a second each time, more than most tests take for all else."""
+    monkeypatch.setattr(
+        reader, "parse", lambda path: parsed(path.read_bytes(), path) if path.is_file() else PARSE(path)
+    )
 
 
 @pytest.fixture(autouse=True)

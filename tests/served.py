@@ -1,14 +1,15 @@
 """`make ui` in a project of a test, and the link that it prints, taken apart."""
 
 import contextlib
+import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from retrace.cli.ui_server import cookie
+from tests import warm
 
 LINE = re.compile(
     r"ui: (?P<link>(?P<base>http://127\.0\.0\.1:(?P<port>\d+))/\?token=(?P<token>[\w-]{43})"
@@ -34,11 +35,13 @@ class Served(NamedTuple):
 
 
 @contextlib.contextmanager
-def served(root: Path, environment: dict[str, str]) -> Iterator[Served]:
+def served(root: Path, environment: dict[str, str], python: str = "") -> Iterator[Served]:
+    """python: what runs it; "": one that is forked."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "retrace", "ui"],
+        [python or warm.forked(), "-m", "retrace", "ui"],
         cwd=root,
-        env=environment,
+        # With it the server that it starts is forked, too.
+        env=environment if python else {**environment, "PATH": f"{warm.folder()}{os.pathsep}{environment['PATH']}"},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

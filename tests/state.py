@@ -8,7 +8,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from dataclasses import asdict, replace
@@ -23,6 +22,7 @@ from safetensors.numpy import save
 from retrace.artifacts.scores import HEADLINES, SCORES, ClassScores, Comparison, Metric, Scores, ShippedTraining
 from retrace.preprocessing.description import Number
 from retrace.tracking.model import CODE, ENTRY
+from tests import warm
 from tests.conftest import PARAMS, ROOT, VALUES
 
 EPOCHS, STEPS_PER_EPOCH = 6, 4
@@ -220,7 +220,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 def start(root: Path, *code: str, **changes: str) -> "subprocess.Popen[str]":
     """A process in the project: the stage, or the given Python."""
-    command = [sys.executable, *(("-c", *code) if code else ("-m", "stages.record"))]
+    command = [warm.forked(), *(("-c", *code) if code else ("-m", "stages.record"))]
     return subprocess.Popen(
         command,
         cwd=root,

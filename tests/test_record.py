@@ -1039,7 +1039,7 @@ def test_the_fingerprint_is_of_what_makes_the_result_and_of_nothing_else(here):
 def test_ui_serves_the_runs_to_its_owner_only_and_ends_with_its_processes(here, request):
     record.main()
     (run_id,) = runs(here, request.node.name)
-    with served(here, environment()) as server:
+    with served(here, environment(), sys.executable) as server:
         experiment = f"{server.base}/ajax-api/2.0/mlflow/experiments/get?experiment_id={server.experiment}"
         picture = f"{server.base}/get-artifact?path=figures%2Fconfusion_matrix.png&run_uuid={run_id}"
         status, page = fetch(server.base, **server.own)

@@ -6,18 +6,28 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
 
+from tests import warm
 from tests.mlflow_store import FOLDER, template
 from tests.project import free_port
 
 START_SECONDS = 600
 # A request that hangs costs 3 s, or minutes by MLflow's own settings; the rest is for a busy machine.
 HANG_SECONDS = 60
+# The command as it is, but that what it starts takes its place: one process, which a signal reaches.
+SERVER = """
+import os, runpy, sys
+from mlflow import cli, server
+def take_its_place(command, extra_env, **_):
+    os.environ.update(extra_env)
+    sys.argv = command[2:]
+    runpy.run_module(sys.argv[0], run_name="__main__")
+server._exec_cmd = take_its_place
+cli.cli(prog_name="mlflow")
+"""
 
 
 class Tracker:
@@ -29,18 +39,16 @@ class Tracker:
             shutil.copyfile(template(Path(os.environ[FOLDER])), folder / "server.db")
         self.folder, self.uri = folder, f"http://127.0.0.1:{port}"
         self.command = [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+            *("-c", SERVER, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
             *(options or ("--backend-store-uri", f"sqlite:///{folder}/server.db")),
             *("--artifacts-destination", str(folder / "artifacts")),
         ]
 
     def start(self) -> None:
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_TRACKING_URI": ""}
-        with open(self.folder / "log", "ab") as log:
-            # A session of its own, so that a signal reaches all its processes.
-            self.process = subprocess.Popen(
-                self.command, stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True
-            )
+        with open(self.folder / "log", "ab") as log, open(os.devnull) as nothing:
+            files = {0: nothing.fileno(), 1: log.fileno(), 2: log.fileno()}
+            self.process = warm.Started(self.folder, self.command, environment, files)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=2):
@@ -50,7 +58,7 @@ class Tracker:
         raise AssertionError((self.folder / "log").read_text())
 
     def send(self, number: int) -> None:
-        os.killpg(self.process.pid, number)
+        os.kill(self.process.pid, number)
 
     def kill(self) -> None:
         self.send(signal.SIGKILL)

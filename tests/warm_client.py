@@ -4,54 +4,69 @@ Loads nothing, so that it starts at once.
 """
 
 import array
+import contextlib
 import json
 import os
 import signal
 import socket
 import sys
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def send(connection: socket.socket, folder: str, arguments: "list[str]", variables: dict, streams: "list[int]") -> None:
-    """Ask for `python arguments` there, with these variables of the environment and these standard streams."""
-    content = json.dumps({"folder": folder, "arguments": arguments, "environment": variables}).encode()
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))]
+def send(connection: socket.socket, folder: str, arguments: "list[str]", variables: dict, files: "dict") -> None:
+    """Ask for `python arguments` there, with these variables of the environment and these open files by number."""
+    numbers = {"files": [*files]}
+    content = json.dumps({"folder": folder, "arguments": arguments, "environment": variables, **numbers}).encode()
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files.values()))]
     connection.sendmsg([b"%12d" % len(content)], rights)
     connection.sendall(content)
 
 
-def receive(connection: socket.socket) -> "tuple[dict, list[int]]":
-    """Raises EOFError where the one who asks is gone."""
-    head, streams, _, _ = socket.recv_fds(connection, 12, 3)
+def receive(connection: socket.socket) -> "tuple[dict, dict]":
+    head, files, _, _ = socket.recv_fds(connection, 12, 100)
     content = b""
-    while not head or len(content) < int(head):
+    while len(content) < int(head):
         if not (part := connection.recv(1 << 16)):
-            raise EOFError
+            raise ValueError("whoever asked is gone")
         content += part
-    return json.loads(content), streams
+    asked = json.loads(content)
+    return asked, dict(zip(asked["files"], files, strict=True))
+
+
+def inherited() -> "dict[int, int]":
+    """The standard streams, and what whoever started this process left open for it."""
+    files = {number: number for number in (0, 1, 2)}
+    for number in map(int, os.listdir("/dev/fd")):  # noqa: PTH208 - pathlib would be loaded
+        with contextlib.suppress(OSError):  # of the list itself
+            if number > 2 and os.get_inheritable(number):
+                files[number] = number
+    return files
 
 
 def run(place: str, arguments: "list[str]") -> int:
-    """The exit status; a signal that arrives is passed on."""
+    """The exit status; a signal that arrives is passed on, also one that comes before there is anyone to pass it to."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
+    files = inherited()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(place)
-        # From here to the handlers they wait: otherwise one would end this process alone, and the other would go on.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        send(connection, os.getcwd(), arguments, dict(os.environ), [0, 1, 2])  # noqa: PTH109 - pathlib would be loaded
+        send(connection, os.getcwd(), arguments, dict(os.environ), files)  # noqa: PTH109 - pathlib would be loaded
         with connection.makefile() as answers:
             process = int(answers.readline())
-            for number in SIGNALS:
-                signal.signal(number, lambda number, _: os.kill(process, number))
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            status = int(answers.readline())
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)  # of which this process may be to end
-    return status
+
+            def pass_on(number: int, _: object) -> None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
+
+            for number in PASSED_ON:
+                signal.signal(number, pass_on)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
+            return int(answers.readline())
 
 
 if __name__ == "__main__":
     status = run(sys.argv[1], sys.argv[2:])
     if status < 0:
+        signal.signal(-status, signal.SIG_DFL) if -status in PASSED_ON else None
         os.kill(os.getpid(), -status)
     sys.exit(status)

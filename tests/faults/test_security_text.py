@@ -9,7 +9,6 @@ import re
 import socket
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,7 +22,7 @@ from PIL import Image
 from retrace.runtime.atomic import FORMULA
 from tests.browser.browser import NAMES, installed, opened
 from tests.faults.hostile import TARGET, TEXTS, write_table
-from tests.project import TINY, copy_project, environment, git
+from tests.project import TINY, copy_project, environment, git, run
 from tests.served import served
 from tests.tracker import Tracker
 
@@ -72,10 +71,7 @@ def done(tmp_path_factory) -> Done:
 
 
 def execute(root: Path, *command: str, **more: str) -> "subprocess.CompletedProcess[str]":
-    knowing = {**environment(), **KNOWING, **more}
-    return subprocess.run(
-        [sys.executable, "-m", *command], cwd=root, env=knowing, capture_output=True, text=True, check=False
-    )
+    return run(root, "-m", *command, **KNOWING, **more)
 
 
 def test_no_order_reaches_the_terminal(done):

@@ -18,6 +18,7 @@ from retrace.cli.ui_server import ROUTES
 from retrace.params.reader import check
 from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, UserError
 from stages.validate import SECTIONS
+from tests import warm
 from tests.conftest import PARAMS, ROOT
 from tests.served import Served, served
 from tests.state import environment, make_state
@@ -36,9 +37,9 @@ def door(tmp_path_factory) -> Iterator[Served]:
     """`make ui` over a real store, started where everything asks it to open."""
     root = tmp_path_factory.mktemp("ui")
     make_state(root)
-    command = [sys.executable, "-m", "stages.record"]
+    command = [warm.forked(), "-m", "stages.record"]
     subprocess.run(command, cwd=root, env=environment(), capture_output=True, check=True)
-    with served(root, environment(**OPENING)) as found:
+    with served(root, environment(**OPENING), sys.executable) as found:
         yield found
 
 

@@ -33,8 +33,9 @@ from retrace.cli import ui
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.tracking.environment import milliseconds
 from retrace.tracking.location import locate
+from tests import warm
 from tests.conftest import ROOT
-from tests.project import TINY, copy_project, environment, free_port, run, warm_environment
+from tests.project import TINY, copy_project, environment, finished, forget, free_port, run, warm_environment
 from tests.state import FORKS, logged, make_state, rows, runs, start, tags, write_lock
 from tests.tracker import Tracker, assert_same, content
 
@@ -111,13 +112,25 @@ def results(root: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def ready(tmp_path_factory) -> Path:
-    """Where the whole pipeline ran while nobody listened at the tracker's address: all but the record is there."""
-    root = copy_project(tmp_path_factory.mktemp("ready") / "project", TINY)
+def ready(tmp_path_factory, cases) -> Path:
+    """Where the whole pipeline ran while nobody listened at the tracker's address: all but the record is there.
+
+    In the sample somebody listened at first, and of that nothing is left.
+    """
+    root, stages = tmp_path_factory.mktemp("ready") / "project", ["record"]
+    if cases(True, False):
+        finished(root)
+        shutil.rmtree(root / "mlartifacts")
+        for path in (root / "mlflow.db", root / MARKER):
+            path.unlink()
+        forget(root, "record")
+    else:
+        copy_project(root, TINY)
+        stages = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
     done = repro(root, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}")
     assert done.status, done.out
     assert re.search("does not answer .*; " + SAFE, done.line)
-    assert done.ran == ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
+    assert done.ran == stages
     assert not (root / MARKER).exists()
     return root
 
@@ -418,7 +431,7 @@ def test_the_right_address_and_the_right_name_are_let_in(ready, tracker, proxy, 
     followed = USER if advice == LOGIN else {"MLFLOW_TRACKING_URI": tracker.uri}
     for told, right in ((variables, False), ({**variables, **followed}, True)):
         done = subprocess.run(
-            [sys.executable, "-m", "stages.record"],
+            [warm.forked(), "-m", "stages.record"],
             cwd=root,
             env={**environment(), **told},
             capture_output=True,
@@ -431,7 +444,7 @@ def test_the_right_address_and_the_right_name_are_let_in(ready, tracker, proxy, 
 
 def test_the_ui_of_a_server_is_where_the_line_says(ready, tracker):
     done = subprocess.run(
-        [sys.executable, "-m", "retrace", "ui"],
+        [warm.forked(), "-m", "retrace", "ui"],
         cwd=ready,
         env={**environment(), "MLFLOW_TRACKING_URI": tracker.uri},
         capture_output=True,
@@ -515,7 +528,7 @@ class Recorder:
 
     def __init__(self, root: Path, **variables: str):
         self.root = root
-        command = [sys.executable, "-c", FORKS + RECORDS + EACH_REQUEST]
+        command = [warm.forked(), "-c", FORKS + RECORDS + EACH_REQUEST]
         self.process = subprocess.Popen(
             command,
             cwd=root,
@@ -859,15 +872,15 @@ def test_a_store_with_damage_anywhere_is_one_line_or_recorded_into(state, tmp_pa
 def test_a_recording_that_stands_still_is_not_waited_for(state):
     """Stopped by a terminal's Ctrl-Z, it keeps its turn for ever."""
     make_store(state)
-    holds = "with store_lock.locked(location.locate('any')): print('has it', flush=True); input()"
+    holds = "with store_lock.locked(location.locate('any')): print(os.getpid(), flush=True); input()"
     stopped = begin(state, FORKS + holds)
-    assert stopped.stdout.readline() == "has it\n"
+    holder = int(stopped.stdout.readline())
     since = time.monotonic()
     waiting = begin(state)
     try:
         _, errors = waiting.communicate(timeout=600)
         assert waiting.returncode == MACHINE_FAULT
-        assert re.search(rf"another recording \(process {stopped.pid}\) has begun and stands still; end it; ", errors)
+        assert re.search(rf"another recording \(process {holder}\) has begun and stands still; end it; ", errors)
         assert errors.count("\n") == 1
         assert time.monotonic() - since < SECONDS_ADDED + 20  # of a busy machine
     finally:

@@ -39,13 +39,14 @@ from retrace.tracking.store_errors import translate_errors
 from retrace.tracking.store_lock import locked
 from retrace.tracking.sync import FINGERPRINT, TRAINING
 from stages import record, train
-from tests.project import TINY, copy_project, environment, turn
+from tests import warm
+from tests.project import TINY, copy_project, turn, warm_environment
 
 # As whole numbers, which the section holds as 0.0 and 1.0, and dvc.lock does not.
 SETTING = {**TINY, "train.replicas": 3, "train.optimizer.weight_decay": 0, "train.label_smoothing": 0}
 LONG = {"train.epochs": 9000, "train.batch_size": 4}
 # Long enough to be seen, some seconds.
-SHORT = {"train.epochs": 500, "train.batch_size": 32, "train.hidden": [32, 32]}
+SHORT = {"train.epochs": 250, "train.batch_size": 32, "train.hidden": [32, 32]}
 
 
 def rows(database: Path, query: str, *values: Any) -> list[tuple]:
@@ -128,14 +129,12 @@ def story(tmp_path_factory) -> dict[str, Any]:
 def tell(tmp_path_factory, stack: contextlib.ExitStack) -> dict[str, Any]:
     def start(folder: Path, *command: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [sys.executable, "-u", "-m", *command],
+            [warm.forked(), "-u", "-m", *command],
             cwd=folder,
-            env=environment(),
+            env=warm_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # Where the tests run in the background of a shell, an interrupt is ignored, here too.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         stack.callback(process.kill)
         return process
@@ -229,7 +228,7 @@ def test_the_next_follow_goes_on_and_says_that_the_training_was_killed(story):
 def test_record_completes_the_run_of_a_training_that_was_followed(story):
     out, errors, status = story["followed"]
     assert (errors, status) == ("", 0)
-    line = r"follow: the training has ended, mirrored up to epoch \d+ of at most 500; the stage record completes it"
+    line = r"follow: the training has ended, mirrored up to epoch \d+ of at most 250; the stage record completes it"
     assert re.fullmatch(line, out.splitlines()[-1]), out
     assert story["status under way"] == "RUNNING"
     out, errors, status = story["repro"]
@@ -421,7 +420,7 @@ def test_what_nobody_saw_end_is_closed_by_the_next(story, recorded):
             client.set_tag(third, follow.PROCESS, f"{os.getpid()} {died.born} another")
             follow.close_orphans(client, experiment, recorded)
         assert runs(database) == {**before, first: "RUNNING", second: "RUNNING", third: "KILLED"}
-        assert "Ended at epoch 5 of at most 500" in tags(database, third)["mlflow.note.content"]
+        assert f"Ended at epoch 5 of at most {SHORT['train.epochs']}" in tags(database, third)["mlflow.note.content"]
     # The first one has died too by now; and the result of the second one is what is recorded already.
     record.main()
     assert runs(database) == {**before, first: "KILLED", third: "KILLED"}

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.project import TINY, copy_project, git, run, warm_environment
+from tests.project import commit, finished, git, run, warm_environment
 
 RATES = ["0.01", "0.1", "1.0"]
 # Of the whole queue; a tiny experiment takes ten seconds.
@@ -24,10 +25,11 @@ STOP_SECONDS = 20
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Iterator[Path]:
-    """A tiny project, its data and baselines made, so that an experiment has to train and no more."""
-    folder = copy_project(tmp_path_factory.mktemp("a queue") / "tiny one", TINY)
-    dvc(folder, "repro", "baseline")
-    git(folder, "commit", "--quiet", "--all", "--message=baseline")
+    """A tiny project that has run, so that an experiment has to train and no more; the store is to be theirs alone."""
+    folder = finished(tmp_path_factory.mktemp("a queue") / "tiny one")
+    (folder / "mlflow.db").unlink()
+    shutil.rmtree(folder / "mlartifacts")
+    commit(folder)
     try:
         yield folder
     finally:
