@@ -65,7 +65,7 @@ class Saving(Callback):
     def __init__(self, checkpoints: Checkpoints):
         self.checkpoints, self.spent, self.sizes = checkpoints, 0.0, list[int]()
 
-    def after_epoch(self, trainer: Trainer, epoch: Epoch) -> None:
+    def on_epoch_end(self, trainer: Trainer, epoch: Epoch) -> None:
         begin = time.monotonic()
         self.checkpoints.maybe_save(epoch.number, trainer.snapshot)
         self.spent += time.monotonic() - begin

@@ -10,11 +10,12 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import checkpoints, pipeline, rows, tables, training
+from benchmarks import checkpoints, packs, pipeline, rows, tables, training
 from retrace.runtime.atomic import write_text
 from retrace.runtime.markdown import table
+from retrace.runtime.workers import cores
 
-RESULTS = Path("benchmarks/results.md")
+RESULTS, SCALE = Path("benchmarks/results.md"), Path("benchmarks/scale.md")
 RECORD_SECONDS = 6
 
 
@@ -50,9 +51,39 @@ def of_tables(own: tables.Results) -> list[list[str]]:
     return lines
 
 
+def of_packs(own: packs.Results) -> list[list[str]]:
+    """An epoch in packs, against one core and against others with the same cores."""
+    lines = []
+    members = f"an epoch, 100,000 rows x 30, {packs.MEMBERS} members of 128 - 128, {cores()} cores"
+    for other, bar in (("one core", 1.7), ("scikit-learn", 4), ("DataLoader", 8)):
+        ours, theirs = own.epoch["all cores"], own.epoch[other]
+        name = {"scikit-learn": "MLPClassifier, as often", "DataLoader": "a loop with DataLoader, as often"}
+        what = f"{members}, against {name.get(other, other)}"
+        lines.append(judged(what, ours, theirs, theirs / ours, f"at least {bar:g} x:", "s", theirs >= bar * ours))
+    ours, theirs = own.million["all cores"], own.million["one core"]
+    what = f"an epoch, 1,000,000 rows, {packs.MEMBERS_OF_MILLION} members, {cores()} cores, against one core"
+    lines.append(judged(what, ours, theirs, theirs / ours, "at least 1.6 x:", "s", theirs >= 1.6 * ours))
+    good = "yes" if own.worker <= 0.1 else "**no**"
+    lines.append(["what another process adds to peak memory", "", "", f"{own.worker:.1%}", f"at most 10 %: {good}"])
+    return lines
+
+
+def write_scale(own: packs.Results) -> None:
+    rows_ = [
+        [f"{members:,}", *(f"{own.scale[members, count]:.1f} x" for count in packs.SCALED_CORES)]
+        for members in packs.SCALED_MEMBERS
+    ]
+    counted = table(["members", *(f"{count} cores" for count in packs.SCALED_CORES)], rows_)
+    write_text(
+        SCALE, f"# More cores than there are\n\nWritten by `make bench`, counted from measured times.\n\n{counted}\n"
+    )
+
+
 def main() -> None:
     root = Path.cwd()
     steps = training.main()
+    in_packs = packs.main()
+    write_scale(in_packs)
     lines = []
     for replicas, other, bar in (
         (1, "textbook", 2.5),
@@ -64,6 +95,7 @@ def main() -> None:
         ratio = steps[other] / ours
         name = f"one step per replica, {replicas} side by side, against {other}"
         lines.append(judged(name, ours, steps[other], ratio, f"at least {bar:g} x:", "us", ratio >= bar))
+    lines += of_packs(in_packs)
     with tempfile.TemporaryDirectory(prefix="retrace bench ") as folder:
         costs = checkpoints.main(Path(folder))
         runs, imports = pipeline.main(root, Path(folder))

@@ -4,6 +4,7 @@ results     from reports/scores.json, which git has not: where nothing ran yet, 
 rerun       from dvc.yaml: which stages a change in a section of params.yaml reruns
 parameters  from params.yaml: each key, its value there and its comment
 bench       the first table of benchmarks/results.md, which `make bench` writes
+scale       the table of benchmarks/scale.md, which it writes, too
 quality     the first table of benchmarks/quality.md, which `make bench-quality` writes
 
 A page has a part where it has the two comments that mark it; a test compares the pages with the files.
@@ -27,8 +28,9 @@ DOCS = Path("docs")
 GRAPH = Path("dvc.yaml")
 PARAMS = Path("params.yaml")
 BENCH = Path("benchmarks/results.md")
+SCALE = Path("benchmarks/scale.md")
 QUALITY = Path("benchmarks/quality.md")
-SOURCES = (GRAPH, PARAMS, BENCH, QUALITY)
+SOURCES = (GRAPH, PARAMS, BENCH, SCALE, QUALITY)
 
 # A line of params.yaml: a key, perhaps a value, perhaps a comment; or a comment that goes on from the line before.
 LINE = re.compile(r"(?P<indent> *)(?:(?P<key>\w+):(?: (?P<value>\S.*?))?)?(?:(?:^| +)# (?P<comment>.*))?")
@@ -152,6 +154,7 @@ def filled(text: str) -> str:
         "rerun": lambda: rerun(YAML(typ="safe").load(GRAPH.read_text())),
         "parameters": lambda: parameters(PARAMS.read_text()),
         "bench": lambda: first_table(BENCH),
+        "scale": lambda: first_table(SCALE),
         "quality": lambda: first_table(QUALITY),
     }
     if SCORES.exists():

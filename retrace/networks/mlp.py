@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from retrace.networks.activations import GraphBuilder
 from retrace.networks.layers import product
-from retrace.networks.network import Dropout, Network, Outputs, Quick, RestPass
+from retrace.networks.network import Dropout, Network, Outputs, Quick, RestForwardPass
 
 
 class MLP(Network):
@@ -37,7 +37,7 @@ class MLP(Network):
             z = layer(x if dropout is None else x * dropout(x))
         return Outputs(z, watched)
 
-    def rest_pass(self, z: Tensor, dropout: Dropout | None = None) -> RestPass:
+    def rest_pass(self, z: Tensor, dropout: Dropout | None = None) -> RestForwardPass:
         kept = []  # of each hidden layer: sums, outputs, mask, what the next layer sees
         for layer in self.layers[1:]:
             a = self.activation.forward(z)
@@ -56,7 +56,7 @@ class MLP(Network):
                 gradient = self.activation.gradient(gradient, z, a)
             return gradient, gradients
 
-        return RestPass(z, backward)
+        return RestForwardPass(z, backward)
 
     def onnx_rest(self, graph: GraphBuilder, z: str) -> str:
         for layer in self.layers[1:]:

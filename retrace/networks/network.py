@@ -33,7 +33,7 @@ class Outputs(NamedTuple):
     watched: list[Tensor]
 
 
-class Pass(NamedTuple):
+class ForwardPass(NamedTuple):
     """A forward pass: logits [replicas, rows, outputs], and from the gradient there those of all parameters.
 
     `backward` is to be called once, and gives them in the order of `parameters()`.
@@ -43,8 +43,8 @@ class Pass(NamedTuple):
     backward: Callable[[Tensor], list[Tensor]]
 
 
-class RestPass(NamedTuple):
-    """As Pass, of what follows the first layer's sums: `backward` gives the gradient of these, then of parameters."""
+class RestForwardPass(NamedTuple):
+    """As ForwardPass, of what follows the first layer's sums: `backward` gives their gradient, then those of parameters."""
 
     logits: Tensor
     backward: Callable[[Tensor], tuple[Tensor, list[Tensor]]]
@@ -92,7 +92,7 @@ class Network(Entrance):
     def rest(self, z: Tensor, dropout: Dropout | None = None) -> Outputs:
         """From the sums of the first layer [replicas, rows, units] to the logits."""
 
-    def rest_pass(self, z: Tensor, dropout: Dropout | None = None) -> RestPass:
+    def rest_pass(self, z: Tensor, dropout: Dropout | None = None) -> RestForwardPass:
         """`rest`, with gradients: by autograd, unless an architecture brings its own, quicker ones."""
         entrance = {id(parameter) for parameter in self.entrance_parameters()}
         own = [parameter for parameter in self.parameters() if id(parameter) not in entrance]
@@ -104,7 +104,7 @@ class Network(Entrance):
             of_sums, *gradients = torch.autograd.grad(logits, [z, *own], gradient)
             return of_sums, gradients
 
-        return RestPass(logits.detach(), backward)
+        return RestForwardPass(logits.detach(), backward)
 
     @abstractmethod
     def onnx_rest(self, graph: GraphBuilder, z: str) -> str:
@@ -134,7 +134,7 @@ class Network(Entrance):
         """As `forward`, with what the watched layers' activations gave."""
         return self.rest(self.first(self.enter(x)))
 
-    def forward_pass(self, x: Tensor, dropout: Dropout | None = None) -> Pass:
+    def forward_pass(self, x: Tensor, dropout: Dropout | None = None) -> ForwardPass:
         """As `forward`, with gradients of all parameters."""
         entered = self.enter(x)
         rest = self.rest_pass(self.first(entered), dropout)
@@ -144,7 +144,7 @@ class Network(Entrance):
             first, *others = self.first_gradients(entered, of_sums)
             return [first, of_sums.sum(1, keepdim=True), *gradients, *others]
 
-        return Pass(rest.logits, backward)
+        return ForwardPass(rest.logits, backward)
 
     def of(self, replicas: slice) -> Self:
         """Some of the replicas as a network of their own, in the same memory: what one learns the other knows."""

@@ -49,7 +49,7 @@ class Epoch(NamedTuple):
 class Callback:
     """To be extended."""
 
-    def after_epoch(self, trainer: "Trainer", epoch: Epoch) -> None:
+    def on_epoch_end(self, trainer: "Trainer", epoch: Epoch) -> None:
         """What it is there for."""
 
     def facts(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class History(Callback):
         self.step_losses: list[Tensor] = []
         self.epochs = [0 for _ in members]
 
-    def after_epoch(self, trainer: "Trainer", epoch: Epoch) -> None:
+    def on_epoch_end(self, trainer: "Trainer", epoch: Epoch) -> None:
         last, losses = [epoch.of_mean] if self.of_mean else [], epoch.step_losses.cpu().clone()
         for replica, values in enumerate(epoch.values):
             if epoch.active[replica]:
@@ -113,7 +113,7 @@ class BestWeights(Callback):
         self.best_epoch = [0 for _ in range(network.replicas)]
         self.best_loss = [math.inf for _ in range(network.replicas)]
 
-    def after_epoch(self, trainer: "Trainer", epoch: Epoch) -> None:
+    def on_epoch_end(self, trainer: "Trainer", epoch: Epoch) -> None:
         improved = torch.zeros(len(epoch.active), dtype=torch.bool)
         for replica, active in enumerate(epoch.active):
             if active and epoch.validation_loss(replica) < self.best_loss[replica]:
@@ -143,7 +143,7 @@ class EarlyStopping(Callback):
         self.best, self.patience, self.of_mean = best, section.patience, section.ship == "mean"
         self.mean_losses: list[float] = []
 
-    def after_epoch(self, trainer: "Trainer", epoch: Epoch) -> None:
+    def on_epoch_end(self, trainer: "Trainer", epoch: Epoch) -> None:
         if self.of_mean:
             self.mean_losses.append(epoch.of_mean)
             if self._waited(epoch.number, best_of(self.mean_losses)):
@@ -174,7 +174,7 @@ class LiveHistory(Callback):
     def __init__(self, live: Live):
         self.live = live
 
-    def after_epoch(self, trainer: "Trainer", epoch: Epoch) -> None:
+    def on_epoch_end(self, trainer: "Trainer", epoch: Epoch) -> None:
         self.live(trainer.history.header, trainer.history.rows)
 
 
@@ -191,7 +191,7 @@ class Progress(Callback):
     def __exit__(self, *error: object) -> None:
         self.bar.close()
 
-    def after_epoch(self, trainer: "Trainer", epoch: Epoch) -> None:
+    def on_epoch_end(self, trainer: "Trainer", epoch: Epoch) -> None:
         _, _, train, validation, _, rate, *_ = trainer.history.rows[-1]
         said = f"train {train:.4f}, validation {validation:.4f}, learning rate {rate:.3g}, {self.replicas} replicas"
         self.bar.set_postfix_str(said, refresh=False)
@@ -204,6 +204,6 @@ class Checkpointing(Callback):
     def __init__(self, checkpoints: Checkpoints, signals: DeferredSignals):
         self.checkpoints, self.signals = checkpoints, signals
 
-    def after_epoch(self, trainer: "Trainer", epoch: Epoch) -> None:
+    def on_epoch_end(self, trainer: "Trainer", epoch: Epoch) -> None:
         self.checkpoints.maybe_save(epoch.number, trainer.snapshot, now=self.signals.received is not None)
         self.signals.raise_pending()

@@ -75,7 +75,7 @@ class Checkpoints:
         self.before = 0.0  # seconds of the earlier parts
         self.epoch = 0  # of the last one written
         self.due: float | None = None
-        self.whole = False  # whether the last one, as it lies there, is known to be
+        self.last_is_valid = False  # whether the last one, as it lies there, is known to be
         self.snapshot = self._read()
 
     @property
@@ -90,7 +90,7 @@ class Checkpoints:
                 digest, _, content = path.read_bytes().partition(b"\n")
                 if hashlib.sha256(content).hexdigest().encode() == digest:
                     snapshot = _parse(path, content)
-                    self.whole = path.name == LAST
+                    self.last_is_valid = path.name == LAST
                     break
                 damaged.append(str(path))
         if snapshot:
@@ -117,7 +117,7 @@ class Checkpoints:
         begin = time.monotonic()
         if now or begin >= self.due:
             self._write(taken or snapshot())
-            if self.whole:
+            if self.last_is_valid:
                 self.epoch = epoch
             end = time.monotonic()
             self.due = end + max(SECONDS, TIMES_ITS_COST * (end - begin))
@@ -132,12 +132,12 @@ class Checkpoints:
             if not self.folder.exists():
                 self._make_room()
             # A damaged one would take the place of the one that this training goes on from.
-            if self.whole:
+            if self.last_is_valid:
                 with suppress(FileNotFoundError):
                     path.replace(self.folder / PREVIOUS)
-            self.whole = False
+            self.last_is_valid = False
             write_bytes(path, content)
-            self.whole = True
+            self.last_is_valid = True
         except FileNotFoundError:
             return  # the same training run in another folder (`dvc exp run --temp`) has ended, and removed this one
         except OSError as error:

@@ -69,7 +69,7 @@ def class_weights(given: str | Sequence[float], rows: Tensor) -> Tensor | None:
     return torch.tensor(given, dtype=torch.float32)
 
 
-def shares(weights: Tensor | None, classes: Tensor) -> Tensor | None:
+def row_weights(weights: Tensor | None, classes: Tensor) -> Tensor | None:
     """Each row's share of the mean, so that the last axis sums to 1: a weighted mean as torch's losses have it.
 
     weights: what a row of each class counts, by member [members, classes]; classes, and the shares: [members, rows].

@@ -56,11 +56,11 @@ class Group(NamedTuple):
     role: Role
     places: list[int]
     weights: Tensor
-    memory: dict[str, Tensor]
+    state: dict[str, Tensor]
 
     def of(self, members: slice) -> "Group":
         """The same memory, of some members."""
-        return Group(self.role, self.places, self.weights[members], {k: v[members] for k, v in self.memory.items()})
+        return Group(self.role, self.places, self.weights[members], {k: v[members] for k, v in self.state.items()})
 
 
 def lay_out(network: Network, sections: Sequence[Optimizer], zeros: Callable[..., Tensor]) -> list[Group]:
@@ -96,7 +96,7 @@ class Optimization:
         for group in groups:
             still = [section.model_copy(update={"weight_decay": 0.0}) for section in sections]
             own = sections if group.role.decays else still
-            self.steps.append(OPTIMIZERS[sections[0].name].build(group.weights, group.memory, own))
+            self.steps.append(OPTIMIZERS[sections[0].name].build(group.weights, group.state, own))
         self.gradients = [torch.zeros_like(group.weights) for group in groups]
 
     def step(self, gradients: Sequence[Tensor], rates: Rates, before: int) -> None:
@@ -120,11 +120,11 @@ def _add(x: Tensor, y: Tensor, factor: Setting) -> None:
         x.add_(y, alpha=factor)
 
 
-def sgd(weights: Tensor, memory: dict[str, Tensor], sections: Sequence[Optimizer]) -> Step:
+def sgd(weights: Tensor, state: dict[str, Tensor], sections: Sequence[Optimizer]) -> Step:
     """With momentum as torch has it, and Nesterov's (Sutskever et al. 2013)."""
     decay, momentum = _of(sections, "weight_decay", weights), _of(sections, "momentum", weights)
     decays, nesterov = any(section.weight_decay for section in sections), sections[0].nesterov
-    velocity = memory.get("velocity")
+    velocity = state.get("velocity")
 
     def step(gradients: Tensor, rates: Rates, before: int) -> None:
         if decays:
@@ -140,11 +140,11 @@ def sgd(weights: Tensor, memory: dict[str, Tensor], sections: Sequence[Optimizer
     return step
 
 
-def rmsprop(weights: Tensor, memory: dict[str, Tensor], sections: Sequence[Optimizer]) -> Step:
+def rmsprop(weights: Tensor, state: dict[str, Tensor], sections: Sequence[Optimizer]) -> Step:
     """Hinton 2012, as torch has it but for the root, so that every processor gives the same bytes (see roots.py)."""
     decay, momentum = _of(sections, "weight_decay", weights), _of(sections, "momentum", weights)
     decays = any(section.weight_decay for section in sections)
-    average, velocity = memory["average"], memory.get("velocity")
+    average, velocity = state["average"], state.get("velocity")
 
     def step(gradients: Tensor, rates: Rates, before: int) -> None:
         if decays:
@@ -161,8 +161,8 @@ def rmsprop(weights: Tensor, memory: dict[str, Tensor], sections: Sequence[Optim
 def _adaptive(function: Callable[..., None]) -> Callable[[Tensor, dict[str, Tensor], Sequence[Optimizer]], Step]:
     """adam and adamw differ in how they apply weight decay and in nothing else."""
 
-    def build(weights: Tensor, memory: dict[str, Tensor], sections: Sequence[Optimizer]) -> Step:
-        first, second = memory["first"], memory["second"]
+    def build(weights: Tensor, state: dict[str, Tensor], sections: Sequence[Optimizer]) -> Step:
+        first, second = state["first"], state["second"]
         count = torch.zeros((), device=weights.device)
         own = [(section.weight_decay, section.beta1, section.beta2) for section in sections]
 

@@ -17,7 +17,7 @@ from retrace.params.train import Train
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.training.batches import Batches
 from retrace.training.dropout import dropout
-from retrace.training.losses import LOSSES, Smoothing, class_weights, shares
+from retrace.training.losses import LOSSES, Smoothing, class_weights, row_weights
 from retrace.training.members import Member, shared
 from retrace.training.optimizers import Group, Optimization, Rates, lay_out
 from retrace.training.roots import root
@@ -42,7 +42,7 @@ class DivergedError(UserError):
         return DivergedError, (str(self), self.place)
 
 
-class Memory(NamedTuple):
+class PackState(NamedTuple):
     """What a pack changes as it trains, a row for each member; a smaller pack has some of the rows.
 
     groups:      weights, and what the optimizer remembers.
@@ -57,9 +57,9 @@ class Memory(NamedTuple):
     values: Tensor
     right: Tensor | None
 
-    def of(self, members: slice) -> "Memory":
+    def of(self, members: slice) -> "PackState":
         right = None if self.right is None else self.right[members]
-        return Memory(
+        return PackState(
             [group.of(members) for group in self.groups], self.step_losses[members], self.values[members], right
         )
 
@@ -72,13 +72,13 @@ class Data(NamedTuple):
     counts: Tensor
 
 
-def allocate(network: Network, data: Data, members: Sequence[Member], zeros: Zeros) -> Memory:
+def allocate(network: Network, data: Data, members: Sequence[Member], zeros: Zeros) -> PackState:
     """Room for all members; the network's weights move there."""
     section = members[0].section
     steps = math.ceil(len(data.training.x) / section.batch_size)
     health = len(network.watched) if section.activation in UNIT_HEALTH else 0
     right = zeros(len(members), len(data.validation.x), dtype=torch.float64) if section.ship == "mean" else None
-    return Memory(
+    return PackState(
         lay_out(network, [member.section.optimizer for member in members], zeros),
         zeros(len(members), steps),
         zeros(len(members), 3 + len(network.layers) + health),
@@ -89,32 +89,32 @@ def allocate(network: Network, data: Data, members: Sequence[Member], zeros: Zer
 class Pack:
     """members: in the order of the network's replicas. Raises ValueError for members that cannot train in one pack."""
 
-    def __init__(self, network: Network, data: Data, members: Sequence[Member], memory: Memory, device: torch.device):
+    def __init__(self, network: Network, data: Data, members: Sequence[Member], state: PackState, device: torch.device):
         if any(shared(member.section) != shared(members[0].section) for member in members):
             raise ValueError("members of a pack may differ in settings of their own only")
-        self.network, self.data, self.members, self.memory, self.device = network, data, members, memory, device
+        self.network, self.data, self.members, self.state, self.device = network, data, members, state, device
         sections = [member.section for member in members]
         self.section, classes = sections[0], max(2, network.outputs)
         self.loss = LOSSES[self.section.loss]
         self.smoothing = Smoothing([section.label_smoothing for section in sections], classes, device)
         each = [class_weights(section.class_weights, data.counts) for section in sections]
         self.weights = None if each[0] is None else torch.stack([one for one in each if one is not None]).to(device)
-        self.validation = Validation(network, data.validation, members, self.weights, memory.right)
+        self.validation = Validation(network, data.validation, members, self.weights, state.right)
         self.optimization = Optimization(
-            memory.groups, [section.optimizer for section in sections], [each.input_scale_rate for each in sections]
+            state.groups, [section.optimizer for section in sections], [each.input_scale_rate for each in sections]
         )
         self.clips = any(section.gradient_clip for section in sections)
         # A tensor also where all are alike: torch divides a number by a tensor in another way than a tensor by one.
         self.clip = torch.tensor([section.gradient_clip or math.inf for section in sections], device=device)
         self.batches = Batches(data.training, network.outputs, members)
-        self.steps = memory.step_losses.shape[1]
+        self.steps = state.step_losses.shape[1]
         self.rates = rates_of(sections, self.steps)
         self.check_interval = 1 if device.type == "cpu" else CUDA_CHECK_INTERVAL
         self.sampled = {self.steps - 1 - round(i * self.steps / GRADIENT_SAMPLES) for i in range(GRADIENT_SAMPLES)}
 
     @torch.no_grad()
     def train_epoch(self, epoch: int, active: Sequence[bool]) -> None:
-        """One pass over the training rows, and a judgement on the validation rows, both into `memory`.
+        """One pass over the training rows, and a judgement on the validation rows, both into `state`.
 
         Raises DivergedError in the step in which a loss of an active member is no longer finite.
         """
@@ -123,10 +123,10 @@ class Pack:
     @torch.no_grad()
     def run_steps(self, epoch: int, active: Sequence[bool]) -> Tensor:
         """The pass over the training rows; returns mean gradient norms [layers, members]."""
-        masks, losses, norms = dropout(self.members, epoch, self.device), self.memory.step_losses, []
+        masks, losses, norms = dropout(self.members, epoch, self.device), self.state.step_losses, []
         for step, (x, y) in enumerate(self.batches.of(epoch)):
             passed = self.network.forward_pass(x, masks)
-            loss, gradient = self.loss(passed.logits, y, self.smoothing, shares(self.weights, y))
+            loss, gradient = self.loss(passed.logits, y, self.smoothing, row_weights(self.weights, y))
             losses[:, step] = loss
             if (step + 1) % self.check_interval == 0 or step == self.steps - 1:
                 self._check_finite(active, epoch, step)
@@ -143,9 +143,9 @@ class Pack:
         rows, batch = len(self.data.training.x), self.section.batch_size
         sizes = torch.full((self.steps,), batch, device=self.device)
         sizes[-1] = rows - batch * (self.steps - 1)
-        train_loss = (self.memory.step_losses * sizes).sum(1) / rows
-        self.memory.values.copy_(torch.stack([train_loss, loss, accuracy, *norms, *health], 1))
-        finite = torch.stack([torch.isfinite(group.weights).all(1) for group in self.memory.groups]).all(0).tolist()
+        train_loss = (self.state.step_losses * sizes).sum(1) / rows
+        self.state.values.copy_(torch.stack([train_loss, loss, accuracy, *norms, *health], 1))
+        finite = torch.stack([torch.isfinite(group.weights).all(1) for group in self.state.groups]).all(0).tolist()
         for member, (reached, whole) in enumerate(zip(loss.tolist(), finite, strict=True)):
             if active[member] and not math.isfinite(reached):
                 raise self._diverged("validation loss", reached, member, epoch, self.steps - 1)
@@ -155,7 +155,7 @@ class Pack:
 
     def _check_finite(self, active: Sequence[bool], epoch: int, last: int) -> None:
         """Look at the losses since the last check, up to step `last`; one that is not finite ends the training."""
-        losses = self.memory.step_losses
+        losses = self.state.step_losses
         if self.check_interval == 1 and math.isfinite(losses[:, last].sum().item()):
             return
         first = last // self.check_interval * self.check_interval

@@ -11,7 +11,7 @@ from torch import Tensor
 from retrace.networks.network import Network
 from retrace.runtime.workers import Workers, cores, shared_memory
 from retrace.training.members import Member
-from retrace.training.pack import Data, Memory, Pack, allocate
+from retrace.training.pack import Data, Pack, PackState, allocate
 from retrace.training.validation import Zeros
 
 # Of one core, about: what a step takes whatever its size, and what it computes in a second.
@@ -24,16 +24,16 @@ WORTHWHILE_SECONDS = 1.0
 
 
 class PackRunner:
-    """All members of a network, trained by an epoch at a time. memory: of all of them, in the network's order."""
+    """All members of a network, trained by an epoch at a time. state: of all of them, in the network's order."""
 
     def __init__(self, network: Network, data: Data, members: Sequence[Member], device: torch.device):
         self.members = members
         self.count = packs_worth_having(network, data, members, device)
         zeros = _shared_zeros if self.count > 1 else _zeros_on(device)
-        self.memory: Memory = allocate(network, data, members, zeros)
+        self.state: PackState = allocate(network, data, members, zeros)
         bounds = [round(place * len(members) / self.count) for place in range(self.count + 1)]
         self.parts = [slice(*pair) for pair in pairwise(bounds)]
-        self.packs = [Pack(network.of(part), data, members[part], self.memory.of(part), device) for part in self.parts]
+        self.packs = [Pack(network.of(part), data, members[part], self.state.of(part), device) for part in self.parts]
         self.steps = self.packs[0].steps
         self.workers: Workers | None = None
 

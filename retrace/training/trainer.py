@@ -28,16 +28,16 @@ def fit(
     members: Sequence[Member],
     device: torch.device,
     callbacks: Sequence[Callback] = (),
-    begun: Snapshot | None = None,
+    resume_from: Snapshot | None = None,
 ) -> TrainingResult:
     """Initialize and train the network; raises UserError (status 4) in the step in which a loss is no longer finite.
 
-    begun: of the same training, which goes on from there.
+    resume_from: of the same training, which goes on from there.
     """
     draw_initial_weights(network, members)
     trainer = Trainer(network.to(device), train, validation, members, device, callbacks)
-    if begun:
-        trainer.resume(begun)
+    if resume_from:
+        trainer.resume(resume_from)
     return trainer.run()
 
 
@@ -69,14 +69,14 @@ class Trainer:
         counts = torch.bincount(train.y.long(), minlength=max(2, network.outputs))
         self.data = Data(train.to(device), validation.to(device), counts)
         self.runner = PackRunner(network, self.data, members, device)
-        self.memory = self.runner.memory
+        self.state = self.runner.state
         self.active = [True] * len(members)
         self.epoch = 0
         self.history, self.best = History(network, members), BestWeights(network)
         self.stopping = EarlyStopping(self.best, self.section)
         self.own: list[Callback] = [self.history, self.best, self.stopping]
         self.callbacks = [*self.own, *callbacks]
-        self.initial = [group.weights.clone() for group in self.memory.groups]
+        self.initial = [group.weights.clone() for group in self.state.groups]
 
     def run(self) -> TrainingResult:
         """Train to the end; raises UserError (status 4) where a loss is not finite, or where nothing is learned."""
@@ -86,8 +86,8 @@ class Trainer:
                 epoch = self._closed(self.epoch + 1)
                 self.epoch = epoch.number
                 for callback in self.callbacks:
-                    callback.after_epoch(self, epoch)
-        learned = zip(self.initial, self.memory.groups, strict=True)
+                    callback.on_epoch_end(self, epoch)
+        learned = zip(self.initial, self.state.groups, strict=True)
         if all(torch.equal(old, group.weights) for old, group in learned):
             raise UserError(
                 MACHINE_FAULT,
@@ -98,18 +98,18 @@ class Trainer:
 
     def _closed(self, epoch: int) -> Epoch:
         rates = [rate for pack in self.runner.packs for rate in pack.rates(epoch, self.runner.steps - 1)]
-        right = self.memory.right
+        right = self.state.right
         of_mean = 0.0 if right is None else self.runner.packs[0].validation.loss_of_mean(right)
-        losses, values = self.memory.step_losses.T, self.memory.values.tolist()
+        losses, values = self.state.step_losses.T, self.state.values.tolist()
         return Epoch(epoch, list(self.active), rates, losses, values, of_mean)
 
     def _result(self) -> TrainingResult:
         result = TrainingResult.of(self.history, self.best, self.stopping, self.runner.steps)
         self.network.load_state_dict(result.state)
-        if self.memory.right is not None:
+        if self.state.right is not None:
             for pack in self.runner.packs:
                 pack.validation.judge()
-            result.mean_loss = self.runner.packs[0].validation.loss_of_mean(self.memory.right)
+            result.mean_loss = self.runner.packs[0].validation.loss_of_mean(self.state.right)
         smoothing, (training, validation, _) = self.section.label_smoothing, self.data
         reached = accuracy(self.network, validation, result.shipped, smoothing)
         warn(
@@ -134,19 +134,19 @@ class Trainer:
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         for callback in self.own:
             tensors |= callback.tensors()
-        for place, group in enumerate(self.memory.groups):
-            tensors |= {f"optimizer.{name}.{place}": each for name, each in group.memory.items()}
+        for place, group in enumerate(self.state.groups):
+            tensors |= {f"optimizer.{name}.{place}": each for name, each in group.state.items()}
         return tensors
 
-    def resume(self, begun: Snapshot) -> None:
+    def resume(self, resume_from: Snapshot) -> None:
         """Be what it was when the snapshot was taken; raises UserError where this is of another training."""
         try:
             for name, tensor in self._tensors().items():
-                if begun.tensors[name].shape != tensor.shape:
+                if resume_from.tensors[name].shape != tensor.shape:
                     raise ValueError(f"{name} has another shape")
-                tensor.copy_(begun.tensors[name])
+                tensor.copy_(resume_from.tensors[name])
             for callback in self.own:
-                callback.resume(begun.facts, begun.tensors)
-            self.active, self.epoch = list(begun.facts["active"]), int(begun.facts["epoch"])
+                callback.resume(resume_from.facts, resume_from.tensors)
+            self.active, self.epoch = list(resume_from.facts["active"]), int(resume_from.facts["epoch"])
         except (KeyError, TypeError, ValueError) as error:
-            raise begun.unfit(error) from None
+            raise resume_from.unfit(error) from None

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from retrace.networks.activations import UNIT_HEALTH
 from retrace.networks.network import Network
 from retrace.networks.probabilities import class_probabilities, unsmoothed
-from retrace.training.losses import LOSSES, Smoothing, shares, targets
+from retrace.training.losses import LOSSES, Smoothing, row_weights, targets
 from retrace.training.members import Member
 from retrace.training.rows import Rows
 
@@ -54,9 +54,9 @@ class Validation:
         self.plain = Smoothing([0.0] * len(members), classes)
         weights = torch.ones(1, classes, device=rows.x.device) if weights is None else weights
         alike = weights[:1] if torch.equal(weights, weights[:1].expand_as(weights)) else weights
-        every = shares(alike, rows.y.expand(len(alike), -1))
+        every = row_weights(alike, rows.y.expand(len(alike), -1))
         assert every is not None
-        self.shares = every.expand(len(members), -1)
+        self.row_weights = every.expand(len(members), -1)
 
     @torch.no_grad()
     def judge(self) -> Judged:
@@ -70,7 +70,7 @@ class Validation:
             seen = self.network.observe(x)
             for part, smoothing in self._alike():
                 logits, own = unsmoothed(seen.logits[part], smoothing), y[part]
-                loss[part] += self.loss(logits, own, self.plain, self.shares[part, some])[0]
+                loss[part] += self.loss(logits, own, self.plain, self.row_weights[part, some])[0]
                 predicted = (logits[..., 0] >= 0) if logits.shape[2] == 1 else logits.argmax(2)
                 correct[part] += (predicted == own).sum(1)
                 if self.right is not None:
@@ -89,7 +89,7 @@ class Validation:
 
     def loss_of_mean(self, right: Tensor) -> float:
         """The log loss of the mean of all members' probabilities; right: as above, of all of them."""
-        return -float((self.shares[0] * log_mean(right)).sum())
+        return -float((self.row_weights[0] * log_mean(right)).sum())
 
 
 @torch.no_grad()

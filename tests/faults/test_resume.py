@@ -252,7 +252,7 @@ def test_a_state_that_is_left_out_changes_the_result(part):
     taken: dict[int, Snapshot] = {}
 
     class Keep(Callback):
-        def after_epoch(self, trainer, epoch):
+        def on_epoch_end(self, trainer, epoch):
             found = trainer.snapshot()
             tensors = {name: tensor.clone() for name, tensor in found.tensors.items()}
             taken[epoch.number] = Snapshot(json.loads(json.dumps(found.facts)), tensors)
@@ -263,23 +263,23 @@ def test_a_state_that_is_left_out_changes_the_result(part):
     apart = [epoch for epoch, found in taken.items() if set(found.facts["active"]) == {True, False}]
     middle = max(taken) - 2 if part in OF_MEAN else apart[0]
     assert middle > 1
-    first, begun = taken[1], taken[middle]
-    assert same(whole, fit(network(section), training, validation, members_of(section), device, begun=begun)), (
-        "with all of it"
-    )
+    first, resume_from = taken[1], taken[middle]
+    assert same(
+        whole, fit(network(section), training, validation, members_of(section), device, resume_from=resume_from)
+    ), "with all of it"
 
     # As it was when the training began, or after its first epoch.
-    facts = {**begun.facts, **({part: first.facts[part]} if part in begun.facts else {})}
-    touched = {name: tensor for name, tensor in begun.tensors.items() if name.startswith(part)}
-    assert touched or part in begun.facts
+    facts = {**resume_from.facts, **({part: first.facts[part]} if part in resume_from.facts else {})}
+    touched = {name: tensor for name, tensor in resume_from.tensors.items() if name.startswith(part)}
+    assert touched or part in resume_from.facts
     grown = ("history", "step_losses")
     tensors = {
-        **begun.tensors,
+        **resume_from.tensors,
         **{name: first.tensors[name] if name in grown else torch.zeros_like(touched[name]) for name in touched},
     }
     try:
         spoilt = fit(
-            network(section), training, validation, members_of(section), device, begun=Snapshot(facts, tensors)
+            network(section), training, validation, members_of(section), device, resume_from=Snapshot(facts, tensors)
         )
     except (UserError, KeyError):  # a history with a gap, a training without a step
         return
@@ -457,7 +457,7 @@ def projects(tmp_path_factory):
     assert "train" in repro(whole)
     count = iter(range(100))
 
-    def begun() -> Path:
+    def resume_from() -> Path:
         copy = whole.parent / f"copy {next(count)}"
         shutil.copytree(whole, copy, symlinks=True)
         # As if the training had never been.
@@ -468,7 +468,7 @@ def projects(tmp_path_factory):
             (copy / name).unlink()
         return copy
 
-    return whole, begun
+    return whole, resume_from
 
 
 def start_dvc(folder: Path, **changes: str) -> "subprocess.Popen[str]":
@@ -510,8 +510,8 @@ SAMPLED = ("the stage is killed", "dvc is killed", "Ctrl-C")
 def test_m02_m05_dvc_takes_nothing_for_finished_and_the_next_repro_goes_on(way, projects, cases):
     if way not in cases(SAMPLED, WAYS):
         pytest.skip("in the campaign only")
-    whole, begun = projects
-    folder = begun()
+    whole, resume_from = projects
+    folder = resume_from()
     before = state_of(folder)
     whom, number, status = WAYS[way]
     dvc = start_dvc(folder)
@@ -541,8 +541,8 @@ def test_m02_m05_dvc_takes_nothing_for_finished_and_the_next_repro_goes_on(way, 
 
 def test_m02_the_shell_between_may_stay(projects, tmp_path):
     """Some shells wait for what they run, and are not told when dvc dies."""
-    _, begun = projects
-    folder = begun()
+    _, resume_from = projects
+    folder = resume_from()
     shell = tmp_path / "waiting shell"
     shell.write_text('#!/bin/sh\nsh "$@"\nexit $?\n')
     shell.chmod(0o755)
@@ -844,8 +844,8 @@ def test_m09_a_write_that_fails_keeps_the_previous_checkpoint_where_the_last_is_
 
 def test_m27_the_mirror_of_a_training_that_was_killed_is_completed_when_it_went_on(projects):
     """`make follow` looked on: its run is closed as killed, then is the run of the state, with each point once."""
-    _, begun = projects
-    folder = begun()
+    _, resume_from = projects
+    folder = resume_from()
     database = folder / "mlflow.db"
     database.unlink()
     shutil.rmtree(folder / "mlartifacts")

@@ -114,11 +114,11 @@ def test_norms_and_biases_do_not_decay():
     assert {name for name, role in found.items() if role == Role()} == {f"layers.{place}.weight" for place in range(6)}
 
 
-def trained(replicas: int = 3, callbacks=(), begun=None, **changes):
+def trained(replicas: int = 3, callbacks=(), resume_from=None, **changes):
     small = {"hidden": [6, 5], "epochs": 8, "batch_size": 16, "optimizer_name": "adam", "optimizer_learning_rate": 0.02}
     section = train_section(**{**small, "architecture": "residual", "dropout": 0.2, "replicas": replicas, **changes})
     network = ResidualMLP(replicas, Shape([3, *section.hidden, 1], section.activation))
-    return fit(network, rows(200), rows(80, seed=1), members_of(section), CPU, callbacks, begun)
+    return fit(network, rows(200), rows(80, seed=1), members_of(section), CPU, callbacks, resume_from)
 
 
 def test_it_learns_each_replica_as_if_alone():
@@ -143,7 +143,7 @@ def test_it_goes_on_in_the_same_bytes():
     taken = {}
 
     class Keep(Callback):
-        def after_epoch(self, trainer, epoch):
+        def on_epoch_end(self, trainer, epoch):
             found = trainer.snapshot()
             taken[epoch.number] = type(found)(
                 {name: [*fact] if isinstance(fact, list) else fact for name, fact in found.facts.items()},
@@ -151,7 +151,7 @@ def test_it_goes_on_in_the_same_bytes():
             )
 
     whole = trained(callbacks=[Keep()])
-    again = trained(begun=taken[3])
+    again = trained(resume_from=taken[3])
     assert all(torch.equal(whole.state[name], again.state[name]) for name in whole.state)
     assert whole.history == again.history
 

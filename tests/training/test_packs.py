@@ -58,10 +58,10 @@ def rows(count: int, seed: int) -> Rows:
     return Rows(x, (x[:, 0] * x[:, 1] + x[:, 2] > 0).long())
 
 
-def trained(section, packs: int, monkeypatch, callbacks=(), begun=None, validation=60) -> TrainingResult:
+def trained(section, packs: int, monkeypatch, callbacks=(), resume_from=None, validation=60) -> TrainingResult:
     monkeypatch.setattr(pack_runner, "packs_worth_having", lambda *arguments: packs)
     network = MLP(section.replicas, Shape([3, *section.hidden, 1], section.activation), section.input_scale_rate > 0)
-    return fit(network, rows(300, 0), rows(validation, 1), members_of(section), CPU, callbacks, begun)
+    return fit(network, rows(300, 0), rows(validation, 1), members_of(section), CPU, callbacks, resume_from)
 
 
 def content(result: TrainingResult) -> object:
@@ -84,7 +84,7 @@ def test_processes_give_what_one_gives_also_when_they_go_on_with_it(name, monkey
     taken: dict[int, Snapshot] = {}
 
     class Keep(Callback):
-        def after_epoch(self, trainer, epoch):
+        def on_epoch_end(self, trainer, epoch):
             found = trainer.snapshot()
             taken[epoch.number] = Snapshot(
                 deepcopy(found.facts), {k: each.clone() for k, each in found.tensors.items()}
@@ -93,8 +93,8 @@ def test_processes_give_what_one_gives_also_when_they_go_on_with_it(name, monkey
     whole = content(trained(section, 1, monkeypatch))
     for packs in (2, 3, 5):
         assert content(trained(section, packs, monkeypatch, [Keep()])) == whole
-    assert content(trained(section, 4, monkeypatch, begun=taken[2])) == whole
-    assert content(trained(section, 1, monkeypatch, begun=taken[3])) == whole
+    assert content(trained(section, 4, monkeypatch, resume_from=taken[2])) == whole
+    assert content(trained(section, 1, monkeypatch, resume_from=taken[3])) == whole
 
 
 def test_a_pack_in_which_nobody_trains_rests(monkeypatch):
@@ -121,7 +121,7 @@ def test_what_diverges_is_told_alike_by_every_number_of_processes(monkeypatch):
 
 def test_a_worker_that_is_killed_ends_the_training_with_a_line(monkeypatch):
     class Kill(Callback):
-        def after_epoch(self, trainer, epoch):
+        def on_epoch_end(self, trainer, epoch):
             if epoch.number == 2:
                 os.kill(trainer.runner.workers.pids[1], signal.SIGKILL)
 

@@ -21,7 +21,7 @@ from retrace.networks.network import Network
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.training import trainer
 from retrace.training import validation as validation_module
-from retrace.training.losses import LOSSES, Smoothing, class_weights, shares, targets
+from retrace.training.losses import LOSSES, Smoothing, class_weights, row_weights, targets
 from retrace.training.members import members_of
 from retrace.training.optimizers import OPTIMIZERS, Optimization, lay_out
 from retrace.training.randomness import DROPOUT, ORDER, generator
@@ -381,7 +381,7 @@ def test_class_weights_are_those_of_torch(outputs):
     logits = torch.randn(3, 8, outputs, generator=Generator().manual_seed(0))
     classes = torch.randint(0, max(2, outputs), (3, 8), generator=Generator().manual_seed(1))
     weights = class_weights([0.5, 2.0, 1.0, 3.0][: max(2, outputs)], torch.ones(max(2, outputs)))
-    share = shares(weights.expand(3, -1), classes)
+    share = row_weights(weights.expand(3, -1), classes)
     loss, _ = LOSSES["cross_entropy"](logits, targets(classes, outputs), smoothed(0.0, outputs), share)
     both = torch.cat([torch.zeros(3, 8, 1), logits], 2) if outputs == 1 else logits
     for replica in range(3):
@@ -393,7 +393,7 @@ def test_class_weights_are_those_of_torch(outputs):
 def test_the_gradient_of_a_weighted_loss_is_autograds(name, outputs):
     logits = torch.randn(3, 8, outputs, generator=Generator().manual_seed(0), requires_grad=True)
     target = targets(torch.randint(0, max(2, outputs), (3, 8), generator=Generator().manual_seed(1)), outputs)
-    share = shares(torch.tensor([0.5, 2.0, 1.0, 3.0]).expand(3, -1), target)
+    share = row_weights(torch.tensor([0.5, 2.0, 1.0, 3.0]).expand(3, -1), target)
     loss, gradient = LOSSES[name](logits, target, smoothed(0.1, outputs), share)
     torch.testing.assert_close(gradient, torch.autograd.grad(loss.sum(), logits)[0])
 
