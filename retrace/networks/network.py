@@ -44,7 +44,7 @@ class ForwardPass(NamedTuple):
 
 
 class RestForwardPass(NamedTuple):
-    """As ForwardPass, of what follows the first layer's sums: `backward` gives their gradient, then those of parameters."""
+    """As ForwardPass, of what follows the first layer's sums: `backward` gives their gradient, then the parameters'."""
 
     logits: Tensor
     backward: Callable[[Tensor], tuple[Tensor, list[Tensor]]]
