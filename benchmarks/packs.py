@@ -1,6 +1,7 @@
 """A table's network in packs: one core against all, against others with the same cores; and more cores than there are.
 
-100,000 rows of 30 columns, 16 members of [128, 128], AdamW in batches of 256, what is validated left small: an epoch.
+100,000 rows of 30 columns, 16 members of [128, 128], AdamW, what is validated left small: an epoch, in batches of 256,
+as the recipe for a table of so many rows has them, and of 64, as params.yaml has them.
 The peers get the same threads as Retrace gets processes. What more cores would give is counted from measured times.
 """
 
@@ -9,6 +10,7 @@ import resource
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import NamedTuple
 
@@ -30,7 +32,8 @@ from retrace.training.members import members_of
 from retrace.training.rows import Rows
 from retrace.training.trainer import Trainer, draw_initial_weights
 
-ROWS, COLUMNS, HIDDEN, MEMBERS, BATCH = 100_000, 30, [128, 128], 16, 256
+ROWS, COLUMNS, HIDDEN, MEMBERS = 100_000, 30, [128, 128], 16
+BATCHES = (256, 64)
 MILLION, MEMBERS_OF_MILLION = 1_000_000, 8
 ROUNDS = 3
 CPU = torch.device("cpu")
@@ -40,22 +43,22 @@ WIDEST, MANY = 16, 64  # of packs that are measured, and of members for what is 
 
 
 class Results(NamedTuple):
-    """epoch, million: seconds of an epoch of all members, by contestant.
+    """epoch, by size of batches, and million: seconds of an epoch of all members, by contestant.
 
     worker: what a worker adds to the memory of the process that trains a million rows alone, as a share of it.
     scale: how many times as fast as one core, by members and cores.
     """
 
-    epoch: dict[str, float]
+    epoch: dict[int, dict[str, float]]
     million: dict[str, float]
     worker: float
     scale: dict[tuple[int, int], float]
 
 
-def section_of(replicas: int) -> Train:
+def section_of(replicas: int, batch: int) -> Train:
     section = read(Train)
     adam = section.optimizer.model_copy(update={"name": "adamw", "learning_rate": 0.001})
-    changes = {"replicas": replicas, "hidden": HIDDEN, "batch_size": BATCH, "epochs": 1000, "optimizer": adam}
+    changes = {"replicas": replicas, "hidden": HIDDEN, "batch_size": batch, "epochs": 1000, "optimizer": adam}
     return section.model_copy(update=changes)
 
 
@@ -64,8 +67,8 @@ def rows_of(count: int) -> Rows:
     return Rows(x, (x[:, 0] * x[:, 1] + x[:, 2] > 0).to(torch.int16))
 
 
-def trainer_of(rows: Rows, replicas: int, packs: int) -> Trainer:
-    section = section_of(replicas)
+def trainer_of(rows: Rows, replicas: int, packs: int, batch: int = BATCHES[0]) -> Trainer:
+    section = section_of(replicas, batch)
     network = MLP(replicas, Shape([COLUMNS, *HIDDEN, 1], section.activation))
     draw_initial_weights(network, members_of(section))
     chosen, pack_runner.packs_worth_having = pack_runner.packs_worth_having, lambda *arguments: packs
@@ -75,9 +78,9 @@ def trainer_of(rows: Rows, replicas: int, packs: int) -> Trainer:
         pack_runner.packs_worth_having = chosen
 
 
-def epoch(rows: Rows, replicas: int, packs: int) -> Callable[[], float]:
+def epoch(rows: Rows, replicas: int, packs: int, batch: int = BATCHES[0]) -> Callable[[], float]:
     """Seconds of one, the workers made before."""
-    training = trainer_of(rows, replicas, packs)
+    training = trainer_of(rows, replicas, packs, batch)
 
     def measure() -> float:
         with training.runner as runner:
@@ -89,14 +92,14 @@ def epoch(rows: Rows, replicas: int, packs: int) -> Callable[[], float]:
     return measure
 
 
-def textbook(rows: Rows, threads: int) -> float:
+def textbook(rows: Rows, threads: int, batch: int) -> float:
     """An epoch of one network, times the members: a loop has no way to train them side by side."""
     torch.set_num_threads(threads)
     layers: list[nn.Module] = []
     for inputs, outputs in zip([COLUMNS, *HIDDEN], [*HIDDEN, 1], strict=True):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     network = nn.Sequential(*layers[:-1])
-    loader = DataLoader(TensorDataset(rows.x, rows.y.float()), batch_size=BATCH, shuffle=True)
+    loader = DataLoader(TensorDataset(rows.x, rows.y.float()), batch_size=batch, shuffle=True)
     optimizer, criterion = torch.optim.AdamW(network.parameters(), lr=0.001), nn.BCEWithLogitsLoss()
     started = time.perf_counter()
     for x, y in loader:
@@ -109,8 +112,8 @@ def textbook(rows: Rows, threads: int) -> float:
     return (time.perf_counter() - started) * MEMBERS
 
 
-def scikit_learn(rows: Rows, threads: int) -> float:
-    model = MLPClassifier(tuple(HIDDEN), batch_size=BATCH, max_iter=1, alpha=0)
+def scikit_learn(rows: Rows, threads: int, batch: int) -> float:
+    model = MLPClassifier(tuple(HIDDEN), batch_size=batch, max_iter=1, alpha=0)
     with warnings.catch_warnings(), threadpool_limits(threads):
         warnings.simplefilter("ignore", ConvergenceWarning)
         started = time.perf_counter()
@@ -173,15 +176,15 @@ def main() -> Results:
     """With as many processes, or threads, as there are cores."""
     torch.set_num_threads(1)
     rows, large, many = rows_of(ROWS), rows_of(MILLION), cores()
-    result = interleaved(
-        {
-            "one core": epoch(rows, MEMBERS, 1),
-            "all cores": epoch(rows, MEMBERS, many),
-            "DataLoader": lambda: textbook(rows, many),
-            "scikit-learn": lambda: scikit_learn(rows, many),
-        },
-        ROUNDS,
-    )
+    result = {}
+    for batch in BATCHES:
+        contestants: dict[str, Callable[[], float]] = {
+            "one core": epoch(rows, MEMBERS, 1, batch),
+            "all cores": epoch(rows, MEMBERS, many, batch),
+            "DataLoader": partial(textbook, rows, many, batch),
+            "scikit-learn": partial(scikit_learn, rows, many, batch),
+        }
+        result[batch] = interleaved(contestants, ROUNDS)
     million = interleaved(
         {
             "one core": epoch(large, MEMBERS_OF_MILLION, 1),

@@ -54,12 +54,15 @@ def of_tables(own: tables.Results) -> list[list[str]]:
 def of_packs(own: packs.Results) -> list[list[str]]:
     """An epoch in packs, against one core and against others with the same cores."""
     lines = []
-    members = f"an epoch, 100,000 rows x 30, {packs.MEMBERS} members of 128 - 128, {cores()} cores"
-    for other, bar in (("one core", 1.7), ("scikit-learn", 4), ("DataLoader", 8)):
-        ours, theirs = own.epoch["all cores"], own.epoch[other]
-        name = {"scikit-learn": "MLPClassifier, as often", "DataLoader": "a loop with DataLoader, as often"}
-        what = f"{members}, against {name.get(other, other)}"
-        lines.append(judged(what, ours, theirs, theirs / ours, f"at least {bar:g} x:", "s", theirs >= bar * ours))
+    names = {"scikit-learn": "MLPClassifier, as often", "DataLoader": "a loop with DataLoader, as often"}
+    for batch, seconds in own.epoch.items():
+        members = (
+            f"an epoch, 100,000 rows x 30, {packs.MEMBERS} members of 128 - 128, batches of {batch}, {cores()} cores"
+        )
+        for other, bar in (("one core", 1.7), ("scikit-learn", 4), ("DataLoader", 8)):
+            ours, theirs = seconds["all cores"], seconds[other]
+            what = f"{members}, against {names.get(other, other)}"
+            lines.append(judged(what, ours, theirs, theirs / ours, f"at least {bar:g} x:", "s", theirs >= bar * ours))
     ours, theirs = own.million["all cores"], own.million["one core"]
     what = f"an epoch, 1,000,000 rows, {packs.MEMBERS_OF_MILLION} members, {cores()} cores, against one core"
     lines.append(judged(what, ours, theirs, theirs / ours, "at least 1.6 x:", "s", theirs >= 1.6 * ours))

@@ -60,7 +60,7 @@ def _take_turn(file: TextIO, store: Store) -> None:
             file.flush()
             return
         file.seek(0)
-        pid, spent = file.read(), 0.0
+        pid, spent = file.read(), None
         # No such process: it is in another container, or gone by now.
         with contextlib.suppress(psutil.Error, ValueError):
             times = psutil.Process(int(pid)).cpu_times()
@@ -68,6 +68,6 @@ def _take_turn(file: TextIO, store: Store) -> None:
         if (now := f"{pid} {spent}") != before:
             before, since = now, time.monotonic()
         elif time.monotonic() - since > STILL_SECONDS:
-            process = f"process {pid}" if spent else "a process that cannot be seen here"
+            process = "a process that cannot be seen here" if spent is None else f"process {pid}"
             raise store.unreachable(f"another recording ({process}) has begun and stands still; end it")
         time.sleep(0.05)
