@@ -18,10 +18,10 @@ from retrace.cli.ui_server import ROUTES
 from retrace.params.reader import check
 from retrace.runtime.errors import BAD_PARAMS, MACHINE_FAULT, UserError
 from stages.validate import SECTIONS
-from tests import warm
+from tests import project, warm
 from tests.conftest import PARAMS, ROOT
 from tests.served import Served, served
-from tests.state import environment, make_state
+from tests.state import make_state
 
 # What would open the server, or send it elsewhere, if it listened to it.
 OPENING = {
@@ -30,6 +30,11 @@ OPENING = {
     **{"MLFLOW_UVICORN_OPTS": "--host 0.0.0.0", "UVICORN_HOST": "0.0.0.0", "UVICORN_UDS": "open.socket"},
     **{"GUNICORN_CMD_ARGS": "--bind 0.0.0.0:5999", "FORWARDED_ALLOW_IPS": "*", "FLASK_DEBUG": "1"},
 }
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Without what another test in this process may have left of MLFLOW_EXPERIMENT_NAME and the like."""
+    return {**project.environment(), "PYTHONPATH": str(ROOT), **changes}
 
 
 @pytest.fixture(scope="module")
