@@ -26,7 +26,7 @@ PAGES = {
 }
 # The log names commands, files and parameters as they were called on its days.
 TODAY = sorted({*PAGES} - {"docs/LOG.md"})
-PARTS = ["bench", "parameters", "quality", "rerun", "results"]
+PARTS = ["bench", "parameters", "quality", "rerun", "results", "scale"]
 
 
 # --- the generated tables -------------------------------------------------------------------------------------------
