@@ -64,7 +64,7 @@ def _in_company(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     def whole(*tensors: Tensor) -> Tensor:
         count = tensors[0].numel()
-        if last := count % AT_ONCE:
+        if (last := count % AT_ONCE) and not tensors[0].is_cuda:
             flat = [tensor.reshape(-1) for tensor in tensors]
             first = function(*(each[: count - last] for each in flat))
             company = function(*(F.pad(each[count - last :], (0, AT_ONCE - last)) for each in flat))

@@ -27,15 +27,17 @@ class Role:
 def product(a: Tensor, b: Tensor) -> Tensor:
     """`torch.bmm`, but each replica's result is the same whether it is alone or among others.
 
-    For a lone replica and a single column torch takes a routine for vectors, which adds in another order: there the
-    replica is taken twice.
+    For a lone replica and a single row or column torch takes a routine for vectors, which adds in another order: there
+    the replica is taken twice. On the CPU; a GPU's products may depend on how many there are.
     """
-    return torch.bmm(_twice(a), _twice(b))[:1] if _is_vector(b) else torch.bmm(a, b)
+    return torch.bmm(_twice(a), _twice(b))[:1] if _is_vector(a, b) else torch.bmm(a, b)
 
 
 def affine(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """`torch.baddbmm`, as `product` is torch.bmm."""
-    return torch.baddbmm(bias, _twice(x), _twice(weight))[:1] if _is_vector(weight) else torch.baddbmm(bias, x, weight)
+    return (
+        torch.baddbmm(bias, _twice(x), _twice(weight))[:1] if _is_vector(x, weight) else torch.baddbmm(bias, x, weight)
+    )
 
 
 class _Affine(torch.autograd.Function):
@@ -52,8 +54,8 @@ class _Affine(torch.autograd.Function):
         return gradient.sum(1, keepdim=True), product(gradient, weight.mT), product(x.mT, gradient)
 
 
-def _is_vector(b: Tensor) -> bool:
-    return b.shape[0] == b.shape[2] == 1
+def _is_vector(a: Tensor, b: Tensor) -> bool:
+    return b.shape[0] == 1 and 1 in (a.shape[1], b.shape[2])
 
 
 def _twice(lone: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import mmap
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
@@ -16,12 +17,13 @@ from retrace.runtime.errors import MACHINE_FAULT, UserError
 # How many at most; no result depends on it.
 LIMIT = "RETRACE_WORKERS"
 PR_SET_PDEATHSIG = 1
+TERMINAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def cores() -> int:
     """How many workers are worth having: the cores this process may use, or fewer where RETRACE_WORKERS says so.
 
-    1 where processes cannot be copied safely: on macOS and Windows. Raises UserError for a limit that is no number.
+    1 where processes cannot be copied safely: on macOS and Windows. Raises UserError for a limit that is not a number.
     """
     if sys.platform != "linux":
         return 1
@@ -62,18 +64,32 @@ class Workers:
         # What is still to be written would be written by each copy, too.
         sys.stdout.flush()
         sys.stderr.flush()
-        for function in self.functions:
-            ours, theirs = Pipe()
-            parent = os.getpid()
-            pid = os.fork()
-            if not pid:
-                for connection in (*self.connections, ours):
-                    connection.close()
-                _work(function, theirs, parent)
-            theirs.close()
-            self.connections.append(ours)
-            self.pids.append(pid)
+        try:
+            for function in self.functions:
+                self._fork(function)
+        except OSError as error:
+            does = self.does[len(self.pids)]
+            self.__exit__()
+            reason = f"no further process can be made ({error.strerror})"
+            raise UserError(MACHINE_FAULT, f"{does}: {reason}; set {LIMIT} to less") from None
+        except BaseException:
+            self.__exit__()
+            raise
         return self
+
+    def _fork(self, function: Callable[[Any], Any]) -> None:
+        ours, theirs = Pipe()
+        parent = os.getpid()
+        # Until it is a worker it would do with a signal what its parent does.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL)
+        try:
+            if not (pid := os.fork()):
+                _work(function, theirs, parent, [*self.connections, ours])
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        self.connections.append(ours)
+        self.pids.append(pid)
 
     def ask(self, requests: Sequence[Any]) -> list[Any]:
         """The answers to a request for each, or None where there is none to ask. Raises what the functions raise.
@@ -99,13 +115,11 @@ class Workers:
 
     def _killed(self, place: int) -> UserError:
         _, status = os.waitpid(self.pids[place], 0)
-        self.pids[place] = 0
-        number = os.waitstatus_to_exitcode(status)
+        self.pids[place], number = 0, os.waitstatus_to_exitcode(status)
         how = f"was killed by {signal.Signals(-number).name}" if number < 0 else f"ended with status {number}"
-        why = "; the system kills what takes too much memory: free some" if number == -signal.SIGKILL else ""
-        return UserError(
-            MACHINE_FAULT, f"{self.does[place]}: its process {how}{why}, or set {LIMIT} to less, then: dvc repro"
-        )
+        why = f" the system kills what takes too much memory: free some, or set {LIMIT} to less, then:"
+        fix = f"{why if number == -signal.SIGKILL else ' run'} dvc repro"
+        return UserError(MACHINE_FAULT, f"{self.does[place]}: its process {how};{fix}")
 
     def __exit__(self, *error: object) -> None:
         for connection in self.connections:
@@ -118,21 +132,30 @@ class Workers:
         self.connections, self.pids = [], []
 
 
-def _work(function: Callable[[Any], Any], connection: Connection, parent: int) -> NoReturn:
+def _work(
+    function: Callable[[Any], Any], connection: Connection, parent: int, of_parent: Sequence[Connection]
+) -> NoReturn:
     """Answer until nobody asks any more. This process ends here, and does nothing that its parent has yet to do."""
     status = 1
     try:
         _die_with(parent)
+        for each in of_parent:
+            each.close()
         while True:
             try:
                 request = connection.recv()
             except EOFError:
                 break
-            answer, raised = None, None
+            answer: Any = None
+            raised: Exception | None = None
             try:
                 answer = function(request)
-            except Exception as error:
+            except UserError as error:
                 raised = error
+            except Exception as error:
+                # Where it happened; and of any kind, which another process may not know how to make.
+                raised = type(error)(str(error)) if type(error) in (MemoryError, RuntimeError) else RuntimeError(error)
+                raised.add_note(traceback.format_exc())
             connection.send((answer, raised))
         status = 0
     finally:
@@ -141,8 +164,9 @@ def _work(function: Callable[[Any], Any], connection: Connection, parent: int) -
 
 def _die_with(parent: int) -> None:
     # What a terminal sends goes to all its processes; the one who asks decides what becomes of it.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in TERMINAL:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TERMINAL)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it was gone before that took effect
         os._exit(1)

@@ -18,7 +18,7 @@ from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.training.batches import Batches
 from retrace.training.dropout import dropout
 from retrace.training.losses import LOSSES, Smoothing, class_weights, row_weights
-from retrace.training.members import Member, shared
+from retrace.training.members import Member
 from retrace.training.optimizers import Group, Optimization, Rates, lay_out
 from retrace.training.roots import root
 from retrace.training.rows import Rows
@@ -31,10 +31,17 @@ GRADIENT_SAMPLES = 8
 CUDA_CHECK_INTERVAL = 64
 
 
-class DivergedError(UserError):
-    """A number of a member is no longer finite. place: (step, member) of the epoch, the first of which counts."""
+# What is looked at, in the order of a step; the last two after the last one.
+CHECKED = ("loss", "gradient norm", "validation loss", "largest weight")
 
-    def __init__(self, message: str, place: tuple[int, int]):
+
+class DivergedError(UserError):
+    """A number of a member is not finite any more.
+
+    place: (step of the epoch, what comes first in a step, member): the first is what one process would have met.
+    """
+
+    def __init__(self, message: str, place: tuple[int, int, int]):
         super().__init__(MACHINE_FAULT, message)
         self.place = place
 
@@ -87,11 +94,9 @@ def allocate(network: Network, data: Data, members: Sequence[Member], zeros: Zer
 
 
 class Pack:
-    """members: in the order of the network's replicas. Raises ValueError for members that cannot train in one pack."""
+    """members: in the order of the network's replicas, alike in what `shared` says."""
 
     def __init__(self, network: Network, data: Data, members: Sequence[Member], state: PackState, device: torch.device):
-        if any(shared(member.section) != shared(members[0].section) for member in members):
-            raise ValueError("members of a pack may differ in settings of their own only")
         self.network, self.data, self.members, self.state, self.device = network, data, members, state, device
         sections = [member.section for member in members]
         self.section, classes = sections[0], max(2, network.outputs)
@@ -187,7 +192,7 @@ class Pack:
         return DivergedError(
             f"train: epoch {epoch}, step {step + 1}: the {what} of replica {self.members[member].replica} is {value}"
             f" at learning rate {rate:g}; {fix}",
-            (step, self.members[member].replica),
+            (step, CHECKED.index(what), self.members[member].replica),
         )
 
     def _layer_norms(self, gradients: list[Tensor]) -> Tensor:

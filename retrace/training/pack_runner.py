@@ -10,7 +10,7 @@ from torch import Tensor
 
 from retrace.networks.network import Network
 from retrace.runtime.workers import Workers, cores, shared_memory
-from retrace.training.members import Member
+from retrace.training.members import Member, shared
 from retrace.training.pack import Data, Pack, PackState, allocate
 from retrace.training.validation import Zeros
 
@@ -24,9 +24,14 @@ WORTHWHILE_SECONDS = 1.0
 
 
 class PackRunner:
-    """All members of a network, trained by an epoch at a time. state: of all of them, in the network's order."""
+    """All members of a network, trained by an epoch at a time. state: of all of them, in the network's order.
+
+    Raises ValueError for members that cannot train side by side.
+    """
 
     def __init__(self, network: Network, data: Data, members: Sequence[Member], device: torch.device):
+        if any(shared(member.section) != shared(members[0].section) for member in members):
+            raise ValueError("members of a pack may differ in settings of their own only")
         self.members = members
         self.count = packs_worth_having(network, data, members, device)
         zeros = _shared_zeros if self.count > 1 else _zeros_on(device)

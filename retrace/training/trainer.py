@@ -110,7 +110,8 @@ class Trainer:
             for pack in self.runner.packs:
                 pack.validation.judge()
             result.mean_loss = self.runner.packs[0].validation.loss_of_mean(self.state.right)
-        smoothing, (training, validation, _) = self.section.label_smoothing, self.data
+        smoothing = self.members[result.shipped or 0].section.label_smoothing
+        training, validation, _ = self.data
         reached = accuracy(self.network, validation, result.shipped, smoothing)
         warn(
             result,

@@ -18,6 +18,7 @@ from retrace.runtime.memory import memory_errors
 from retrace.runtime.processes import born
 from retrace.runtime.signals import DeferredSignals
 from retrace.runtime.text import listed
+from retrace.runtime.workers import cores
 from retrace.training.callbacks import Checkpointing, LiveHistory, Progress
 from retrace.training.checkpoint import Checkpoints, fingerprint
 from retrace.training.device import choose, make_deterministic
@@ -58,6 +59,7 @@ class TrainingRun:
 
 def set_up(section: Train, params: dict[str, Any], schema: Schema) -> TrainingRun:
     """Choose the device, and fit the preprocessing to the training rows. Settings of torch are this process's own."""
+    cores()  # that RETRACE_WORKERS is no such number is said before the work
     preprocessing = fit_preprocessing(TRAIN, schema, section)
     description = describe(schema, section, preprocessing)
     set_portable(is_small(description))

@@ -1355,8 +1355,8 @@ ELSEWHERE = {
     "write this? [y/N]": "test_table_command.py::test_the_answer_of_a_person_counts",
     "then run: mlflow db upgrade": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
     "unset it to use all cores": "runtime/test_workers.py::test_how_many",
-    "; the system kills what takes too much memory": "test_killed_workers.py::test_a_killed_process_costs",
-    "to less, then: dvc repro": "test_killed_workers.py::test_a_killed_process_costs",
+    "the system kills what takes too much memory": "test_killed_workers.py::test_a_killed_process_costs",
+    "; set {} to less": "runtime/test_workers.py::test_where_no_further_process_can_be_made",
     "has begun and stands still; end it": "faults/test_tracker.py::test_a_recording_that_stands_still",
 }
 # What no test follows, and why.

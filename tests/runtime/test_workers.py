@@ -1,6 +1,7 @@
 """Copies of a process that answer what they are asked, and leave nothing behind."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -40,8 +41,34 @@ def test_an_error_comes_back_as_it_was_raised_and_the_others_go_on():
         assert crew.ask([None, ["d"]]) == [None, ["d"]]
 
 
+def test_a_bug_brings_the_place_where_it_happened():
+    def buggy(value):
+        return {}[value]
+
+    with Workers([buggy], ["one"]) as crew, pytest.raises(RuntimeError, match="missing") as caught:
+        crew.ask(["missing"])
+    assert "in buggy" in "".join(caught.value.__notes__)
+
+
+def test_where_no_further_process_can_be_made_none_is_left(monkeypatch):
+    fork, made = os.fork, []
+
+    def limited():
+        if len(made) == 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        made.append(pid := fork())
+        return pid
+
+    monkeypatch.setattr(os, "fork", limited)
+    line = f"^three: no further process can be made .Resource temporarily unavailable.; set {LIMIT} to less$"
+    with pytest.raises(UserError, match=line), Workers([len] * 4, ["one", "two", "three", "four"]):
+        pass
+    assert not any(map(psutil.pid_exists, made))
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+
+
 def test_one_that_ends_is_told():
-    line = f"^sorting: its process ended with status 3, or set {LIMIT} to less"
+    line = "^sorting: its process ended with status 3; run dvc repro$"
     with Workers([lambda status: os._exit(status)], ["sorting"]) as crew, pytest.raises(UserError, match=line):
         crew.ask([3])
 

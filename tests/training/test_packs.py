@@ -11,6 +11,7 @@ import torch
 
 from retrace.networks.entrance import Shape
 from retrace.networks.mlp import MLP
+from retrace.networks.probabilities import unsmoothed
 from retrace.runtime import workers
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.training import pack_runner
@@ -53,15 +54,17 @@ def test_without_a_remedy_they_are_not():
     assert unseen in ([], ["mkl: not seen"])  # not every processor shows the last one
 
 
-def rows(count: int, seed: int) -> Rows:
+def rows(count: int, seed: int, classes: int = 2) -> Rows:
     x = torch.randn(count, 3, generator=torch.Generator().manual_seed(seed))
-    return Rows(x, (x[:, 0] * x[:, 1] + x[:, 2] > 0).long())
+    return Rows(x, (x[:, 0] * x[:, 1] + x[:, 2]).floor().long() % classes)
 
 
-def trained(section, packs: int, monkeypatch, callbacks=(), resume_from=None, validation=60) -> TrainingResult:
+def trained(section, packs: int, monkeypatch, callbacks=(), resume_from=None, classes=2) -> TrainingResult:
     monkeypatch.setattr(pack_runner, "packs_worth_having", lambda *arguments: packs)
-    network = MLP(section.replicas, Shape([3, *section.hidden, 1], section.activation), section.input_scale_rate > 0)
-    return fit(network, rows(300, 0), rows(validation, 1), members_of(section), CPU, callbacks, resume_from)
+    widths = [3, *section.hidden, 1 if classes == 2 else classes]
+    network = MLP(section.replicas, Shape(widths, section.activation), section.input_scale_rate > 0)
+    sides = rows(300, 0, classes), rows(61, 1, classes)
+    return fit(network, *sides, members_of(section), CPU, callbacks, resume_from)
 
 
 def content(result: TrainingResult) -> object:
@@ -75,11 +78,13 @@ def content(result: TrainingResult) -> object:
 RECIPES = {
     "the best ships": {"patience": 2, "optimizer_name": "adamw", "optimizer_weight_decay": 0.1, "dropout": 0.1},
     "the mean ships": {"patience": 3, "ship": "mean", "input_scale_rate": 5.0, "gradient_clip": 0.5},
+    "smoothed labels": {"ship": "mean", "label_smoothing": 0.03},
 }
 
 
+@pytest.mark.parametrize("classes", [2, 3, 26])
 @pytest.mark.parametrize("name", RECIPES)
-def test_processes_give_what_one_gives_also_when_they_go_on_with_it(name, monkeypatch):
+def test_processes_give_what_one_gives_also_when_they_go_on_with_it(name, classes, monkeypatch):
     section = train_section(replicas=5, hidden=[9, 5], epochs=12, optimizer_learning_rate=0.05, **RECIPES[name])
     taken: dict[int, Snapshot] = {}
 
@@ -90,11 +95,23 @@ def test_processes_give_what_one_gives_also_when_they_go_on_with_it(name, monkey
                 deepcopy(found.facts), {k: each.clone() for k, each in found.tensors.items()}
             )
 
-    whole = content(trained(section, 1, monkeypatch))
+    def result(packs, *more) -> object:
+        return content(trained(section, packs, monkeypatch, *more, classes=classes))
+
+    whole = result(1)
     for packs in (2, 3, 5):
-        assert content(trained(section, packs, monkeypatch, [Keep()])) == whole
-    assert content(trained(section, 4, monkeypatch, resume_from=taken[2])) == whole
-    assert content(trained(section, 1, monkeypatch, resume_from=taken[3])) == whole
+        assert result(packs, [Keep()]) == whole
+    assert result(4, [], taken[2]) == whole
+    assert result(1, [], taken[3]) == whole
+
+
+@pytest.mark.parametrize("outputs", [1, 3, 26])
+def test_what_is_left_without_smoothing_is_a_members_own(outputs):
+    logits = 3 * torch.randn(5, 61, outputs, generator=torch.Generator().manual_seed(0))
+    among = unsmoothed(logits, 0.03)
+    for member in range(5):
+        assert torch.equal(unsmoothed(logits[member : member + 1], 0.03)[0], among[member])
+        assert torch.equal(unsmoothed(logits[member:], 0.03)[0], among[member])
 
 
 def test_a_pack_in_which_nobody_trains_rests(monkeypatch):
@@ -109,13 +126,15 @@ def test_a_pack_in_which_nobody_trains_rests(monkeypatch):
 
 
 def test_what_diverges_is_told_alike_by_every_number_of_processes(monkeypatch):
-    section = train_section(replicas=4, hidden=[4], epochs=3, optimizer_learning_rate=1e6, activation="identity")
-    said = set()
-    for packs in (1, 2, 4):
-        with pytest.raises(UserError, match="the loss of replica") as caught:
-            trained(section, packs, monkeypatch)
-        said.add((caught.value.status, str(caught.value)))
-    assert len(said) == 1
+    for seed in range(20):
+        wild = {"optimizer_learning_rate": 1e6, "gradient_clip": 1e30 if seed % 2 else None, "seed": seed}
+        section = train_section(replicas=4, hidden=[4], epochs=3, activation="identity", batch_size=16, **wild)
+        said = set()
+        for packs in (1, 2, 4):
+            with pytest.raises(UserError, match=r"of replica [0-3] is") as caught:
+                trained(section, packs, monkeypatch)
+            said.add((caught.value.status, str(caught.value)))
+        assert len(said) == 1
     assert workers_left() == []
 
 
@@ -140,14 +159,16 @@ def workers_left() -> list[int]:
     return [child.pid for child in psutil.Process().children() if child.cmdline() == own]
 
 
-def test_members_of_other_shapes_cannot_share_a_pack():
+def test_members_of_other_shapes_cannot_share_a_pack(monkeypatch):
     one = train_section(hidden=[4])
     assert shared(one) == shared(train_section(hidden=[4], optimizer_learning_rate=0.5, dropout=0.5, seed=3))
     for other in ({"hidden": [5]}, {"hidden": [4], "batch_size": 3}, {"hidden": [4], "class_weights": "balanced"}):
         assert shared(one) != shared(train_section(**other))
     members = [Member(one, 0), Member(train_section(hidden=[4], loss="mean_squared_error"), 0)]
-    with pytest.raises(ValueError, match="settings of their own only"):
-        Trainer(MLP(2, Shape([3, 4, 1], "relu")), rows(20, 0), rows(20, 1), members, CPU)
+    for packs in (1, 2):
+        monkeypatch.setattr(pack_runner, "packs_worth_having", lambda *arguments, packs=packs: packs)
+        with pytest.raises(ValueError, match="settings of their own only"):
+            Trainer(MLP(2, Shape([3, 4, 1], "relu")), rows(20, 0), rows(20, 1), members, CPU)
 
 
 def test_processes_are_made_where_they_pay(monkeypatch):
