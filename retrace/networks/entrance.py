@@ -73,11 +73,15 @@ class Entrance(nn.Module):
         self.dense = inputs - sum(shape.one_hot) - self.vectors
         self.numbers = self.dense - len(self.bins) - len(shape.residuals)
         self.residuals = Residuals(shape.residuals, shape.indicators, self.numbers)
+        # Whether the first layer takes a row as it is.
+        self.plain = not (shape.one_hot or shape.embedded or len(self.bins) or len(shape.residuals))
         counts = torch.tensor(shape.one_hot, dtype=torch.int64)
         self.register_buffer("counts", counts, persistent=False)
         self.register_buffer("offsets", self.dense + counts.cumsum(0) - counts, persistent=False)
 
     def enter(self, x: Tensor) -> Inputs:
+        if self.plain:
+            return Inputs(x, None, x[..., x.shape[-1] :])
         numbers, codes = x[..., : self.numbers], x[..., self.numbers :].long()
         one_hot, embedded = codes[..., : len(self.counts)], codes[..., len(self.counts) :]
         if self.embeddings or len(self.bins) or len(self.residuals):

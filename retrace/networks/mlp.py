@@ -39,7 +39,8 @@ class MLP(Network):
 
     def rest_pass(self, z: Tensor, dropout: Dropout | None = None) -> RestForwardPass:
         kept = []  # of each hidden layer: sums, outputs, mask, what the next layer sees
-        for layer in self.layers[1:]:
+        later = list(self.layers)[1:]  # a slice would be a module, made at each step
+        for layer in later:
             a = self.activation.forward(z)
             mask = None if dropout is None else dropout(a)
             x = a if mask is None else a * mask
@@ -48,7 +49,7 @@ class MLP(Network):
 
         def backward(gradient: Tensor) -> tuple[Tensor, list[Tensor]]:
             gradients: list[Tensor] = []
-            for layer, (z, a, mask, x) in zip(reversed(self.layers[1:]), reversed(kept), strict=True):
+            for layer, (z, a, mask, x) in zip(reversed(later), reversed(kept), strict=True):
                 gradients[:0] = product(x.mT, gradient), gradient.sum(1, keepdim=True)
                 gradient = product(gradient, layer.weight.mT)
                 if mask is not None:

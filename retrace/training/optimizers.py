@@ -48,19 +48,21 @@ class Algorithm(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Parameters with the same role, parts of `weights`; places: in the network's order.
+    """Parameters with the same role, parts of `weights`; places: in the network's order; used: columns they take.
 
     weights, and each of what an optimizer remembers of them: [members, numbers].
     """
 
     role: Role
     places: list[int]
+    used: int
     weights: Tensor
     state: dict[str, Tensor]
 
     def of(self, members: slice) -> "Group":
         """The same memory, of some members."""
-        return Group(self.role, self.places, self.weights[members], {k: v[members] for k, v in self.state.items()})
+        state = {name: each[members] for name, each in self.state.items()}
+        return Group(self.role, self.places, self.used, self.weights[members], state)
 
 
 def lay_out(network: Network, sections: Sequence[Optimizer], zeros: Callable[..., Tensor]) -> list[Group]:
@@ -83,7 +85,7 @@ def lay_out(network: Network, sections: Sequence[Optimizer], zeros: Callable[...
             part.copy_(parameter.detach())
             parameter.data = part
             start += size
-        groups.append(Group(role, places, weights, {name: zeros(*shape) for name in names}))
+        groups.append(Group(role, places, start, weights, {name: zeros(*shape) for name in names}))
     return groups
 
 
@@ -98,14 +100,16 @@ class Optimization:
             own = sections if group.role.decays else still
             self.steps.append(OPTIMIZERS[sections[0].name].build(group.weights, group.state, own))
         self.gradients = [torch.zeros_like(group.weights) for group in groups]
+        self.used = [rows[:, : group.used] for rows, group in zip(self.gradients, groups, strict=True)]
 
     def step(self, gradients: Sequence[Tensor], rates: Rates, before: int) -> None:
         """gradients: of the network's parameters, in their order."""
-        for group, rows, one in zip(self.groups, self.gradients, self.steps, strict=True):
-            used = sum(gradients[place][0].numel() for place in group.places)
-            torch.cat([gradients[place].flatten(1) for place in group.places], 1, out=rows[:, :used])
-            own = [rate * factor for rate, factor in zip(rates, self.scale_rates, strict=True)]
-            one(rows, own if group.role.scales_input else rates, before)
+        for group, rows, used, one in zip(self.groups, self.gradients, self.used, self.steps, strict=True):
+            torch.cat([gradients[place].flatten(1) for place in group.places], 1, out=used)
+            own = rates
+            if group.role.scales_input:
+                own = [rate * factor for rate, factor in zip(rates, self.scale_rates, strict=True)]
+            one(rows, own, before)
 
 
 def _of(sections: Sequence[Optimizer], name: str, like: Tensor) -> Setting:
