@@ -18,10 +18,10 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
-from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measure import interleaved
+from benchmarks.textbook import binary_cross_entropy, perceptron, train_epoch
 from retrace.networks.entrance import Shape
 from retrace.networks.mlp import MLP
 from retrace.params.reader import read
@@ -95,19 +95,11 @@ def epoch(rows: Rows, replicas: int, packs: int, batch: int = BATCHES[0]) -> Cal
 def textbook(rows: Rows, threads: int, batch: int) -> float:
     """An epoch of one network, times the members: a loop has no way to train them side by side."""
     torch.set_num_threads(threads)
-    layers: list[nn.Module] = []
-    for inputs, outputs in zip([COLUMNS, *HIDDEN], [*HIDDEN, 1], strict=True):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    network = nn.Sequential(*layers[:-1])
+    network = perceptron([COLUMNS, *HIDDEN, 1])
     loader = DataLoader(TensorDataset(rows.x, rows.y.float()), batch_size=batch, shuffle=True)
-    optimizer, criterion = torch.optim.AdamW(network.parameters(), lr=0.001), nn.BCEWithLogitsLoss()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.001)
     started = time.perf_counter()
-    for x, y in loader:
-        optimizer.zero_grad()
-        loss = criterion(network(x).squeeze(1), y)
-        loss.backward()
-        optimizer.step()
-        loss.item()
+    train_epoch(network, loader, optimizer, binary_cross_entropy)
     torch.set_num_threads(1)
     return (time.perf_counter() - started) * MEMBERS
 

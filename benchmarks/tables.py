@@ -5,7 +5,6 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measure import Result, interleaved, stage
+from benchmarks.textbook import perceptron, train_epoch
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
 from retrace.networks.model_files import load
@@ -109,20 +109,12 @@ def epochs() -> dict[str, float]:
         return measure
 
     def textbook() -> float:
-        layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-        network = nn.Sequential(*layers[:-1])
+        network = perceptron(widths)
         loader = DataLoader(TensorDataset(encoded, rows.y.long()), batch_size=section.batch_size, shuffle=True)
         optimizer = torch.optim.AdamW(network.parameters(), lr=section.optimizer.learning_rate)
         criterion = nn.CrossEntropyLoss()
         started = time.perf_counter()
-        for x, y in loader:
-            optimizer.zero_grad()
-            loss = criterion(network(x), y)
-            loss.backward()
-            optimizer.step()
-            loss.item()
+        train_epoch(network, loader, optimizer, criterion)
         return time.perf_counter() - started
 
     def scikit_learn() -> float:

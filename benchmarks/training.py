@@ -9,10 +9,10 @@ from sklearn.datasets import make_circles
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
-from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measure import interleaved
+from benchmarks.textbook import binary_cross_entropy, perceptron, train_epoch
 from retrace.networks.entrance import Shape
 from retrace.networks.mlp import MLP
 from retrace.params.reader import read
@@ -48,18 +48,12 @@ def main() -> dict[str, float]:
         return measure
 
     def textbook() -> float:
-        network = nn.Sequential(nn.Linear(2, 10), nn.ReLU(), nn.Linear(10, 1))
+        network = perceptron([2, 10, 1])
         loader = DataLoader(TensorDataset(rows.x, rows.y.float()), batch_size=section.batch_size, shuffle=True)
         optimizer = torch.optim.SGD(network.parameters(), lr=section.optimizer.learning_rate)
-        criterion = nn.BCEWithLogitsLoss()
         started = time.perf_counter()
         for _ in range(EPOCHS):
-            for x, y in loader:
-                optimizer.zero_grad()
-                loss = criterion(network(x).squeeze(1), y)
-                loss.backward()
-                optimizer.step()
-                loss.item()
+            train_epoch(network, loader, optimizer, binary_cross_entropy)
         return (time.perf_counter() - started) / steps
 
     def scikit_learn() -> float:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,17 @@ def own_tracking_uri(monkeypatch) -> None:
 def threads_of_other_tests_end_no_stage(monkeypatch) -> None:
     """A stage that fails leaves its process at once where a thread is left; here that would be a test's server."""
     monkeypatch.setattr("retrace.runtime.run.leave_at_once", sys.exit)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As a stage trains; other threads would not be in the copies that train beside each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from retrace.params.train import Train
+
+T = TypeVar("T")
 
 # One number for all members, or a column of theirs, float32 [members, 1].
 Setting = float | Tensor
@@ -38,6 +42,14 @@ def shared(section: Train) -> dict[str, object]:
     content["input_scale_rate"] = section.input_scale_rate > 0
     content["class_weights"] = section.class_weights != "none"
     return content
+
+
+def neighbours_alike(settings: Sequence[T]) -> list[tuple[slice, T]]:
+    """Runs of neighbours with equal settings: which members, and what they have."""
+    found, start = [], 0
+    for own, some in groupby(settings):
+        found.append((slice(start, start := start + len(list(some))), own))
+    return found
 
 
 def setting(values: Sequence[float], device: torch.device | str) -> Setting:

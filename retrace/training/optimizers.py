@@ -10,7 +10,6 @@ registered in OPTIMIZERS, its name in `retrace/params/train.py` and in params.ya
 """
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -21,7 +20,7 @@ from torch.optim.adamw import adamw as torch_adamw
 from retrace.networks.layers import Role
 from retrace.networks.network import Network
 from retrace.params.train import Optimizer
-from retrace.training.members import Setting, setting
+from retrace.training.members import Setting, neighbours_alike, setting
 from retrace.training.roots import root
 
 # Learning rates: of each member, or one for all.
@@ -171,12 +170,8 @@ def _adaptive(function: Callable[..., None]) -> Callable[[Tensor, dict[str, Tens
         own = [(section.weight_decay, section.beta1, section.beta2) for section in sections]
 
         def step(gradients: Tensor, rates: Rates, before: int) -> None:
-            settings = zip(rates, own, strict=True)
-            start = 0
-            for (rate, (decay, beta1, beta2)), alike in groupby(
-                settings
-            ):  # one call for neighbours with the same settings
-                members = slice(start, start := start + len(list(alike)))
+            # One call for neighbours with the same settings.
+            for members, (rate, (decay, beta1, beta2)) in neighbours_alike(list(zip(rates, own, strict=True))):
                 count.fill_(before)
                 function(
                     *([each[members]] for each in (weights, gradients, first, second)),

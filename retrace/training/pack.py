@@ -172,9 +172,8 @@ class Pack:
     def _clip(self, gradients: list[Tensor], active: Sequence[bool], epoch: int, step: int) -> None:
         """Shorten each member's whole gradient to `gradient_clip`, as torch.nn.utils.clip_grad_norm_ does for one."""
         squares = gradients[0].new_zeros(len(self.members))
-        for (
-            gradient
-        ) in gradients:  # one after the other: torch adds rows in an order that depends on how many there are
+        # One after the other: torch adds rows in an order that depends on how many members there are.
+        for gradient in gradients:
             squares += gradient.square().sum((1, 2))
         norms = root(squares)
         if not math.isfinite(norms.sum().item()):

@@ -32,7 +32,6 @@ class PackRunner:
     def __init__(self, network: Network, data: Data, members: Sequence[Member], device: torch.device):
         if any(shared(member.section) != shared(members[0].section) for member in members):
             raise ValueError("members of a pack may differ in settings of their own only")
-        self.members = members
         self.count = packs_worth_having(network, data, members, device)
         zeros = _shared_zeros if self.count > 1 else _zeros_on(device)
         self.state: PackState = allocate(network, data, members, zeros)

@@ -112,14 +112,10 @@ class Trainer:
             result.mean_loss = self.runner.packs[0].validation.loss_of_mean(self.state.right)
         smoothing = self.members[result.shipped or 0].section.label_smoothing
         training, validation, _ = self.data
-        reached = accuracy(self.network, validation, result.shipped, smoothing)
-        warn(
-            result,
-            self.section,
-            accuracy(self.network, training, result.shipped, smoothing),
-            reached,
-            len(validation.x),
+        of_training, of_validation = (
+            accuracy(self.network, rows, result.shipped, smoothing) for rows in (training, validation)
         )
+        warn(result, self.section, of_training, of_validation, len(validation.x))
         result.state = folded({name: tensor.cpu() for name, tensor in result.state.items()})
         return result
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -13,7 +12,7 @@ from retrace.networks.activations import UNIT_HEALTH
 from retrace.networks.network import Network
 from retrace.networks.probabilities import class_probabilities, unsmoothed
 from retrace.training.losses import LOSSES, Smoothing, row_weights, targets
-from retrace.training.members import Member
+from retrace.training.members import Member, neighbours_alike
 from retrace.training.rows import Rows
 
 # Rows that go through the network at once, and those on which the health of the units is judged.
@@ -47,7 +46,7 @@ class Validation:
         right: Tensor | None = None,
     ):
         self.network, self.rows, self.right = network, rows, right
-        self.smoothing = [member.section.label_smoothing for member in members]
+        self.smoothing = neighbours_alike([member.section.label_smoothing for member in members])
         section = members[0].section
         self.loss, self.activation = LOSSES[section.loss], section.activation
         classes = max(2, network.outputs)
@@ -60,7 +59,7 @@ class Validation:
 
     @torch.no_grad()
     def judge(self) -> Judged:
-        members, count = len(self.smoothing), len(self.rows.x)
+        members, count = self.network.replicas, len(self.rows.x)
         loss, correct = (torch.zeros(members, device=self.rows.x.device) for _ in range(2))
         health: list[Tensor] = []
         for start in range(0, count, ROWS_AT_ONCE):
@@ -68,7 +67,7 @@ class Validation:
             x = self.rows.x[some].expand(members, -1, -1)
             y = targets(self.rows.y[some], self.network.outputs).expand(members, -1)
             seen = self.network.observe(x)
-            for part, smoothing in self._alike():
+            for part, smoothing in self.smoothing:
                 logits, own = unsmoothed(seen.logits[part], smoothing), y[part]
                 loss[part] += self.loss(logits, own, self.plain, self.row_weights[part, some])[0]
                 predicted = (logits[..., 0] >= 0) if logits.shape[2] == 1 else logits.argmax(2)
@@ -79,13 +78,6 @@ class Validation:
                 _, measure = UNIT_HEALTH[self.activation]
                 health = [measure(outputs) for outputs in seen.watched]
         return Judged(loss, correct / count, health)
-
-    def _alike(self) -> list[tuple[slice, float]]:
-        """Neighbours whose labels are smoothed alike."""
-        found, start = [], 0
-        for smoothing, some in groupby(self.smoothing):
-            found.append((slice(start, start := start + len(list(some))), smoothing))
-        return found
 
     def loss_of_mean(self, right: Tensor) -> float:
         """The log loss of the mean of all members' probabilities; right: as above, of all of them."""

@@ -24,15 +24,7 @@ from retrace.training.trainer import Trainer, fit
 from tests.conftest import ROOT, train_section
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """As the stage trains: other threads would not be in the copies of this process."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def independence(*arguments: str) -> list[str]:

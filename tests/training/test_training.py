@@ -33,6 +33,7 @@ from retrace.training.validation import log_mean, log_right
 from tests.conftest import train_section
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 TORCH_OPTIMIZERS = {
     "sgd": lambda p, s: torch.optim.SGD(
         p, s.learning_rate, s.momentum, weight_decay=s.weight_decay, nesterov=s.nesterov
@@ -41,15 +42,6 @@ TORCH_OPTIMIZERS = {
     "adamw": lambda p, s: torch.optim.AdamW(p, s.learning_rate, (s.beta1, s.beta2), weight_decay=s.weight_decay),
     "rmsprop": lambda p, s: torch.optim.RMSprop(p, s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """As the stage trains: one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def rows(count, features=3, classes=2, seed=0) -> Rows:
