@@ -18,10 +18,11 @@ from retrace.params.gate import Gate
 from retrace.params.plot import Plot
 from retrace.params.record import Record
 from retrace.params.split import Split
+from retrace.params.study import Study
 from retrace.params.train import Train
 from retrace.runtime.atomic import write_text
 
-SECTIONS = (Create, Split, Baseline, Train, Evaluate, Plot, Record, Gate)
+SECTIONS = (Create, Split, Baseline, Train, Evaluate, Plot, Record, Gate, Study)
 RECEIPT = Path("data/params.ok")
 
 

@@ -82,7 +82,11 @@ def _validate(section: type[S], document: Document, faults: dict[Key, str]) -> S
         faults[(name,)] = f"{place} must be a section with keys of its own; got {shown_value(values)}; {RESTORE}"
         return None
     try:
-        return section.model_validate(values)
+        instance = section.model_validate(values)
+        for key, rule, value in instance.faults():
+            path = (name, *key)
+            faults.setdefault(path, f"{place_of(path, document.lines)} {rule}; got {shown_value(value)}")
+        return instance
     except ValidationError as error:
         for item in error.errors(include_url=False):
             key, line = describe_error(section, (name, *item["loc"]), item, document.lines)

@@ -1,5 +1,8 @@
 """What every section of params.yaml is: a frozen, strict model whose fields carry their own constraints."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
@@ -13,6 +16,10 @@ class Section(BaseModel):
     def section_name(cls) -> str:
         """The section's name in params.yaml: class `Train` is section `train`."""
         return cls.__name__.lower()
+
+    def faults(self) -> Iterable[tuple[tuple[str | int, ...], str, Any]]:
+        """What fields cannot say of themselves, all at once: (key below the section, rule, value)."""
+        return ()
 
 
 def broken(key: str, rule: str) -> PydanticCustomError:
