@@ -45,7 +45,7 @@ PNG = bytes.fromhex(
 FORKS = """
 import os, signal, sys
 from stages import record
-from retrace.tracking import location, sync, store, store_lock
+from retrace.tracking import location, run_parts, sync, store, store_lock
 from retrace.tracking.mlflow_internals.loading import load
 load(files=True)
 from mlflow.tracking import MlflowClient

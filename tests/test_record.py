@@ -654,7 +654,7 @@ def test_mcnemar_is_the_binomial_test():
 
 # A child for each moment is killed there; a second one then records the same state again.
 KILLER = """
-sync.METRICS_AT_ONCE = 40
+run_parts.METRICS_AT_ONCE = 40
 def killed(name, count):
     original, calls = getattr(MlflowClient, name), [0]
     def hooked(*arguments, **keywords):

@@ -28,10 +28,10 @@ from retrace.params.record import Record
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
 from retrace.runtime.integrity import LOCK
 from retrace.tracking.location import Store, exists, locate
+from retrace.tracking.run_parts import COMPLETE, FINGERPRINT
 from retrace.tracking.store import connect, probe
 from retrace.tracking.store_errors import translate_errors
 from retrace.tracking.store_lock import locked
-from retrace.tracking.sync import COMPLETE, FINGERPRINT
 
 GRAPH = Path("dvc.yaml")
 # Those of DVC's own references that hold a result: refs/exps/BASELINE[:2]/BASELINE[2:]/NAME.

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 PATH = Path(".retrace/ran")
+# What no run of the pipeline comes of: the recording itself, and what belongs to the graph of the study.
+WITHOUT_RESULT = ("", "record", "study", "study_record")
 
 
 def running_stage() -> str:
@@ -20,7 +22,7 @@ def running_stage() -> str:
 def note_stage() -> None:
     """To be called by a process that has come to its end; notes the stage that it was, if it was one."""
     stage = running_stage()
-    if stage not in ("", "record"):
+    if stage not in WITHOUT_RESULT:
         # No result depends on it.
         with contextlib.suppress(OSError):
             PATH.parent.mkdir(exist_ok=True)

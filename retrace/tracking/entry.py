@@ -18,8 +18,10 @@ from retrace.tracking.points import MOST_POINTS, epoch_points, headline_points, 
 from retrace.tracking.registry import Candidate, Registered
 from retrace.tracking.run_files import PICTURES
 from retrace.tracking.run_page import Previous
+from retrace.tracking.run_parts import FINGERPRINT, Outcome
 from retrace.tracking.state import State
-from retrace.tracking.sync import EXPERIMENTS, FINGERPRINT, Outcome, RunContent
+from retrace.tracking.study_link import TRAIN, StudyLink, train_digest
+from retrace.tracking.sync import EXPERIMENTS, RunContent
 
 LONGEST_TAG = 500
 
@@ -42,9 +44,10 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> RunContent:
     def name(changes: Changes | None) -> str:
         return run_page.run_name(state.schema.dataset, state.scores, state.lock.params, changes, experiment)
 
-    def description(run_id: str, previous: Previous | None, registered: Registered) -> str:
+    def description(run_id: str, previous: Previous | None, registered: Registered, study: StudyLink | None) -> str:
+        lines = [*facts, study.line] if study else facts
         return run_page.description(
-            run_id, state.schema.dataset, state.scores, state.training, previous, registered, facts, pictures
+            run_id, state.schema.dataset, state.scores, state.training, previous, registered, lines, pictures
         )
 
     return RunContent(
@@ -104,6 +107,7 @@ def _tags(state: State, names: dict[str, str], experiment: str) -> dict[str, str
         "retrace.dataset": state.schema.dataset,
         "retrace.device": f"{state.training.device} ({state.training.device_reason})",
         "retrace.times": "of the training" if state.times.of_training else "of the recording",
+        TRAIN: train_digest(state.lock.params),
         "mlflow.source.name": "dvc repro",
         "mlflow.source.type": "LOCAL",
         **{f"retrace.class.{key}": name for name, key in names.items() if key != name},

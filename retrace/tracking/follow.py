@@ -25,19 +25,18 @@ from retrace.tracking import run_page
 from retrace.tracking.environment import committed_lock, last_finished, milliseconds
 from retrace.tracking.location import Store
 from retrace.tracking.points import live_points, safe_key
+from retrace.tracking.run_parts import (
+    FINGERPRINT,
+    LONGEST_PARAM,
+    Outcome,
+    log_metrics,
+    log_params,
+    logged_points,
+)
 from retrace.tracking.store import connect, open_experiment, probe
 from retrace.tracking.store_errors import translate_errors
 from retrace.tracking.store_lock import locked
-from retrace.tracking.sync import (
-    FINGERPRINT,
-    LONGEST_PARAM,
-    METRICS_AT_ONCE,
-    TRAINING,
-    Outcome,
-    batches,
-    find_live,
-    logged_points,
-)
+from retrace.tracking.sync import TRAINING, find_live
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -152,8 +151,6 @@ class Mirror:
             return
         probe(self.store)
         with translate_errors(self.store), locked(self.store):
-            from mlflow.entities import Param
-
             client = connect(self.store)
             experiment = open_experiment(client, self.store)
             if not self.run_id:
@@ -169,8 +166,7 @@ class Mirror:
                 name = f"'{run.info.run_name}' ({self.run_id[:8]}) of experiment {self.store.experiment}"
                 print(f"follow: mirroring into run {name}; {self.store.shown}", flush=True)
             if not run.data.params:
-                values = [Param(key, value[:LONGEST_PARAM]) for key, value in self.params.items()]
-                client.log_batch(self.run_id, params=values, synchronous=True)
+                log_params(client, self.run_id, {key: value[:LONGEST_PARAM] for key, value in self.params.items()})
             self._log(client, run, whole)
             if state == "cut off":
                 close(client, run)
@@ -216,8 +212,7 @@ class Mirror:
                 for point in points
                 if (point.key, point.step) not in logged
             ]
-            for some in batches(metrics, METRICS_AT_ONCE):
-                client.log_batch(run.info.run_id, metrics=some, synchronous=True)
+            log_metrics(client, run.info.run_id, metrics)
             self.epoch, self.epoch_time = int(rows[-1, 0]), self.time
             del self.rows[:whole]
         self.logged = logged

@@ -2,11 +2,14 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
 from retrace.runtime.errors import MACHINE_FAULT, UserError
+
+# The experiment of the studies: not a parameter, since runs of the pipeline look there for what they follow from.
+STUDIES = "retrace-studies"
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,14 @@ class Store:
         """The file, or the URI without the name and password that it may carry."""
         return str(self.database) if self.database else without_password(self.uri)
 
+    @property
+    def again(self) -> str:
+        """The command that records once more."""
+        return "retrace study" if self.experiment == STUDIES else "make record"
+
     def unreachable(self, reason: str) -> UserError:
-        return UserError(
-            MACHINE_FAULT,
-            f"tracking store {self.shown}: {reason}; all results are safe, and {_RETRY[in_experiment()]}",
-        )
+        retry = _RETRY_STUDY if self.experiment == STUDIES else _RETRY[in_experiment()]
+        return UserError(MACHINE_FAULT, f"tracking store {self.shown}: {reason}; all results are safe, and {retry}")
 
     def unusable(self, reason: str) -> UserError:
         return UserError(MACHINE_FAULT, f"tracking store {self.shown}: {reason}; all results are safe in their files")
@@ -43,6 +49,7 @@ _RETRY = {
     False: "the next `dvc repro` (or make record) records them in their run",
     True: "the same `dvc exp run` again takes them from DVC's run cache and records them",
 }
+_RETRY_STUDY = "the next `retrace study` records the study in its run"
 
 
 def in_experiment() -> bool:
@@ -70,6 +77,11 @@ def locate(experiment: str) -> Store:
         # Without links and dots, so that a store has one name, whichever way leads to it.
         database = (root / name).parent.resolve() / Path(name).name
     return Store(sqlite_uri(database), experiment, root, database)
+
+
+def locate_studies() -> Store:
+    """The same store, and in it the experiment of the studies, whatever the environment names for other runs."""
+    return replace(locate(STUDIES), experiment=STUDIES)
 
 
 def sqlite_uri(database: Path) -> str:

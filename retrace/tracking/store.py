@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrace.runtime.atomic import write
-from retrace.tracking.location import Store, exists, sqlite_uri
+from retrace.tracking.location import STUDIES, Store, exists, sqlite_uri
 from retrace.tracking.mlflow_internals import relocation
 from retrace.tracking.mlflow_internals.database import check_schema_version, create, try_out
 from retrace.tracking.mlflow_internals.limits import limit_request_time
@@ -79,7 +79,8 @@ def open_experiment(client: "MlflowClient", store: Store) -> str:
         # As a URI: of a plain path MLflow would lose what follows a # and decode percents.
         place = (store.artifacts / safe_key(store.experiment)).as_uri() if store.artifacts else None
         try:
-            return str(client.create_experiment(store.experiment, place, tags={"mlflow.note.content": _ABOUT}))
+            about = {"mlflow.note.content": _ABOUT_STUDIES if store.experiment == STUDIES else _ABOUT}
+            return str(client.create_experiment(store.experiment, place, tags=about))
         except MlflowException as error:
             # Another machine may have made it in the meantime.
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -88,9 +89,10 @@ def open_experiment(client: "MlflowClient", store: Store) -> str:
     if not found.experiment_id:
         raise store.unreachable(NO_SERVER)
     if found.lifecycle_stage == "deleted":
+        other = "" if store.experiment == STUDIES else ", or name another one in params.yaml (record.experiment)"
         raise store.unusable(
             f"experiment {store.experiment} is in the trash; bring it back with: mlflow experiments restore"
-            f" --experiment-id {found.experiment_id}, or name another one in params.yaml (record.experiment)"
+            f" --experiment-id {found.experiment_id}{other}"
         )
     return str(found.experiment_id)
 
@@ -98,6 +100,10 @@ def open_experiment(client: "MlflowClient", store: Store) -> str:
 _ABOUT = (
     "One run for each state of the pipeline, recorded by its last stage. A run's name says what is special about it;"
     " its page says what changed against the run before."
+)
+_ABOUT_STUDIES = (
+    "One run for each study: its trials are a table of it, and not runs. A run's name says what the study adopts; its"
+    " page says how sure that is."
 )
 
 

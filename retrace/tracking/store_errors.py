@@ -45,7 +45,7 @@ def store_error(error: Exception, store: Store) -> UserError:
             return store.unreachable(f"{reason}; {fix}")
     if store.database and not isinstance(error, OSError):
         return store.unusable(
-            f"{reason}; fix or move the file, then run: make record (a store that is not there is made anew)"
+            f"{reason}; fix or move the file, then run: {store.again} (a store that is not there is made anew)"
         )
     return store.unreachable(reason)
 

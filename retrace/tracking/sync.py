@@ -1,32 +1,43 @@
 """From an entry, all that is to be recorded of one state, to one complete MLflow run, whatever was there before."""
 
 import json
-import posixpath
-import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from retrace.artifacts.dvc_lock import Changes, Lock, compare, parse
 from retrace.runtime.errors import UserError
 from retrace.runtime.integrity import LOCK
 from retrace.tracking.environment import Times
 from retrace.tracking.model import Served, find_model, lacks_model, log_model
-from retrace.tracking.points import Point
 from retrace.tracking.registry import Candidate, Registered, register
-from retrace.tracking.run_files import log_pictures, read_artifact
+from retrace.tracking.run_files import read_artifact
 from retrace.tracking.run_page import Previous
+from retrace.tracking.run_parts import (
+    COMPLETE,
+    FINGERPRINT,
+    LONGEST_PARAM,
+    NOTE,
+    Outcome,
+    RunParts,
+    find_runs,
+    finish,
+    lacks_files,
+    log_files,
+    log_metrics,
+    log_params,
+    logged_points,
+    set_tags,
+)
+from retrace.tracking.study_link import STUDY, TRAIN, StudyLink, find_study, link
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-FINGERPRINT = "retrace.fingerprint"
-COMPLETE = "retrace.complete"
 RECORDED = "retrace.recorded"
 # While files that were gone are brought back: those of the model, or of the run, may be half written.
 REFILLING = "retrace.refilling"
@@ -35,13 +46,6 @@ STAGES = "retrace.stages"  # that ran for it
 EXPERIMENTS = "retrace.dvc_experiment"
 # When the training began that `retrace follow` mirrors into a run: that run is the state's, once there is one.
 TRAINING = "retrace.training_started"
-
-# MLflow's limits: entities a call, characters of a value.
-METRICS_AT_ONCE = 1000
-PARAMS_AT_ONCE = 100
-LONGEST_PARAM = 6000
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -57,48 +61,35 @@ class DataSet:
 
 
 @dataclass(frozen=True)
-class RunContent:
-    """All of a run but its id.
+class RunContent(RunParts):
+    """All of the run of a state but its id.
 
     name, description: as functions, because they say what changed against a run that only the store knows.
-    files: (local path, artifact folder); texts: artifact path -> content; pictures: files that are compared by eye.
     ran: the stages that ran for this state, empty where that is not known.
     """
 
     lock: Lock
     committed: Lock | None
-    params: dict[str, str]
-    points: list[Point]
-    tags: dict[str, str]
     times: Times
     now: int
     served: Served
     candidate: Candidate
-    files: list[tuple[Path, str]]
-    texts: dict[str, str]
-    pictures: list[Path]
     datasets: list[DataSet]
     ran: list[str]
     name: Callable[[Changes | None], str]
-    description: Callable[[str, Previous | None, Registered], str]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    run_id: str
-    name: str
-    happened: Literal["found", "refilled", "completed", "recorded"]
-    registered: Registered | None = None
+    description: Callable[[str, Previous | None, Registered, StudyLink | None], str]
 
 
 def sync_run(client: "MlflowClient", experiment: str, model_name: str, entry: RunContent) -> Outcome:
     """Find the run of this state, complete it, or make it."""
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Metric
 
     fingerprint = entry.lock.fingerprint
-    runs = list(client.search_runs([experiment], f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=100))
+    runs, study = find_runs(client, experiment, fingerprint), find_study(client, entry.tags.get(TRAIN, ""))
     for found in runs:
         if found.data.tags.get(COMPLETE) == "true":
+            if study:
+                link(client, found, study)
             _add_experiment(client, found, entry.tags.get(EXPERIMENTS))
             happened: Literal["found", "refilled"] = "refilled" if refill(client, found, entry) else "found"
             return Outcome(found.info.run_id, found.info.run_name, happened)
@@ -119,11 +110,9 @@ def sync_run(client: "MlflowClient", experiment: str, model_name: str, entry: Ru
             run = client.create_run(experiment, start_time=entry.times.start, tags=own, run_name=name)
     run_id, logged = run.info.run_id, logged_points(client, run)
 
-    params = {key: value[:LONGEST_PARAM] for key, value in entry.params.items()}
-    for some_params in batches([Param(*item) for item in params.items()], PARAMS_AT_ONCE):
-        client.log_batch(run_id, params=some_params, synchronous=True)
+    log_params(client, run_id, entry.short_params)
 
-    model = log_model(client, run, entry.served, {FINGERPRINT: fingerprint}, params)
+    model = log_model(client, run, entry.served, {FINGERPRINT: fingerprint}, entry.short_params)
     evaluated_on = {each.context: {"dataset_name": each.name, "dataset_digest": each.digest} for each in entry.datasets}
 
     # From the run's own start, not from a clock or a file that may have changed: the same point again is the same.
@@ -140,25 +129,22 @@ def sync_run(client: "MlflowClient", experiment: str, model_name: str, entry: Ru
         # What evaluates the model is written in two places, of which an interrupted recording may have reached one.
         if point.side or (point.key, point.step) not in logged
     ]
-    for some_metrics in batches(metrics, METRICS_AT_ONCE):
-        client.log_batch(run_id, metrics=some_metrics, synchronous=True)
+    log_metrics(client, run_id, metrics)
 
     client.log_inputs(run_id, datasets=[dataset_input(each) for each in entry.datasets])
-    _log_files(client, run, entry)
+    log_files(client, run, entry)
     registered = register(client, model_name, model, entry.candidate)
 
     recorded = datetime.fromtimestamp(entry.now / 1000, UTC).isoformat(timespec="milliseconds")
-    tags = [
-        RunTag("mlflow.note.content", entry.description(run_id, previous, registered)),
-        RunTag(RECORDED, recorded),
-        RunTag(STAGES, ", ".join(entry.ran) or "not known"),
-    ]
-    client.log_batch(run_id, tags=tags, synchronous=True)
+    tags = {
+        NOTE: entry.description(run_id, previous, registered, study),
+        RECORDED: recorded,
+        STAGES: ", ".join(entry.ran) or "not known",
+        **({STUDY: study.run_id} if study else {}),
+    }
     # Of a training run whose times are not known, those of its recording.
     end = start + (length or max(time.time_ns() // 1_000_000 - entry.now, 0))
-    client.set_terminated(run_id, "FINISHED", end)
-    # Last: a run without this tag was cut off, and the next `record` completes it.
-    client.set_tag(run_id, COMPLETE, "true")
+    finish(client, run_id, tags, end)
     return Outcome(run_id, run.info.run_name, "completed" if runs or live else "recorded", registered)
 
 
@@ -174,17 +160,9 @@ def refill(client: "MlflowClient", run: "Run", entry: RunContent) -> bool:
         return False
     client.set_tag(run_id, REFILLING, "true")
     log_model(client, run, entry.served, {FINGERPRINT: entry.lock.fingerprint}, {}, again=True)
-    _log_files(client, run, entry)
+    log_files(client, run, entry)
     client.delete_tag(run_id, REFILLING)
     return True
-
-
-def lacks_files(client: "MlflowClient", run_id: str, entry: RunContent) -> bool:
-    wanted = {posixpath.join(folder, path.name) for path, folder in entry.files} | set(entry.texts)
-    folders = {posixpath.dirname(path) for path in wanted}
-    there = {each.path for folder in folders for each in client.list_artifacts(run_id, folder or None)}
-    pictures = client.list_artifacts(run_id, "images") if entry.pictures else []
-    return not wanted <= there or len(pictures) < 2 * len(entry.pictures)
 
 
 def _add_experiment(client: "MlflowClient", run: "Run", name: str | None) -> None:
@@ -210,11 +188,9 @@ def find_live(
 
 def adopt(client: "MlflowClient", run: "Run", name: str, tags: Mapping[str, str]) -> "Run":
     """Make the mirror of a training run the run of its state; what it holds already stays."""
-    from mlflow.entities import RunTag
-
     # The name first: with the fingerprint the run counts as one that was cut off, and is completed as it is.
     client.update_run(run.info.run_id, name=name)
-    client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in tags.items()], synchronous=True)
+    set_tags(client, run.info.run_id, tags)
     return client.get_run(run.info.run_id)
 
 
@@ -234,12 +210,6 @@ def find_previous(client: "MlflowClient", experiment: str, lock: Lock) -> Previo
     return Previous(info.run_id, info.run_name, info.experiment_id, changes)
 
 
-def logged_points(client: "MlflowClient", run: "Run") -> set[tuple[str, int]]:
-    """(key, step) of what a run that was cut off already holds: asking is ten times faster than logging it again."""
-    run_id = run.info.run_id
-    return {(key, metric.step) for key in run.data.metrics for metric in client.get_metric_history(run_id, key)}
-
-
 def dataset_input(each: DataSet) -> Any:
     """As mlflow.data would make it, without the table in memory and the second that its import takes."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -254,24 +224,3 @@ def dataset_input(each: DataSet) -> Any:
         profile=json.dumps({"num_rows": each.rows, "num_elements": each.rows * len(each.columns)}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", each.context)])
-
-
-def _log_files(client: "MlflowClient", run: "Run", entry: RunContent) -> None:
-    run_id = run.info.run_id
-    for path, folder in entry.files:
-        client.log_artifact(run_id, str(path), folder or None)
-    folders: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for artifact, text in entry.texts.items():
-        parent, _, name = artifact.rpartition("/")
-        folders[parent].append((name, text))
-    for folder, files in folders.items():
-        with tempfile.TemporaryDirectory() as local:
-            for name, text in files:
-                (Path(local) / name).write_text(text, "utf-8")
-            client.log_artifacts(run_id, local, folder or None)
-    if entry.pictures:
-        log_pictures(client, run_id, entry.pictures, run.info.start_time)
-
-
-def batches(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1245,7 +1245,7 @@ ELSEWHERE = {
     "end the other program that keeps it": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
     "make it writable": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
     "make room there": "faults/test_tracker.py::test_m11_",
-    "{}; fix or move the file, then run: make record": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
+    "{}; fix or move the file, then run: {}": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
     "a newer MLflow than {} made it": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
     "raise split.test_size": "test_bad_tables.py::test_n12_a_test_side_without_rows_is_refused",
     "raise split.validation_size": "test_split.py::test_advice_for_a_class_that_chance_leaves_out_works",

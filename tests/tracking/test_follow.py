@@ -34,10 +34,11 @@ from retrace.runtime.single_instance import single_instance
 from retrace.tracking import follow, points
 from retrace.tracking.environment import last_finished
 from retrace.tracking.location import Store, exists, locate
+from retrace.tracking.run_parts import FINGERPRINT
 from retrace.tracking.store import connect, open_experiment
 from retrace.tracking.store_errors import translate_errors
 from retrace.tracking.store_lock import locked
-from retrace.tracking.sync import FINGERPRINT, TRAINING
+from retrace.tracking.sync import TRAINING
 from stages import record, train
 from tests import warm
 from tests.project import TINY, copy_project, turn, warm_environment
