@@ -43,15 +43,21 @@ class Times:
 
 
 def read_git(lock: Lock) -> Git:
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
+    revision = commit()
+    if revision is None:
         if refusal := _refusal():
             print(f"record: the run names no commit, since git says: {refusal}", file=sys.stderr)
         return Git(None, None, None)
     # What the pipeline itself writes is not a change of the work tree: it follows from the rest.
     written = [f":(exclude,literal){path}" for path in (LOCK.as_posix(), *lock.outs)]
     status = _git("status", "--porcelain", "--", ".", *written)
-    return Git(commit.strip(), bool(status) if status is not None else None, committed_lock())
+    return Git(revision, bool(status) if status is not None else None, committed_lock())
+
+
+def commit() -> str | None:
+    """The last one, None without git."""
+    found = _git("rev-parse", "HEAD")
+    return found.strip() if found else None
 
 
 def committed_lock() -> Lock | None:

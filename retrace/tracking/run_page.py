@@ -120,13 +120,13 @@ def description(
 
 
 def _comparison(scores: Scores, share: str) -> list[str]:
-    lines = _header("on the same test rows", "accuracy", "this network minus it", "log loss", "this network minus it")
+    lines = header("on the same test rows", "accuracy", "this network minus it", "log loss", "this network minus it")
     if scores.training.replicas > 1:
         cells = []
         for own in (scores.accuracy, scores.log_loss):
             spread = "" if own.deviation is None else f", standard deviation {own.deviation:.4f}"
             cells += [f"{own.mean:.4f}{spread}", f"{own.value - own.mean:.4f}"]
-        lines.append(_row(f"one of its {scores.training.replicas} replicas, on average", *cells))
+        lines.append(row(f"one of its {scores.training.replicas} replicas, on average", *cells))
     others = {"Bayes limit (no classifier does better on average)": scores.bayes}
     others |= {escape(in_words(name)): other for name, other in scores.baseline.items()}
     for name, other in others.items():
@@ -134,7 +134,7 @@ def _comparison(scores: Scores, share: str) -> list[str]:
             cells = []
             for _, value, difference, low, high, _ in other.compared():
                 cells += [f"{value:.4f}", f"{difference:.4f} ({share} interval {low:.4f} to {high:.4f})"]
-            lines.append(_row(name, *cells))
+            lines.append(row(name, *cells))
     return lines
 
 
@@ -157,18 +157,18 @@ def _changed(previous: Previous | None, most: int) -> list[str]:
         parts.append(f"code: {', '.join(escape(path) for path in code[:most])}{more}")
     lines = [f"Changed since {link}: {'; '.join(parts)}."]
     if len(changed) > SENTENCE:
-        lines += ["", *_header("parameter", "before", "now")]
-        lines += [_row(escape(key), _cell(old), _cell(new)) for key, (old, new) in changed[:most]]
+        lines += ["", *header("parameter", "before", "now")]
+        lines += [row(escape(key), _cell(old), _cell(new)) for key, (old, new) in changed[:most]]
         if len(changed) > most:
-            lines.append(_row(f"and {len(changed) - most} more", "", ""))
+            lines.append(row(f"and {len(changed) - most} more", "", ""))
     return lines
 
 
-def _header(*titles: str) -> list[str]:
-    return [_row(*titles), "|:---" * len(titles) + "|"]
+def header(*titles: str) -> list[str]:
+    return [row(*titles), "|:---" * len(titles) + "|"]
 
 
-def _row(*cells: str) -> str:
+def row(*cells: str) -> str:
     """A line of a table, with the space between columns that MLflow's page does not give."""
     return "".join(f"| {cell}&emsp; " for cell in cells) + "|"
 

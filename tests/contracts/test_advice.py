@@ -1242,6 +1242,7 @@ ELSEWHERE = {
     "or set gate.beat_baselines: false": "test_gate.py::test_a_baseline_that_is_surely_better_closes_it",
     "wait for it, or end it first": "faults/test_resume.py::test_m29_a_second_training",
     "in the trash; bring it back with": "test_record.py::test_an_experiment_in_the_trash",
+    ", or name another one in params.yaml": "test_record.py::test_an_experiment_in_the_trash",
     "end the other program that keeps it": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
     "make it writable": "faults/test_tracker.py::test_m23_m26_a_file_that_fails",
     "make room there": "faults/test_tracker.py::test_m11_",
