@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "The trained model as models/model.onnx: raw rows in.",
     "gate": "Fail unless the test result is surely good enough.",
     "summary": "The result in a few lines.",
+    "study": "Which settings are better, and is it sure? With --mirror: live in optuna-dashboard.",
     "ui": "The recorded runs in a browser.",
     "follow": "Show a training run that is under way in MLflow, as it goes on.",
     "backfill": "Record every state that git's history and DVC's cache still have.",
