@@ -4,6 +4,7 @@ settings.json steers it: "trials" of the feed; "exit": its status; "seed": moves
 waits for the file `go`, which it takes away.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -59,6 +60,7 @@ stages:
     deps: [settings.json]
     outs: [reports/study/trials.parquet, reports/study/study.json]
 """
+STARTED: list["subprocess.Popen[str]"] = []
 PLAIN = {"trials": 8, "exit": 0, "seed": 0, "steps": False}
 
 
@@ -82,7 +84,7 @@ def variables(**changes: str) -> dict[str, str]:
 
 
 def start(folder: Path, *arguments: str, **changes: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "retrace", "study", *arguments],
         cwd=folder,
         env=variables(**changes),
@@ -91,6 +93,20 @@ def start(folder: Path, *arguments: str, **changes: str) -> "subprocess.Popen[st
         stderr=subprocess.PIPE,
         text=True,
     )
+    STARTED.append(process)
+    return process
+
+
+def end_started() -> None:
+    """After a test that failed in the middle, say."""
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            for each in psutil.Process(process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+            process.kill()
+            process.communicate()
 
 
 def study(folder: Path, *arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":

@@ -34,6 +34,7 @@ from tests.example_study import (
     trials,
 )
 from tests.study_project import (
+    end_started,
     make_project,
     mirror_process,
     mirrored,
@@ -49,6 +50,12 @@ NAME = "retrace my *table*"
 ALL = list(range(8))
 SECRET = "canary-5f1c"
 URLS = ("study.journal", "sqlite:///study.db")
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left():
+    yield
+    end_started()
 
 
 # --- the summary ----------------------------------------------------------------------------------------------------

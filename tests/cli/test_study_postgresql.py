@@ -3,6 +3,7 @@
 Skipped where there is no PostgreSQL (Debian: apt-get install postgresql) or no driver (pip install 'psycopg[binary]').
 """
 
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -21,7 +22,7 @@ import pytest
 
 from retrace.tracking.study_mirror import TRIAL
 from tests.project import free_port
-from tests.study_project import make_project, start, steer, step, study, until
+from tests.study_project import end_started, make_project, start, steer, step, study, until
 
 NAME = "retrace my *table*"
 ALL = list(range(8))
@@ -55,7 +56,6 @@ class Server:
         (folder / "password").chmod(0o644)
         options = ["--username=me", "--auth=scram-sha-256", f"--pwfile={folder}/password", "--no-sync"]
         self._run("initdb", f"--pgdata={folder}/data", *options)
-        self.start()
 
     def _command(self, name: str, *arguments: str) -> list[str]:
         return [str(binaries() / name), *arguments]
@@ -93,8 +93,10 @@ class Server:
 
     def signal(self, number: int) -> None:
         assert self.process
-        for each in (*psutil.Process(self.process.pid).children(), self.process):
-            each.send_signal(number)
+        main = psutil.Process(self.process.pid)
+        for each in (main, *main.children()):
+            with contextlib.suppress(psutil.NoSuchProcess):  # some end by themselves when the first one does
+                each.send_signal(number)
 
     def url(self, password: str = "", database: str = "postgres") -> str:
         return f"postgresql://me:{password or self.password}@127.0.0.1:{self.port}/{database}"
@@ -111,14 +113,18 @@ class Server:
 def server() -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="retrace-pg-", dir="/tmp"))  # short: a socket's path has at most 107 letters
     running = Server(folder)
-    yield running
-    running.kill()
-    shutil.rmtree(folder)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.kill()
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
-def project(tmp_path) -> Path:
-    return make_project(tmp_path / "my project ü")
+def project(tmp_path) -> Iterator[Path]:
+    yield make_project(tmp_path / "my project ü")
+    end_started()
 
 
 def mirrored(url: str) -> dict[str, list[int]]:
@@ -158,7 +164,7 @@ def test_a_server_that_is_killed_in_the_middle_gets_all_of_it_when_it_is_back(se
     until(lambda: mirrored(url) == {NAME: [0, 1, 2]}, "three trials")
     server.kill()
     step(project, 2)
-    time.sleep(3)
+    time.sleep(12)  # Optuna itself tries again for eight
     server.start()
     until(lambda: mirrored(url) == {NAME: [0, 1, 2, 3, 4]}, "what it missed", 120)
     step(project, 3)
