@@ -238,6 +238,9 @@ def test_what_is_another_programs_stays_as_it_is(tmp_path, monkeypatch):
                 open_storage(Target.of(url))
             assert caught.value.status == MACHINE_FAULT
         assert (log.read_bytes(), database.read_bytes()) == before
+    for url in ("other.log", "sqlite:///other.db"):
+        for _ in range(2):
+            open_storage(Target.of(url))
 
 
 def test_a_driver_that_is_not_there_is_named_with_what_installs_it(monkeypatch):

@@ -1359,6 +1359,10 @@ ELSEWHERE = {
     "the system kills what takes too much memory": "test_killed_workers.py::test_a_killed_process_costs",
     "; set {} to less": "runtime/test_workers.py::test_where_no_further_process_can_be_made",
     "has begun and stands still; end it": "faults/test_tracker.py::test_a_recording_that_stands_still",
+    "install one: pip install 'psycopg[binary]'": "test_study_postgresql.py::test_a_study_is_mirrored_while",
+    "there is no driver {}; install it with pip": "test_study_postgresql.py::test_a_study_is_mirrored_while",
+    "name a file that is not there yet": "test_study_command.py::test_what_is_another_programs_stays_as_it_is",
+    "; name another database": "test_study_command.py::test_what_is_another_programs_stays_as_it_is",
 }
 # What no test follows, and why.
 NOT_FOLLOWED = {
@@ -1370,6 +1374,8 @@ NOT_FOLLOWED = {
     "no advice, but the name of a run": "^run '{}'",
     "no advice, but a question to MLflow": "^name = '{}'",
     "for who writes code here, of which the tests say the same": "relative import; name the module",
+    "no advice, but the command that a line of advice names": "^make record$",
+    "a proposal for the next study, which may find nothing, too": r"^raise study\.|leave out of study\.space",
     "no advice, but a warning of what others may do": "^other machines reach the server",
 }
 

@@ -407,6 +407,16 @@ def test_a_study_that_was_cut_off_or_is_in_the_trash_is_not_linked(project, monk
     assert "retrace.study" not in tags(project, run_id)
 
 
+def test_a_run_of_the_pipeline_in_the_experiment_of_the_studies_is_taken_for_none(project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", STUDIES)
+    record.main()
+    write_lock(project, code="2" * 32)
+    record.main()
+    one, other = runs(project, STUDIES)
+    assert tags(project, one)["retrace.train"] == tags(project, other)["retrace.train"]
+    assert "retrace.study" not in tags(project, other)
+
+
 def test_a_study_changes_no_fingerprint_of_a_state(project):
     before = parse((project / "dvc.lock").read_text()).fingerprint
     write_example()
