@@ -58,7 +58,7 @@ def _plain(value: Any) -> Any:
 def find_study(client: "MlflowClient", digest: str) -> StudyLink | None:
     """The study, the last one if there are several, that adopts this section `train`; None where there is none."""
     experiment = client.get_experiment_by_name(STUDIES)
-    if experiment is None or experiment.lifecycle_stage == "deleted":
+    if experiment is None:
         return None
     runs = client.search_runs(
         [experiment.experiment_id],

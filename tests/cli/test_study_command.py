@@ -12,6 +12,7 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import optuna
 import psutil
@@ -126,6 +127,13 @@ def test_a_best_value_at_the_end_of_a_range_asks_for_a_wider_one():
         assert step.startswith(f"widen study.space.optimizer.learning_rate (0.01 to 1.0) at its {end} end")
 
 
+def test_the_end_of_a_range_with_a_log_scale_is_near_by_that_scale():
+    result = study_result()
+    present, winner, *others = result.candidates
+    winner = replace(winner, settings=WINNER | {"optimizer.learning_rate": 0.04})
+    assert next_steps(replace(result, candidates=[present, winner, *others])) == []
+
+
 def test_where_nothing_is_to_gain_others_are_to_be_searched():
     result = study_result(adopted=None)
     present, *others = result.candidates
@@ -181,6 +189,9 @@ def test_whether_the_file_is_of_a_result_is_seen(feed):
     assert read.is_of(trials())
     assert not read.is_of(trials([*SCORES[:-1], (0.61,)]))
     assert not read.is_of(trials(SCORES[:-1]))
+    feed.write_text(feed_header("cut off") + "".join(feed_line(trial) for trial in ALL[:-1]))
+    read.read()
+    assert not read.is_of(trials())
 
 
 # --- where to -------------------------------------------------------------------------------------------------------
@@ -206,7 +217,7 @@ def test_a_storage_is_named_without_its_password(url, kind, shown):
     assert SECRET not in told
     assert "more" not in told
     # A driver says it in its own words, and as it is without escapes.
-    if SECRET in url:
+    if SECRET in unquote(url):
         assert fault(target, RuntimeError(f"{SECRET}!")) == "***!"
 
 

@@ -4,13 +4,14 @@ import gc
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 
 from retrace.artifacts.dvc_lock import parse
-from retrace.artifacts.study import STUDY, TRIALS
+from retrace.artifacts.study import STUDY, TRIALS, Interval, Parameter
 from retrace.runtime import stage_log
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
 from retrace.tracking.location import STUDIES
@@ -149,8 +150,13 @@ def test_a_study_that_adopts_nothing_says_so_and_leads_nowhere(here):
 
 def test_a_page_is_cut_at_what_mlflow_keeps_and_takes_no_orders_from_a_name():
     result = study_result(reason="<script>|" * 2000, adopted=None, dataset="x")
-    assert len(description("run", result, [])) <= 8000
     assert "<script>" not in description("run", result, [])
+    # With much to say of each: all of them want a wider range.
+    names = [f"parameter {number}" for number in range(100)]
+    present, *_ = result.candidates
+    winner = replace(present, trial=3, settings=dict.fromkeys(names, 1.0), improvement=Interval(0.1, 0.05, 0.15))
+    parameters = [Parameter(each, None, 0.0, 1.0, False, 0.5) for each in names]
+    assert len(description("run", replace(result, parameters=parameters, candidates=[present, winner]), [])) == 8000
     assert name(study_result(adopted=None, dataset="x")) == "x: the present setting stays, 8 trials"
 
 
