@@ -52,6 +52,15 @@ class FeedTrial:
         return {int(epochs): score for epochs, score in sorted(self.scores.items(), key=lambda item: int(item[0]))}
 
 
+def first_line(path: Path = FEED) -> str:
+    """By which one run of a study is told from the next; "" where none ran yet."""
+    try:
+        with open(path, "rb") as file:
+            return file.readline().decode(errors="replace")
+    except OSError:
+        return ""
+
+
 class Feed:
     """What was read of the file so far. header: None before there is one."""
 

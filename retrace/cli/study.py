@@ -17,6 +17,7 @@ from types import FrameType
 import click
 
 from retrace.artifacts.study import read_study
+from retrace.artifacts.study_feed import first_line
 from retrace.cli.study_summary import summary_lines
 from retrace.runtime.signals import SIGNALS
 from retrace.tracking.study_mirror import Target
@@ -88,12 +89,13 @@ def mirroring(target: Target | None) -> "Iterator[subprocess.Popen[str] | None]"
     if target is None:
         yield None
         return
+    before = first_line()
     # A session of its own: Ctrl-C is for the study, whose last trials are still to be mirrored.
     process = subprocess.Popen(
         [sys.executable, "-m", "retrace.cli.study_mirror"], stdin=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        _tell(process, {"url": target.url})
+        _tell(process, {"url": target.url, "before": before})
         yield process
         process.wait(MIRROR_SECONDS)
     except subprocess.TimeoutExpired:

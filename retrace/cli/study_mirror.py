@@ -5,7 +5,6 @@ the URL through its standard input, where no list of processes shows the passwor
 status when that has ended; without that line whoever started it is gone, and it ends, too. It says one line at most.
 """
 
-import contextlib
 import json
 import math
 import os
@@ -13,12 +12,16 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 
 from retrace.artifacts.study import TRIALS
-from retrace.artifacts.study_feed import Feed, FeedHeader
+from retrace.artifacts.study_feed import Feed, first_line
 from retrace.runtime.errors import UserError
+from retrace.runtime.single_instance import single_instance
 from retrace.tracking.study_mirror import StudyMirror, Target, fault, open_storage
 
+# Two would add each trial twice.
+LOCK = Path(".retrace/study_mirror.lock")
 LOOK_SECONDS = 0.5
 # A storage that is down is asked again after so long, then after twice that, and so on.
 RETRY_SECONDS, MOST_RETRY_SECONDS = 2.0, 60.0
@@ -32,8 +35,9 @@ LATER = "the study goes on without it; the next `retrace study --mirror` brings 
 class Mirroring:
     """What the thread that mirrors and the one that watches it share."""
 
-    def __init__(self, target: Target):
-        self.target, self.feed = target, Feed()
+    def __init__(self, target: Target, before: str):
+        """before: the first line of the file before the study began."""
+        self.target, self.feed, self.before = target, Feed(), before
         self.ended = threading.Event()
         self.status = 0  # of the study, once it has ended
         self.progress = time.monotonic()
@@ -49,26 +53,28 @@ class Mirroring:
         self.progress = time.monotonic()
 
     def run(self) -> None:
-        before, pause = self._first_header(), RETRY_SECONDS
+        pause, brought = RETRY_SECONDS, 0
         storage = mirror = None
         while True:
             last = self.ended.is_set()
             try:
                 storage = storage or open_storage(self.target)
-                if self.feed.read():
-                    mirror = None
-                header = self.feed.header
                 # What an earlier study left is not this one's, unless there was nothing to do for this one.
-                if header and self.feed.trials and (header != before or (last and self._is_current())):
+                begun = first_line() != self.before
+                if (begun or last) and self.feed.read():
+                    mirror, brought = None, 0
+                header, trials = self.feed.header, self.feed.trials
+                if header and len(trials) > brought and (begun or self._is_current()):
                     mirror = mirror or StudyMirror(storage, header)
-                    mirror.bring(self.feed.trials, self.note_progress)
+                    mirror.bring(trials, self.note_progress)
+                    brought = len(trials)
                 pause = RETRY_SECONDS
             except UserError as error:
                 self.say(f"{error}; {LATER}")
                 return
             except Exception as error:  # Optuna, SQLAlchemy and each driver have their own
                 self.say(f"{fault(self.target, error)}; {LATER}")
-                storage = mirror = None
+                storage, mirror, brought = None, None, 0
                 self.wait(pause)
                 pause = min(2 * pause, MOST_RETRY_SECONDS)
             if last:
@@ -81,11 +87,6 @@ class Mirroring:
         self.ended.wait(seconds)
         self.note_progress()
 
-    def _first_header(self) -> FeedHeader | None:
-        with contextlib.suppress(UserError):  # of another version, say: a study that begins writes it anew
-            self.feed.read()
-        return self.feed.header
-
     def _is_current(self) -> bool:
         """Whether the file is of the study whose result is there: DVC may have brought that from its cache."""
         if self.status:
@@ -97,7 +98,8 @@ class Mirroring:
 
 
 def main() -> None:
-    mirroring = Mirroring(Target.of(json.loads(sys.stdin.readline())["url"]))
+    given = json.loads(sys.stdin.readline())
+    mirroring = Mirroring(Target.of(given["url"]), given["before"])
     warnings.simplefilter("ignore")
     os.nice(10)  # the trials come first
 
@@ -110,7 +112,11 @@ def main() -> None:
         mirroring.ended.set()
 
     def work() -> None:
-        mirroring.run()
+        try:
+            with single_instance(LOCK, "another `retrace study --mirror` is under way here; it mirrors this study"):
+                mirroring.run()
+        except UserError as error:
+            mirroring.say(str(error))
         os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()

@@ -151,16 +151,21 @@ class StudyMirror:
         self.space = _digest([asdict(each) for each in header.parameters])
         self.study: Study | None = None
         self.there: dict[int, str] = {}
+        self.keys: list[str] = []  # of the trials of this run, in their order
 
     def bring(self, trials: Sequence[FeedTrial], progress: Callable[[], None]) -> None:
-        """Add those of all trials of this run that are not there; progress: called after each thing that was done."""
+        """Add those that are not there.
+
+        trials: all of this run so far, in the order of their lines; progress: called after each thing that was done.
+        """
+        self.keys += [_key(each) for each in trials[len(self.keys) :]]
         if self.study is None or self._differ(self.there, trials):
             self._choose(trials, progress)
         assert self.study
-        for each in trials:
+        for each, key in zip(trials, self.keys, strict=True):
             if each.trial not in self.there:
-                self.study.add_trial(self._frozen(each))
-                self.there[each.trial] = _key(each)
+                self.study.add_trial(self._frozen(each, key))
+                self.there[each.trial] = key
                 progress()
 
     def _choose(self, trials: Sequence[FeedTrial], progress: Callable[[], None]) -> None:
@@ -190,9 +195,9 @@ class StudyMirror:
         return space == self.space and not self._differ(there, trials)
 
     def _differ(self, there: dict[int, str], trials: Sequence[FeedTrial]) -> bool:
-        return any(there.get(each.trial, key) != key for each in trials for key in [_key(each)])
+        return any(there.get(each.trial, key) != key for each, key in zip(trials, self.keys, strict=True))
 
-    def _frozen(self, each: FeedTrial) -> "FrozenTrial":
+    def _frozen(self, each: FeedTrial, key: str) -> "FrozenTrial":
         from optuna.trial import TrialState, create_trial
 
         scores = each.by_epochs
@@ -205,7 +210,7 @@ class StudyMirror:
             for name, value in params.items()
             if name in self.distributions and _holds(self.distributions[name], value)
         }
-        attributes = {TRIAL: each.trial, KEY: _key(each), ROUND: each.round}
+        attributes = {TRIAL: each.trial, KEY: key, ROUND: each.round}
         return create_trial(
             state=state,
             value=list(scores.values())[-1] if scores and state != TrialState.FAIL else None,

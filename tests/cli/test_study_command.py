@@ -25,6 +25,7 @@ from retrace.cli import study_mirror as child
 from retrace.cli.study_summary import summary_lines
 from retrace.evaluation.study_words import next_steps
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, UserError
+from retrace.runtime.single_instance import single_instance
 from retrace.tracking.study_mirror import KEY, TRIAL, StudyMirror, Target, fault, open_storage
 from tests.example_study import (
     SCORES,
@@ -439,11 +440,22 @@ def test_a_study_that_has_run_already_is_mirrored_too_and_once(project, url):
         assert mirrored(project, url) == {NAME: ALL}
 
 
-def test_what_an_earlier_study_left_is_not_taken_for_this_one(project):
-    steer(project, seed=1)
-    done = study(project, "--mirror", "study.journal")
-    assert (done.returncode, done.stderr) == (0, "")
+@pytest.mark.parametrize("left", ["", "of another version\n", "cut o"])
+def test_what_an_earlier_study_left_is_not_taken_for_this_one(project, left):
+    if left:
+        (project / FEED).write_text(left)
+    steer(project, seed=1, steps=True)
+    process = start(project, "--mirror", "study.journal")
+    time.sleep(2)
+    step(project, 8)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
     assert mirrored(project, "study.journal") == {NAME: ALL}
+
+
+def test_a_result_from_the_cache_of_dvc_has_no_trials_to_mirror(project):
+    steer(project, seed=1)
+    assert study(project).returncode == 0
     steer(project)  # comes from DVC's cache
     done = study(project, "--mirror", "other.journal")
     assert done.returncode == 0
@@ -554,6 +566,15 @@ def test_a_mirror_that_is_stopped_is_left_behind(project, monkeypatch, capfd):
         command.end(process, 0)
     assert process.returncode == -signal.SIGKILL
     assert capfd.readouterr().err == "study: mirror study.journal: does not end, and was left behind\n"
+
+
+def test_a_second_mirror_beside_the_first_adds_nothing(project):
+    with single_instance(project / child.LOCK, "here"):
+        done = study(project, "--mirror", "study.journal")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("study: mirror study.journal: another `retrace study --mirror` is under way here")
+    assert (done.returncode, "Winner" in done.stdout) == (0, True)
+    assert mirrored(project, "study.journal") == {}
 
 
 def test_a_storage_that_comes_back_gets_what_it_missed(project):
