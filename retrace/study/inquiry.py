@@ -81,11 +81,11 @@ class Inquiry:
 
     def judge_the_search(self, folder: Path) -> Procedure:
         """The whole inquiry without the rows of a fold, and its result on these, for each fold."""
-        rows = read_rows(folder)
-        places = fold_of_each(rows, self.schema, self.split, self.study.folds, self.study.seed)
+        rows, folds = read_rows(folder), self.study.folds or 0
+        places = fold_of_each(rows, self.schema, self.split, folds, self.study.seed)
         found, own, others, weights = list[Fold](), list[Floats](), list[Floats](), list[Floats]()
         of_mean = self.section.ship == "mean"
-        for fold in range(self.study.folds):
+        for fold in range(folds):
             outer = FOLDERS / f"without-{fold}"
             kept = rows.filter(places != fold)
             inner = fold_of_each(kept, self.schema, self.split, INNER, self.study.seed) == 0
@@ -106,7 +106,7 @@ class Inquiry:
 
     def _diverged(self, present: bool) -> str:
         which = "the present setting" if present else "what the search adopted"
-        return f"{which} diverged, so that the search cannot be judged; set study.folds: 0, or lower the learning rates"
+        return f"{which} diverged, so that the search cannot be judged; set study.folds: null"
 
     def _write_folds(self, folder: Path, folders: Path) -> Iterator[Path]:
         rows = read_rows(folder)

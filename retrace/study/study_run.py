@@ -59,7 +59,7 @@ def run_study(
         print(f"study: {known:,} trainings were measured before, and are not measured again")
     procedure = None
     with (
-        Live(schema.dataset, space, number, (1 + study.folds) * epochs) as live,
+        Live(schema.dataset, space, number, (1 + (study.folds or 0)) * epochs) as live,
         Crew(preparation, device, workers) as crew,
     ):
         inquiry = Inquiry(study, section, space, schema, split, by_time, crew, memo, live)

@@ -1357,6 +1357,8 @@ ELSEWHERE = {
     "unset it to use all cores": "runtime/test_workers.py::test_how_many",
     "the system kills what takes too much memory": "test_killed_workers.py::test_a_killed_process_costs",
     "; set {} to less": "runtime/test_workers.py::test_where_no_further_process_can_be_made",
+    "; did you mean {}?": "test_study.py::test_each_fault_of_a_space_is_a_line",
+    "lower the learning rates of study.space": "test_study.py::test_where_all_diverge",
     "has begun and stands still; end it": "faults/test_tracker.py::test_a_recording_that_stands_still",
 }
 # What no test follows, and why.
