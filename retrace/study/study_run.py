@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from retrace.artifacts.paths import TRAIN, VALIDATION
@@ -42,6 +43,7 @@ def run_study(
     Settings of torch are this process's own. Raises UserError for a space whose settings break a rule of section
     `train`, and where all trials diverge.
     """
+    section = section.model_copy(update={"seed": seed_of_networks(study.seed)})
     space = searched(study.space)
     require_sound(space, section, schema)
     set_portable(_all_small(space, section, schema))
@@ -69,6 +71,11 @@ def run_study(
     memo.forget_judged()
     rows = len(prepared.data.validation.y) + (0 if by_time else len(prepared.data.training.y))
     return table_of(finding.trials, study, space), result_of(finding, procedure, study, section, params, schema, rows)
+
+
+def seed_of_networks(seed: int) -> int:
+    """Another one than that of section `train`: what is chosen by the luck of a seed must not be shipped with it."""
+    return int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
 
 
 def require_sound(space: Sequence[Searched], section: Train, schema: Schema) -> None:
