@@ -143,7 +143,14 @@ def read_study(root: Path = Path()) -> StudyResult:
 
 
 def write_study(result: StudyResult) -> None:
-    write_json(STUDY, rounded(asdict(result)))
+    content = rounded(asdict(result))
+    # Settings are no results: as they are.
+    content["present"], content["parameters"] = result.present, [asdict(each) for each in result.parameters]
+    for written, each in zip(content["candidates"], result.candidates, strict=True):
+        written["settings"] = each.settings
+    for fold, each_fold in enumerate(result.procedure.folds if result.procedure else []):
+        content["procedure"]["folds"][fold]["adopted"] = each_fold.adopted
+    write_json(STUDY, content)
 
 
 def parameter_columns(space: Sequence[Searched], settings: Sequence[Mapping[str, Any]]) -> dict[str, pa.Array]:

@@ -27,6 +27,8 @@ from retrace.params.space import Searched, Settings
 
 # Trials of a round of tpe: each of them trains beside the others, and knows nothing of them.
 ROUND = 8
+# Of a number that is drawn from a range.
+DIGITS = 3
 
 
 class Told(NamedTuple):
@@ -96,7 +98,9 @@ def _suggested(trial: optuna.Trial, each: Searched) -> Any:
         return json.loads(trial.suggest_categorical(each.name, [_encoded(each, value) for value in each.choices]))
     if each.whole:
         return trial.suggest_int(each.name, int(each.low), int(each.high), log=each.log)
-    return trial.suggest_float(each.name, each.low, each.high, log=each.log)
+    value = trial.suggest_float(each.name, each.low, each.high, log=each.log)
+    # What a person will read in params.yaml one day.
+    return min(max(float(f"{value:.{DIGITS}g}"), each.low), each.high)
 
 
 def _encoded(each: Searched, value: Any) -> Any:
