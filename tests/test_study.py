@@ -37,7 +37,7 @@ SPACE = {
 }
 SMALL = {
     "train.epochs": 6,
-    "study.trials": 10,
+    "study.trials": 18,
     "study.seeds": 2,
     "study.rungs": 2,
     "study.fresh_seeds": 2,
@@ -186,8 +186,8 @@ def test_a_grid_is_every_combination_once():
 
 def test_trials_are_halved_and_the_present_setting_goes_all_the_way(studied):
     table = pq.read_table(studied[0] / TRIALS.path).to_pandas()
-    assert list(table["trial"].unique()) == list(range(10))
-    assert table.groupby("trial")["round"].first().tolist() == [0] * 8 + [1] * 2
+    assert list(table["trial"].unique()) == list(range(18))
+    assert table.groupby("trial")["round"].first().tolist() == [0] * 16 + [1] * 2
     present = table[table["trial"] == 0]
     assert present["state"].unique().tolist() == ["complete"]
     assert present["budget"].unique().tolist() == [2, 6]
@@ -195,7 +195,7 @@ def test_trials_are_halved_and_the_present_setting_goes_all_the_way(studied):
     assert len(present) == 2 * 2, "rungs and networks"
     first = table[(table["round"] == 0) & (table["budget"] == 2)].groupby("trial").first()
     kept = set(table[(table["round"] == 0) & (table["state"] == "complete")]["trial"])
-    assert kept == {0} | set(first["score"].sort_values(kind="stable").index[:3])
+    assert kept == {0} | set(first["score"].sort_values(kind="stable").index[:6])
     assert (table["epochs"] == table["budget"]).all()
     assert table["score"].to_numpy() == pytest.approx(
         table.groupby(["trial", "budget"])["validation_loss"].transform("mean").to_numpy()
@@ -259,7 +259,7 @@ def measured(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in (folder / ".checkpoints/study").rglob("tasks.jsonl"))
 
 
-@pytest.mark.parametrize(("after", "workers"), [(1, "1"), (7, "2"), (14, "3")])
+@pytest.mark.parametrize(("after", "workers"), [(1, "1"), (7, "2"), (20, "3")])
 def test_killed_in_the_middle_it_goes_on_with_the_same_bytes(studied, after, workers):
     folder, before = studied
     forget(folder)
@@ -308,7 +308,7 @@ def test_a_longer_study_begins_with_what_the_shorter_one_measured(studied):
     forget(folder)
     assert run(folder, "-m", "stages.study").returncode == 0
     shorter = read_table(folder / TRIALS.path).to_pandas()
-    turn(folder, {"study.trials": 16})
+    turn(folder, {"study.trials": 20})
     done = run(folder, "-m", "stages.study")
     turn(folder, SMALL)
     assert re.match(r"study: \d+ trainings were measured before", done.stdout)

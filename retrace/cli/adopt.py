@@ -14,8 +14,8 @@ from retrace.params.reader import read_verbatim
 from retrace.params.train import Train
 from retrace.runtime.digest import md5
 from retrace.runtime.errors import BAD_DATA, UserError
+from retrace.runtime.integrity import lock_of
 
-LOCK = Path("study/dvc.lock")
 AGAIN = "run: make study, or: dvc repro study/dvc.yaml"
 
 
@@ -48,11 +48,12 @@ def require_of_today(result: StudyResult) -> None:
         if result.present.get(name) != value:
             then = f"{name} was {result.present.get(name)} for {STUDY}, and is {value} now"
             raise UserError(BAD_DATA, f"{PATH}: {then}, so that the study says nothing of it; {AGAIN}")
-    if LOCK.exists():
-        state = parse(read_bytes(LOCK).decode(errors="replace")).state("study")
+    lock = lock_of(STUDY)
+    if lock.exists():
+        state = parse(read_bytes(lock).decode(errors="replace")).state("study")
         for path, digest in (state.get("deps", {}) | state.get("outs", {})).items():
             if path.startswith(("data/t", "data/v", "reports/")) and md5(read_bytes(Path(path))).hexdigest() != digest:
-                raise UserError(BAD_DATA, f"{path} is not the file that {LOCK} describes; {AGAIN}")
+                raise UserError(BAD_DATA, f"{path} is not the file that {lock} describes; {AGAIN}")
 
 
 @click.command(epilog="Example: retrace adopt")
