@@ -70,12 +70,13 @@ def search(rungs: int, spent: list[float] | None = None) -> float:
     shutil.rmtree(memo.folder)
     memo = Memo("benchmark")
     seconds: list[float] = []
+    parts = [(study_run.DATA, range(NETWORKS))]
     with (
         timed(seconds),
         Live(schema.dataset, space, TRIALS, 1) as live,
         TimedCrew(Preparation(schema, section, CPU), CPU, count) as crew,
     ):
-        Search(study, section, space, crew, memo, live, study_run.DATA).run()
+        Search(study, section, space, crew, memo, live, parts).run()
         if spent is not None:
             spent += crew.spent
     return seconds[0]

@@ -131,7 +131,11 @@ def suited(found: InspectedTable, split: Split) -> tuple[str, dict[Key, Any]]:
     rows = int(sum(found.counts) * (1 - split.test_size) * (1 - split.validation_size))
     kinds = [(name, kind) for name, kind in found.kinds.items() if kind in ("numeric", "datetime")]
     numbers = sum(1 for _ in sources(kinds))
-    present = read_verbatim(Train)[1] | read_verbatim(Gate)[1] | {"study.space": read(Study).space}
+    present = (
+        read_verbatim(Train)[1]
+        | read_verbatim(Gate)[1]
+        | {"study.seeds": read(Study).seeds, "study.space": read(Study).space}
+    )
     values = {
         key: value
         for key, value in recipe(rows, numbers, len(found.classes)).items()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import torch
 from retrace.artifacts.paths import TRAIN, VALIDATION
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.study import Candidate, Fold, Procedure
-from retrace.artifacts.tables import read_table
+from retrace.artifacts.tables import count_rows, read_table
 from retrace.params.space import Searched
 from retrace.params.split import Split
 from retrace.params.study import Study
@@ -28,6 +29,8 @@ from retrace.study.verdict import FOLDS, Judging, best_trials, decide, differenc
 
 # Of the rows in folds, which DVC does not know.
 FOLDERS = Path(".retrace/study")
+# So many validation rows tell settings apart; fewer are not asked alone.
+ENOUGH = 2_000
 # One row in so many is for validation, where a search is made without the rows of a fold.
 INNER = 9
 
@@ -60,8 +63,8 @@ class Inquiry:
 
         Raises UserError where all trials diverge.
         """
-        search = Search(self.study, self.section, self.space, self.crew, self.memo, self.live, folder)
-        trials = search.run()
+        parts = self._parts(folder, folders)
+        trials = Search(self.study, self.section, self.space, self.crew, self.memo, self.live, parts).run()
         best = best_trials(trials, self.section)
         if not any(trial.state == "complete" for trial in trials):
             raise UserError(
@@ -69,7 +72,7 @@ class Inquiry:
                 f"study: all {len(trials):,} trials diverged, the present setting with them; lower the learning rates"
                 " of study.space, or set train.scaling: standard or train.gradient_clip",
             )
-        places = [folder] if self.by_time else list(self._write_folds(folder, folders))
+        places = [folder] if self.by_time else list(self._write_folds(folder, folders / "verdict", self.study.seed + 1))
         judging = self._judging(places)
         present, *others = judging.train([trials[0], *best])
         compared = len(trials) - 1 if self.by_time else max(1, len(best))
@@ -108,9 +111,21 @@ class Inquiry:
         which = "the present setting" if present else "what the search adopted"
         return f"{which} diverged, so that the search cannot be judged; set study.folds: null"
 
-    def _write_folds(self, folder: Path, folders: Path) -> Iterator[Path]:
+    def _parts(self, folder: Path, folders: Path) -> list[tuple[Path, range]]:
+        """On which rows each network of a trial is trained and judged.
+
+        Where validation rows are few, what is chosen by them is their luck: then each network has another fold.
+        """
+        seeds = self.study.seeds
+        if self.by_time or count_rows(folder / VALIDATION.name) >= ENOUGH:
+            return [(folder, range(seeds))]
+        places = [*self._write_folds(folder, folders / "search", self.study.seed)][:seeds]
+        ends = [round(part * seeds / len(places)) for part in range(len(places) + 1)]
+        return [(place, range(*pair)) for place, pair in zip(places, pairwise(ends), strict=True)]
+
+    def _write_folds(self, folder: Path, folders: Path, seed: int) -> Iterator[Path]:
         rows = read_rows(folder)
-        places = fold_of_each(rows, self.schema, self.split, FOLDS, self.study.seed + 1)
+        places = fold_of_each(rows, self.schema, self.split, FOLDS, seed)
         for fold in range(FOLDS):
             yield write_fold(rows, places == fold, folders / f"fold-{fold}")
 

@@ -50,9 +50,10 @@ class Task(NamedTuple):
 class Measured(NamedTuple):
     """losses, accuracies, best_epochs: of each network at its best epoch, by log loss on the validation rows.
 
-
     epochs:  how many each trained; weights: of each network, how many.
-    score:   log loss of what would ship, the networks' mean, or the mean of single networks'; inf where one diverged.
+    score:   log loss of what would ship, see `log_loss` and Judged: no row has a say in what it judges, since the best
+             of many epochs would look better than it is, and the more so the more the loss goes up and down; inf where
+             a network diverged.
     over:    whether further epochs would change nothing.
     """
 
@@ -84,7 +85,8 @@ class Judged(NamedTuple):
 class Course:
     """A task under way: where its networks are, and what they have been at best. Arrays: the first axis is theirs.
 
-    parameters: of the network in its order, each with what the optimizer remembers of it, by name.
+    parameters: of the network in its order, each with what the optimizer remembers of it, by name; best: its weights.
+    right:      see Judged; half_losses: the lowest log loss so far on each half of the rows [2, networks].
     """
 
     task: Task
@@ -95,9 +97,8 @@ class Course:
     best_epochs: list[int] = field(default_factory=list)
     accuracies: list[float] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
-    right: Floats = field(default_factory=lambda: np.empty((0, 0)))
     half_losses: Floats = field(default_factory=lambda: np.empty((0, 0)))
-    judged_right: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    right: Floats = field(default_factory=lambda: np.empty((0, 0)))
     of_mean: list[float] = field(default_factory=list)
     diverged: bool = False
     over: bool = False
@@ -121,7 +122,6 @@ class Course:
         losses, section = seen.losses[places].tolist(), self.task.section
         if not len(self.right):
             self.right = np.empty(seen.right[places].shape)
-            self.judged_right = np.empty_like(self.right)
         of_mean = section.ship == "mean"
         for place, loss in enumerate(losses):
             if not of_mean and self._waited(epoch, self.best_epochs[place]):
@@ -131,16 +131,14 @@ class Course:
             if loss < self.best_losses[place]:
                 self.best_losses[place], self.best_epochs[place] = loss, epoch
                 self.accuracies[place] = float(seen.accuracies[member])
-                self.right[place] = seen.right[member]
                 if self.task.judged:
                     self._keep(network, place, member)
-            if self.task.judged:
-                for half, other in ((0, 1), (1, 0)):
-                    if (of_half := float(seen.halves[half, member])) < self.half_losses[half, place]:
-                        self.half_losses[half, place] = of_half
-                        self.judged_right[place, other::2] = seen.right[member, other::2]
+            for half, other in ((0, 1), (1, 0)):
+                if (of_half := float(seen.halves[half, member])) < self.half_losses[half, place]:
+                    self.half_losses[half, place] = of_half
+                    self.right[place, other::2] = seen.right[member, other::2]
         if of_mean:
-            self.of_mean.append(float(-(seen.weights * _log_mean(seen.right[places])).sum()))
+            self.of_mean.append(float(log_loss(seen.right[places], True) @ seen.weights))
             self.over = self._waited(epoch, best_of(self.of_mean))
         else:
             self.over = all(self._waited(epoch, best) for best in self.best_epochs)
@@ -164,9 +162,7 @@ class Course:
         if self.diverged:
             count = len(epochs)
             return Measured([math.inf] * count, [0.0] * count, best, epochs, math.inf, True, weights)
-        score = float(np.mean(self.best_losses))
-        if section.ship == "mean":
-            score = float(-(prepared.weights * _log_mean(self.right)).sum())
+        score = float(log_loss(self.right, section.ship == "mean") @ prepared.weights)
         return Measured(list(self.best_losses), list(self.accuracies), best, epochs, score, self.over, weights)
 
 
@@ -281,8 +277,13 @@ def judge(course: Course, prepared: Prepared) -> Judged:
         parameter.data.copy_(torch.from_numpy(content))
     x = prepared.data.validation.x.cpu()
     logits = network(x.expand(network.replicas, -1, -1))
-    return Judged(course.judged_right, class_probabilities(logits, section.label_smoothing).double().numpy())
+    return Judged(course.right, class_probabilities(logits, section.label_smoothing).double().numpy())
 
 
-def _log_mean(right: Floats) -> Floats:
-    return log_mean(torch.from_numpy(right)).numpy()
+def log_loss(right: Floats, of_mean: bool) -> Floats:
+    """Of each row, of what would ship: the networks' mean, or a single one, in the mean over them.
+
+    right: [networks, rows], as in Judged; the result: [rows].
+    """
+    found: Floats = -log_mean(torch.from_numpy(right)).numpy() if of_mean else -right.mean(0)
+    return found

@@ -21,7 +21,7 @@ from retrace.training.training_run import describe
 # What of section `train` preprocessing depends on.
 PREPROCESSING = ("scaling", "bins", "residuals_above", "rare_below", "embed_above")
 # Ways of preparing rows that are kept in memory.
-MOST = 4
+MOST = 8
 
 
 class Prepared(NamedTuple):

@@ -18,6 +18,9 @@ from retrace.study.measuring import Course, Measured, Task
 from retrace.study.memo import Memo
 from retrace.study.sampling import Told, ask, grid, rounds
 
+# A trial's number, and a part of its networks.
+Place = tuple[int, int]
+
 # Of the trials of a round, one in so many trains on after a rung, and with so many times the epochs.
 FACTOR = 3
 
@@ -44,7 +47,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """section: `train`, the present setting; memo: what was measured before; folder: of the rows."""
+    """section: `train`, the present setting; memo: what was measured before.
+
+    parts: folders of rows, and which of a trial's networks are trained and judged on each.
+    """
 
     study: Study
     section: Train
@@ -52,7 +58,7 @@ class Search:
     crew: Crew
     memo: Memo
     live: Live
-    folder: Path
+    parts: Sequence[tuple[Path, range]]
 
     def run(self) -> list[Trial]:
         trials: list[Trial] = []
@@ -71,7 +77,7 @@ class Search:
         return trials
 
     def _halve(self, trials: Sequence[Trial]) -> None:
-        alive, courses = list(trials), dict[int, Course]()
+        alive, courses = list(trials), dict[Place, Course]()
         for rung in range(self.study.rungs):
             last = rung == self.study.rungs - 1
             self._measure(alive, rung, courses)
@@ -91,36 +97,51 @@ class Search:
                     self._end(trial, "stopped", courses)
             alive = [each for each in alive if not each.state]
 
-    def _end(self, trial: Trial, state: str, courses: dict[int, Course]) -> None:
+    def _end(self, trial: Trial, state: str, courses: dict[Place, Course]) -> None:
         trial.state = state
-        courses.pop(trial.number, None)
+        for part in range(len(self.parts)):
+            courses.pop((trial.number, part), None)
         self.live.ended(trial)
 
-    def _measure(self, trials: Sequence[Trial], rung: int, courses: dict[int, Course]) -> None:
+    def _measure(self, trials: Sequence[Trial], rung: int, courses: dict[Place, Course]) -> None:
         """One more rung for each; courses: of trials whose networks are in memory, which train on from there."""
-        waiting: dict[str, list[Trial]] = {}
+        found: dict[Place, Measured] = {}
+        waiting: dict[str, list[Place]] = {}
         wanted: dict[str, Course] = {}
         for trial in trials:
             end = budget(trial.section, rung, self.study.rungs)
-            task = Task(trial.section, range(self.study.seeds), end, self.folder)
-            before = trial.measured[-1] if trial.measured else None
-            known = before if before and before.over else self.memo.find(task)
-            if known:
-                self._note(trial, known)
-                continue
-            key = self.memo.key(task)  # the same setting is trained once
-            waiting.setdefault(key, []).append(trial)
-            wanted[key] = courses.pop(trial.number, Course(task))
-            wanted[key].task = task
+            for part, (folder, networks) in enumerate(self.parts):
+                place, task = (trial.number, part), Task(trial.section, networks, end, folder)
+                if known := self.memo.find(task):
+                    found[place] = known
+                    continue
+                key = self.memo.key(task)  # the same setting is trained once
+                waiting.setdefault(key, []).append(place)
+                wanted[key] = courses.pop(place, Course(task))
+                wanted[key].task = task
         for course, measured, _ in self.crew.run(wanted.values()):
             self.memo.keep(course.task, measured)
-            for trial in waiting[self.memo.key(course.task)]:
-                self._note(trial, measured)
-                courses[trial.number] = course
+            for place in waiting[self.memo.key(course.task)]:
+                found[place] = measured
+                courses[place] = course
+        for trial in trials:
+            trial.measured.append(together([found[trial.number, part] for part in range(len(self.parts))]))
+            self.live.measured(trial)
 
-    def _note(self, trial: Trial, measured: Measured) -> None:
-        trial.measured.append(measured)
-        self.live.measured(trial)
+
+def together(parts: Sequence[Measured]) -> Measured:
+    """Of all networks of a trial; its score is the mean of the parts', each weighed by its networks."""
+    counts = [len(each.losses) for each in parts]
+    score = sum(count * each.score for count, each in zip(counts, parts, strict=True)) / sum(counts)
+    return Measured(
+        [loss for each in parts for loss in each.losses],
+        [accuracy for each in parts for accuracy in each.accuracies],
+        [epoch for each in parts for epoch in each.best_epochs],
+        [epochs for each in parts for epochs in each.epochs],
+        score,
+        all(each.over for each in parts),
+        parts[0].weights,
+    )
 
 
 def counts(study: Study, space: Sequence[Searched]) -> list[int]:

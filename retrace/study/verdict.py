@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from retrace.artifacts.study import Candidate, Interval
@@ -25,10 +24,9 @@ from retrace.params.study import Study
 from retrace.params.train import Train
 from retrace.study.crew import Crew
 from retrace.study.live import Live
-from retrace.study.measuring import Course, Floats, Judged, Measured, Task
+from retrace.study.measuring import Course, Floats, Judged, Measured, Task, log_loss
 from retrace.study.memo import Memo
 from retrace.study.search import Trial
-from retrace.training.validation import log_mean
 
 FOLDS = 5
 # The best of a search that are held against the present setting.
@@ -137,7 +135,7 @@ class Judging(NamedTuple):
         """Log loss over all rows of what would ship."""
         of_mean = self.section.ship == "mean"
         scores = [
-            _losses(each.right, of_mean) @ weights for each, weights in zip(fresh.judged, self.weights, strict=True)
+            log_loss(each.right, of_mean) @ weights for each, weights in zip(fresh.judged, self.weights, strict=True)
         ]
         return float(np.average(scores, weights=list(map(len, self.weights))))
 
@@ -171,7 +169,7 @@ def difference(
     sizes = np.array(list(map(len, weights)), dtype=np.float64)
     shares = sizes / sizes.sum()
     rows = np.concatenate(
-        [_losses(other, of_mean) - _losses(right, of_mean) for right, other in zip(own, others, strict=True)]
+        [log_loss(other, of_mean) - log_loss(right, of_mean) for right, other in zip(own, others, strict=True)]
     )
     counts = np.concatenate([share * each for share, each in zip(shares, weights, strict=True)])
     value = float(counts @ rows)
@@ -179,7 +177,7 @@ def difference(
     of_seeds, seeds = 0.0, len(own[0])
     for share, each, right, other in zip(shares, weights, own, others, strict=True):
         without = [
-            (_losses(np.delete(other, seed, 0), of_mean) - _losses(np.delete(right, seed, 0), of_mean)) @ each
+            (log_loss(np.delete(other, seed, 0), of_mean) - log_loss(np.delete(right, seed, 0), of_mean)) @ each
             for seed in range(seeds)
         ]
         of_seeds += share**2 * (seeds - 1) * float(np.var(without))
@@ -189,12 +187,6 @@ def difference(
     freedom = variance**2 / (of_rows**2 / (len(rows) - 1) + of_seeds**2 / (len(own) * (seeds - 1)))
     reach = float(student.ppf(1 - (1 - confidence) / 2 / compared, freedom)) * variance**0.5
     return Interval(value, value - reach, value + reach)
-
-
-def _losses(right: Floats, of_mean: bool) -> Floats:
-    """[networks, rows] -> [rows]: log loss of what would ship."""
-    found: Floats = -log_mean(torch.from_numpy(right)).numpy() if of_mean else -right.mean(0)
-    return found
 
 
 def best_trials(trials: Sequence[Trial], section: Train) -> list[Trial]:

@@ -64,6 +64,9 @@ ALWAYS: dict[str, Any] = {
     "patience": 12,
 }
 
+# Networks of a trial, one for each fold: on 400 rows, three of five folds, the best of 64 trials promised .067 more than
+# there was.
+SEEDS_OF_STUDY = 5
 # What `make study` searches for a table: around the recipe. All but the first two are settings of a network's own, so
 # that most trials train side by side.
 SPACE: dict[str, Any] = {
@@ -90,7 +93,8 @@ def recipe(rows: int, numbers: int, classes: int) -> dict[Key, Any]:
     }
     of_many = OF_MANY if classes > MANY_CLASSES else {}
     train = {("train", *key.split(".")): value for key, value in (ALWAYS | sized | of_many).items()}
-    return train | {("gate", key): value for key, value in GATE.items()} | {("study", "space"): SPACE}
+    study = {("study", "seeds"): SEEDS_OF_STUDY, ("study", "space"): SPACE}
+    return train | {("gate", key): value for key, value in GATE.items()} | study
 
 
 def bins(rows: int, numbers: int) -> int:

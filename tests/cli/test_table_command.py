@@ -111,7 +111,11 @@ def section() -> tuple[str, str, str]:
 
 def settings() -> dict[str, Any]:
     """Those of train and gate, and what is searched, as the stages read them."""
-    return read_verbatim(Train)[1] | read_verbatim(Gate)[1] | {"study.space": read(Study).space}
+    return (
+        read_verbatim(Train)[1]
+        | read_verbatim(Gate)[1]
+        | {"study.seeds": read(Study).seeds, "study.space": read(Study).space}
+    )
 
 
 def changed_lines() -> list[str]:
