@@ -453,3 +453,28 @@ def test_turning_a_knob_changes_the_study(key, studied):
 
 def test_every_knob_of_the_section_is_turned():
     assert set(KNOBS) == set(Study.model_fields)
+
+
+def test_by_time_the_validation_rows_judge_and_it_must_be_surer(tmp_path):
+    folder = finished(tmp_path / "by time")
+    turn(folder, SMALL | {"split.method": "time", "split.column": "x1", "study.trials": 4, "train.epochs": 3})
+    assert run(folder, "-m", "stages.split").returncode == 0
+    done = run(folder, "-m", "stages.study")
+    assert done.returncode == 0, done.stderr
+    assert not (folder / ".retrace/study").exists(), "no later row judges an earlier one"
+    assert read_study(folder).rows == pq.read_metadata(folder / "data/validation.parquet").num_rows
+    assert "for 3 compared" in done.stdout, "all trials but the present one"
+
+
+def test_a_trial_that_does_not_fit_into_memory_is_a_line(studied):
+    folder, _ = studied
+    forget(folder)
+    turn(folder, {"study.space": {"hidden": [[4], [60000, 60000]]}, "study.method": "grid", "study.trials": 3})
+    done = run(folder, "-m", "stages.study")
+    turn(folder, {"study.method": "tpe"} | SMALL)
+    assert done.returncode == 4
+    assert done.stderr.startswith(
+        "study: training 1 network with hidden: [60000, 60000], batch_size: 64 takes at least"
+    )
+    assert done.stderr.count("\n") == 1
+    assert "leave such networks out of study.space" in done.stderr

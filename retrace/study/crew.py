@@ -9,11 +9,13 @@ from typing import Self
 import torch
 
 from retrace.params.train import Train
+from retrace.runtime.memory import require_memory
 from retrace.runtime.workers import Workers, cores
 from retrace.study.measuring import Course, Judged, Measured, judge, train
 from retrace.study.prepared import Preparation, Prepared
 from retrace.training.members import shared
 from retrace.training.pack_runner import WORTHWHILE_SECONDS, seconds_an_epoch
+from retrace.training.resources import memory_bytes
 
 # Networks of a block, about: more of them side by side are hardly quicker, and would be long under way.
 WIDE = 32
@@ -59,10 +61,22 @@ class Crew:
 
     def _work(self, block: Block) -> list[Done]:
         prepared = self.preparation(block[0].task.section, block[0].task.folder)
+        self._require_room(block, prepared)
         train(block, prepared, self.device)
         wanted = [course.task.judged and not course.diverged for course in block]
         judged = [judge(course, prepared) if each else None for course, each in zip(block, wanted, strict=True)]
         return [(course, course.measured(prepared), each) for course, each in zip(block, judged, strict=True)]
+
+    def _require_room(self, block: Block, prepared: Prepared) -> None:
+        """Raise UserError (status 4) where memory has no room for these networks."""
+        networks = sum(len(course.task.replicas) for course in block)
+        section = block[0].task.section.model_copy(update={"replicas": networks})
+        rows = [len(part.y) for part in (prepared.data.training, prepared.data.validation)]
+        require_memory(
+            memory_bytes(prepared.describe(section), section, rows[0], rows[1], self.device),
+            _said(block),
+            "leave such networks out of study.space, or lower train.batch_size; what was measured is kept",
+        )
 
     def _blocks(self, courses: Iterable[Course]) -> list[Block]:
         """Courses that can train side by side, the longest first; at least one for each worker where there are so many.
@@ -99,4 +113,5 @@ def _cut(block: Block, networks: int) -> list[Block]:
 def _said(block: Block) -> str:
     section = block[0].task.section
     networks = sum(len(course.task.replicas) for course in block)
-    return f"study: {networks} networks with hidden: {section.hidden}, batch_size: {section.batch_size:,}"
+    some = "1 network" if networks == 1 else f"{networks:,} networks"
+    return f"study: training {some} with hidden: {section.hidden}, batch_size: {section.batch_size:,}"
