@@ -418,6 +418,18 @@ def test_a_change_of_its_section_reruns_it_alone_and_the_pipeline_does_not_know_
     turn(folder, {"study.trials": 5})
     assert stages() == ["validate"]
     assert stages("study/dvc.yaml") == ["study/dvc.yaml:study"]
+    # What was changed by hand, or since, is found before anything is adopted, and the line's command mends it.
+    for change in (lambda: (folder / STUDY).write_text("{}"), lambda: turn(folder, {"train.epochs": 4})):
+        change()
+        done = run(folder, "-m", "retrace", "adopt", "--yes")
+        assert done.returncode == 3
+        assert done.stderr.endswith("dvc repro study/dvc.yaml\n")
+        (folder / STUDY).unlink()
+        stages("study/dvc.yaml")
+        assert (folder / STUDY).exists()
+        assert run(folder, "-m", "retrace", "adopt", "--yes").returncode == 0
+        subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=folder, check=True)
+        turn(folder, SMALL | {"train.epochs": TINY["train.epochs"], "study.trials": 5})
 
 
 # Each parameter, and what turns it into another study.

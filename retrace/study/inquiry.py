@@ -109,7 +109,7 @@ class Inquiry:
 
     def _diverged(self, present: bool) -> str:
         which = "the present setting" if present else "what the search adopted"
-        return f"{which} diverged, so that the search cannot be judged; set study.folds: null"
+        return f"{which} diverged, so that there is no judging the search; lower the learning rates of study.space"
 
     def _parts(self, folder: Path, folders: Path) -> list[tuple[Path, range]]:
         """On which rows each network of a trial is trained and judged.

@@ -64,7 +64,7 @@ ALWAYS: dict[str, Any] = {
     "patience": 12,
 }
 
-# Networks of a trial, one for each fold: with three of them, and 400 rows, the best of 64 trials promised .067 more than
+# Networks of a trial, one for each fold: with three, and 400 rows, the best of 64 trials promised .067 more than
 # there was.
 SEEDS_OF_STUDY = 5
 # What `make study` searches for a table: around the recipe. All but the first two are settings of a network's own, so

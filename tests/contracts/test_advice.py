@@ -1358,6 +1358,8 @@ ELSEWHERE = {
     "the system kills what takes too much memory": "test_killed_workers.py::test_a_killed_process_costs",
     "; set {} to less": "runtime/test_workers.py::test_where_no_further_process_can_be_made",
     "; did you mean {}?": "test_study.py::test_each_fault_of_a_space_is_a_line",
+    "run: make study, or: dvc repro study/dvc.yaml": "test_study.py::test_a_change_of_its_section_reruns",
+    "add --yes": "test_adopt.py::test_it_asks_and_with_nobody_there",
     "leave such networks out of study.space": "test_study.py::test_a_trial_that_does_not_fit",
     "lower the learning rates of study.space": "test_study.py::test_where_all_diverge",
     "has begun and stands still; end it": "faults/test_tracker.py::test_a_recording_that_stands_still",
