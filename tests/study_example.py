@@ -116,10 +116,10 @@ def example(
                 losses = centre * np.exp(0.06 * random.normal(size=replicas))
                 scores[trial] = float(losses.mean())
                 for replica, value in enumerate(losses):
-                    stopped = min(budget, int(budget * random.uniform(0.8, 1.2)))
+                    best_epoch = int(budget * random.uniform(0.5, 1.0))
                     own.append(
                         {"trial": trial, "round": start // 8, "budget": budget, "replica": replica, "epochs": budget}
-                        | {"best_epoch": stopped, "validation_loss": float(value), "score": scores[trial]}
+                        | {"best_epoch": best_epoch, "validation_loss": float(value), "score": scores[trial]}
                         | {"validation_accuracy": float(1 - value / 3)}
                     )
             state |= {trial: "diverged" for trial in alive if math.isnan(scores[trial])}

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from retrace.figures.inputs import Floats
 from retrace.figures.study.inputs import STATES, StudyTables, Trial
-from retrace.figures.style import BLACK, BLUE, ORANGE
+from retrace.figures.style import BLACK, BLUE, ORANGE, text_width
 
 SCORE = "validation log loss"
 PALE, STAR = "#9aa3ab", "#E69F00"
@@ -159,7 +159,7 @@ def draw_legend(
 
 def _legend_below(figure: Figure, entries: Sequence[tuple[Artist, str]]) -> None:
     """In as many rows as they take: beside the axes it would take room from panels that need it more."""
-    inches = sum(0.075 * len(name) + 0.55 for _, name in entries)
+    inches = sum(text_width(name) + 0.42 for _, name in entries)
     columns = math.ceil(len(entries) / math.ceil(inches / figure.get_figwidth())) if entries else 0
     if columns:
         handles, names = [handle for handle, _ in entries], [name for _, name in entries]

@@ -53,10 +53,9 @@ class Scale:
     def _of_number(self, value: float) -> float:
         if self.log and value <= 0:
             return BESIDE
-        if self.low == self.high:
-            return 0.5
         low, high, own = (math.log(each) if self.log else each for each in (self.low, self.high, value))
-        return (own - low) / (high - low)
+        # Also of two numbers so close that their logarithms are the same.
+        return (own - low) / (high - low) if high > low else 0.5
 
     def ticks(self, count: int, length: int) -> list[tuple[float, str]]:
         """At most about `count` of a range, all of a list; texts of at most `length` letters."""

@@ -28,7 +28,7 @@ from retrace.figures.study.marks import (
     thinned,
 )
 from retrace.figures.study.scales import BESIDE, Scale, scale_of, told_apart
-from retrace.figures.style import BLACK, new_figure
+from retrace.figures.style import BLACK, clean, new_figure, text_width
 
 ACROSS = 3
 # Letters of ticks that a panel has room for, by how many panels stand side by side.
@@ -165,8 +165,9 @@ def _score_places(tables: StudyTables) -> tuple[Floats, list[tuple[float, str]]]
 
 def _axes_side_by_side(axes: Axes, scales: list[Scale], ticks: list[tuple[float, str]]) -> None:
     room = 105 // (len(scales) + 1)  # letters between two axes
-    names = told_apart([each.name for each in scales], max(12, 2 * room - 4))
-    axes.set_xticks(range(len(scales) + 1), [_broken(name, room) for name in names] + ["log loss,\nbest on top"])
+    names = told_apart([each.name for each in scales], 40)
+    shown = [_two_lines(name, 7.8 / (len(scales) + 1)) for name in names]
+    axes.set_xticks(range(len(scales) + 1), [*shown, "log loss,\nbest on top"])
     axes.tick_params(axis="x", length=0)
     beside, count = 0.006 * (len(scales) + 1), len(scales)
     axes.set_xlim(-0.1, count + 0.075 * (count + 1))
@@ -186,10 +187,12 @@ def _axes_side_by_side(axes: Axes, scales: list[Scale], ticks: list[tuple[float,
         axes.text(count + beside, at, text, **options)
 
 
-def _broken(text: str, length: int) -> str:
-    """In two lines where it is longer, after a dot or a sign of its middle."""
-    if len(text) <= length:
+def _two_lines(text: str, inches: float) -> str:
+    """Text that fits between two axes: in two lines where one is too long, the second one cut."""
+    length = next((end for end in range(len(text), 1, -1) if text_width(text[:end]) <= inches), 1)
+    if length == len(text):
         return text
-    dots = [place + 1 for place, sign in enumerate(text) if sign in "._ " and place < length]
-    cut = max(dots, default=length)
-    return f"{text[:cut]}\n{text[cut:]}"
+    cut = max((place + 1 for place, sign in enumerate(text[:length]) if sign in "._ "), default=length)
+    rest = text[cut:]
+    shorter = (clean(rest, end) for end in range(len(rest), 1, -1))
+    return f"{text[:cut]}\n{next((each for each in shorter if text_width(each) <= inches), '')}"
