@@ -1,6 +1,7 @@
 """A finished study as the stage writes it, for tests of what reads it; losses follow a made-up landscape."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,6 +31,7 @@ SPACE = searched(
     }
 )
 PRESENT = {"optimizer.learning_rate": 0.1, "init": "he_uniform", "init_scale": 1.0, "activation": "relu"}
+EPOCHS = Searched("epochs", choices=[50, 100, 200])
 ODD = "$x^2$ <b>&amp;\u202e \u732b\x07 `|` " + "W" * 40
 
 
@@ -92,11 +94,15 @@ def example(
     space: Sequence[Searched] = SPACE,
     present: Mapping[str, Any] = PRESENT,
     all_diverge: bool = False,
+    present_diverges: bool = False,
     adopts: bool = True,
     dataset: str = "circles",
     folds: int = 0,
 ) -> tuple[pa.Table, StudyResult]:
-    """Table and result; rounds of eight trials, of which the better third trains on. all_diverge: but the present."""
+    """Table and result; rounds of eight trials, of which the better third trains on.
+
+    all_diverge: but the present setting; present_diverges: also with fresh seeds.
+    """
     random = np.random.default_rng(5)
     of_trial: list[dict[str, Any]] = []
     first: dict[str, Any] = {}
@@ -112,15 +118,19 @@ def example(
         for rung, budget in enumerate(budgets):
             scores = {}
             for trial in alive:
-                centre = math.nan if all_diverge and trial else loss(settings[trial], budget)
+                lost = present_diverges if trial == 0 else all_diverge
+                centre = math.nan if lost else loss(settings[trial], budget)
                 losses = centre * np.exp(0.06 * random.normal(size=replicas))
                 scores[trial] = float(losses.mean())
                 for replica, value in enumerate(losses):
                     best_epoch = int(budget * random.uniform(0.5, 1.0))
                     own.append(
-                        {"trial": trial, "round": start // 8, "budget": budget, "replica": replica, "epochs": budget}
-                        | {"best_epoch": best_epoch, "validation_loss": float(value), "score": scores[trial]}
-                        | {"validation_accuracy": float(1 - value / 3)}
+                        {
+                            **{"trial": trial, "round": start // 8, "replica": replica, "epochs": budget},
+                            "budget": budget * settings[trial].get("epochs", 100) // 100,
+                            **{"best_epoch": best_epoch, "validation_loss": float(value), "score": scores[trial]},
+                            "validation_accuracy": float(1 - value / 3),
+                        }
                     )
             state |= {trial: "diverged" for trial in alive if math.isnan(scores[trial])}
             alive = sorted((trial for trial in alive if state[trial] != "diverged"), key=lambda trial: scores[trial])
@@ -136,7 +146,9 @@ def example(
     columns += ["validation_loss", "validation_accuracy", "score"]
     table = pa.table({name: [row[name] for row in rows] for name in columns})
     for name, column in parameter_columns(space, [settings[row["trial"]] for row in rows]).items():
-        table = table.append_column(name, column)
+        # A parameter `epochs` takes the place of the column of that name, as in retrace/study/study_run.py.
+        known = name in columns
+        table = table.set_column(columns.index(name), name, column) if known else table.append_column(name, column)
     result = _result(rows, settings, space, present, of_trial, adopts, folds)
     options = {"dataset": dataset, "trials": trials, "seeds": replicas, "budgets": list(budgets)}
     return table, replace(result, **options)
@@ -152,40 +164,50 @@ def _result(
     folds: int,
 ) -> StudyResult:
     last = {row["trial"]: row["score"] for row in rows}
-    states = {name: sum(each["state"] == name for each in of_trial) for name in ("complete", "stopped", "diverged")}
+    states = dict(Counter(each["state"] for each in of_trial))
     complete = [each["trial"] for each in of_trial if each["state"] == "complete"]
     ranked = sorted(complete, key=lambda trial: last[trial])
     chosen = [0, *[trial for trial in ranked if trial][:3]]
-    own = last[0] + 0.004
     candidates = []
+    own = last[0] - 0.01
+    compared = not math.isnan(own)
     for place, trial in enumerate(chosen):
-        fresh = last[trial] + 0.004 * (place > 0) + 0.002 * place + 0.004 * (trial == 0)
+        # Of other rows, where everything is a little easier; what was chosen loses some of its luck.
+        fresh = last[trial] - 0.01 + 0.002 * place
         better = own - fresh
         width = 0.008 if adopts else 1.4 * abs(better) + 0.004
-        improvement = Interval(better, better - width, better + width) if trial else None
         candidates.append(
             Candidate(
-                **{"trial": trial, "settings": settings[trial], "search_score": last[trial], "fresh_score": fresh},
-                **{"optimism": fresh - last[trial], "deviation": 0.004 + 0.001 * place, "improvement": improvement},
-                **{
-                    "accuracy": 0.975 + 0.001 * place,
-                    "calibration_error": 0.012,
-                    "epochs": 93.5,
-                    "work": 1 + place / 4,
-                },
+                trial=trial,
+                settings=settings[trial],
+                search_score=last[trial],
+                fresh_score=fresh,
+                optimism=last[0] - last[trial] - better if trial and compared else None,
+                deviation=0.004 + 0.001 * place,
+                improvement=Interval(better, better - width, better + width) if trial and compared else None,
+                accuracy=0.975 + 0.001 * place,
+                calibration_error=0.012,
+                epochs=93.5,
+                work=1 + place / 4,
             )
         )
+    if not compared:
+        del candidates[0]
     surely = [each.trial for each in candidates if each.improvement and each.improvement.low > 0]
     adopted = surely[0] if adopts and surely else None
-    reason = "the present setting stays: none of those that were trained again is surely better"
-    if adopted is not None:
-        reason = f"trial {adopted} is surely better than the present setting"
-    shares = 0.6 ** np.arange(len(space))
+    reason = "none is surely better; the present one stays"
+    if not compared:
+        adopted = candidates[0].trial
+        reason = f"the present setting diverges, and trial {adopted} does with no fresh seed"
+    elif adopted is not None:
+        reason = f"trial {adopted} is surely better"
+    always = [each for each in space if not each.when]
+    shares = 0.6 ** np.arange(len(always))
     importance = [
         Importance(each.name, Interval(share, share * 0.8, min(1.0, share * 1.25)))
-        for each, share in zip(space, shares / shares.sum(), strict=True)
+        for each, share in zip(always, shares / shares.sum(), strict=True)
     ]
-    if len(complete) < 2:
+    if len(complete) < 2 or len(always) < 2:
         importance = []
     procedure = None
     if folds:
@@ -193,12 +215,12 @@ def _result(
         procedure = Procedure(each, Interval(0.018, 0.009, 0.027))
     return StudyResult(
         **{"dataset": "", "method": "tpe", "trials": 0, "seeds": 0, "fresh_seeds": 16, "confidence": 0.95, "rows": 670},
-        present={**present, "batch_size": 64},
+        present={f"train.{name}": value for name, value in {**present, "batch_size": 64}.items()},
         parameters=[
             Parameter(
                 **{"name": each.name, "choices": each.choices, "log": each.log, "present": present[each.name]},
-                low=None if each.choices is not None else each.low,
-                high=None if each.choices is not None else each.high,
+                low=None if each.choices is not None else float(each.low),
+                high=None if each.choices is not None else float(each.high),
             )
             for each in space
         ],
@@ -233,5 +255,7 @@ def variants() -> dict[str, dict[str, Any]]:
         "twenty parameters": {"space": twenty, "present": twenty_present},
         "lists only": {"space": choices, "present": PRESENT},
         "one rung, one network": {"budgets": [100], "replicas": 1, "trials": 20},
+        "the present diverges": {"trials": 24, "present_diverges": True},
+        "epochs are searched": {"space": [SPACE[0], EPOCHS], "present": {**PRESENT, "epochs": 100}},
         "numbers only": {"space": [SPACE[0], many(3)[0][2]], "present": {**PRESENT, **many(3)[1]}, "trials": 200},
     }

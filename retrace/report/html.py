@@ -6,8 +6,8 @@ from html import escape
 
 from retrace.runtime.text import one_line
 
-# Longer texts of data are cut: a name of a page's length makes no table.
-LONGEST = 400
+# Longer texts are cut: no sentence is as long, and whatever is came from data.
+LONGEST = 2_000
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2329; --soft: #59636e; --paper: #fff; --line: #d5dae0; --tint: #eef5fb;

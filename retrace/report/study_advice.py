@@ -77,7 +77,7 @@ def _more_certainty(tables: StudyTables) -> Iterator[str]:
     times = max(2, math.ceil(times))
     seeds = min(256, times * result.fresh_seeds)
     ways = [f"fresh seeds (study.fresh_seeds: {seeds}, now {result.fresh_seeds})"] * (seeds > result.fresh_seeds)
-    ways.append(f"validation rows (now {result.rows:,})")
+    ways.append(f"rows (now {result.rows:,})")
     yield (
         f"Trial {best.trial} may be better, by {number(found.value)} ({signed(found.low)} to {signed(found.high)}), and"
         f" is not surely so. More {' or more '.join(ways)} make the interval narrower: about {times} times as many"
@@ -128,6 +128,8 @@ def _end_of_range(parameter: Parameter, top: Trial, tables: StudyTables) -> Iter
     name, low, high = parameter.name, parameter.low, parameter.high
     if name not in top.settings or low is None or high is None or low >= high:
         return
+    if all(isinstance(each.settings.get(name, 0), int) for each in tables.trials):
+        low, high = int(low), int(high)
     own = _place(top.settings[name], low, high, parameter.log)
     best = [each.settings[name] for each in best_trials(tables) if name in each.settings]
     for end, near in (("low", own <= AT_THE_END), ("high", own >= 1 - AT_THE_END)):
@@ -183,7 +185,7 @@ def _end_of_list(parameter: Parameter, top: Trial) -> Iterator[str]:
 def _longer(tables: StudyTables) -> Iterator[str]:
     """The networks were at their best at the end, and the last rung brought more than the luck of a seed does."""
     top = tables.marked or tables.present
-    if not top or not top.late or top.state != "complete":
+    if not top or not top.late or top.state != "complete" or "epochs" in top.settings:
         return
     gained = ""
     if len(top.budgets) > 1:
@@ -196,7 +198,7 @@ def _longer(tables: StudyTables) -> Iterator[str]:
     name = f"trial {top.number}" if top.number else "the present setting"
     yield (
         f"The networks of {name} were at their best in the last of {top.budgets[-1]:,} epochs{gained}: more epochs"
-        " (study.epochs and train.epochs) may help it."
+        " (train.epochs, and study.epochs unless it is null) may help it."
     )
 
 
@@ -212,16 +214,18 @@ def _late(tables: StudyTables) -> Iterator[str]:
 
 def _luck(tables: StudyTables) -> Iterator[str]:
     """What the search saw of its best candidate was mostly luck."""
-    present, *others = tables.result.candidates
+    others = [each for each in tables.result.candidates if each.improvement and each.optimism is not None]
     if tables.result.adopted is not None or not others or tables.result.seeds >= 64:
         return
     best = others[0]
-    ahead = present.search_score - best.search_score
-    if ahead > 0 and best.optimism - present.optimism > 0.5 * ahead:
+    assert best.improvement
+    assert best.optimism is not None
+    ahead = best.improvement.value + best.optimism
+    if ahead > 0 and best.optimism > 0.5 * ahead:
         seeds = min(64, max(2, 2 * tables.result.seeds))
         yield (
             f"In the search trial {best.trial} was ahead by {number(ahead)}, and with fresh seeds by"
-            f" {number(present.fresh_score - best.fresh_score)}: most of it was luck. More networks a trial"
+            f" {number(best.improvement.value)}: most of it was luck. More networks a trial"
             f" (study.seeds: {seeds}, now {tables.result.seeds}) make a search that is less easily deceived."
         )
 

@@ -19,6 +19,7 @@ from retrace.report.study_words import (
     short,
     signed,
 )
+from retrace.runtime.text import one_line
 
 PAGE = STUDY.with_name("study.html")
 
@@ -28,12 +29,14 @@ METHODS = {
     "quasi_random": "Sobol's points, spread evenly",
     "tpe": "TPE, which draws near earlier trials that were good",
 }
+VERDICT = "Right of zero is better, and the interval decides. Hollow: what the search promised."
 # Heading and reading aid of each figure, in the order of the page; that of the verdict stands with its table.
 CAPTIONS = {
     "history": ("The trials", "Each point is a trial; hollow ones were stopped early, at fewer epochs."),
     "importance": (
         "Which parameters matter",
-        "By PED-ANOVA from the trials of this search: what decides inside of what was searched, not in general.",
+        "By PED-ANOVA from the scores of the first rung, of the parameters that every trial has: what decides inside of"
+        " what was searched, not in general.",
     ),
     "slices": ("Score by value", "The panels that matter most come first; lower is better."),
     "parallel": ("Settings side by side", "Follow the coloured lines: where they meet, the best trials agree."),
@@ -49,15 +52,20 @@ def study_page(tables: StudyTables, pictures: Mapping[str, bytes]) -> str:
     """The whole file. pictures: PNG of each figure, by the names of retrace/figures/study/registry.py."""
     result = tables.result
     alt = alternatives(tables)
+    title = f"Study of {one_line(result.dataset, 100)}"
     parts = [
-        element("h1", f"Study of {result.dataset}"),
-        element("p", *_lead(result), kind="lead"),
+        element("h1", title),
+        element("p", *_lead(tables), kind="lead"),
         *_summary(tables),
         element("h2", "What to try next"),
         listing(advice(tables)),
         element("h2", "Is a setting surely better?"),
         *_verdict(result),
-        picture(pictures["verdict"], alt["verdict"], "Improvement right of zero is better; the interval decides."),
+        picture(
+            pictures["verdict"],
+            alt["verdict"],
+            "Right of zero is better, and the interval decides. Hollow: what the search promised.",
+        ),
         element("h2", "What was searched"),
         _searched(tables),
         element("h2", "How far the trials came"),
@@ -77,36 +85,38 @@ def study_page(tables: StudyTables, pictures: Mapping[str, bytes]) -> str:
             kind="soft",
         )
     )
-    return page(f"Study of {result.dataset}", parts)
+    return page(title, parts)
 
 
-def _lead(result: StudyResult) -> Iterator[Html]:
+def _lead(tables: StudyTables) -> Iterator[Html]:
+    result = tables.result
     reason = result.reason.rstrip(".")
     yield element("strong", f"{reason[:1].upper()}{reason[1:]}.")
-    winner = result.winner
-    if winner and winner.improvement:
+    winner, present = result.winner, tables.candidate
+    if winner and present:
         yield Html(" ")
         yield element(
             "span",
-            f"Its log loss with {result.fresh_seeds} fresh seeds is {number(winner.fresh_score)}, and that of the"
-            f" present setting {number(result.candidates[0].fresh_score)}: better by"
-            f" {number(winner.improvement.value)}, {100 * result.confidence:g}% interval"
-            f" {number(winner.improvement.low)} to {number(winner.improvement.high)}.",
+            f"With fresh seeds its log loss is {number(winner.fresh_score)}, and that of the present setting"
+            f" {number(present.fresh_score)}.",
         )
 
 
 def _summary(tables: StudyTables) -> Iterator[Html]:
     result = tables.result
-    budgets = [f"{budget:,}" for budget in result.budgets]
+    budgets = list(tables.rungs.values())
     epochs = f"{', '.join(budgets[:-1])} and {budgets[-1]}" if len(budgets) > 1 else budgets[0]
-    again = len(result.candidates) - 1
+    rungs_of = f", in rungs of up to {epochs} epochs" if len(budgets) > 1 else f", for up to {epochs} epochs"
+    if "rung" in epochs:
+        rungs_of = f", in {counted(len(budgets), 'rung')}; epochs were searched, too"
+    again = sum(each.trial > 0 for each in result.candidates)
     settings = f"The {counted(again, 'best one')} and the present setting" if again else "The present setting"
     yield element(
         "p",
         f"Searched with {METHODS.get(result.method, result.method)}. {tables.counted}. Each trained"
-        f" {counted(result.seeds, 'network')}, {'in rungs of ' if len(budgets) > 1 else 'for '}up to {epochs} epochs."
-        f" {settings} {'were' if again else 'was'} trained again with {result.fresh_seeds} seeds that the search"
-        f" did not use, and compared by pairs of seed and row on {result.rows:,} validation rows. Scores are log"
+        f" {counted(result.seeds, 'network')}{rungs_of}. {settings} {'were' if again else 'was'} then trained"
+        f" again with {result.fresh_seeds} seeds that the search did not use, and judged on {result.rows:,} rows,"
+        " each by networks that were not trained on it; settings are compared by pairs of seed and row. Scores are log"
         " losses: lower is better.",
     )
 
@@ -123,14 +133,14 @@ def _verdict(result: StudyResult) -> Iterator[Html]:
     yield table(header, rows, caption, chosen)
     yield listing(
         [
-            "Optimism: fresh score minus search score. The best of many trials was also lucky; fresh seeds were not"
-            " chosen.",
+            "Optimism: how much more the search promised over the present setting than fresh seeds gave. The best of"
+            " many trials was also lucky. (Search score and fresh score are of different rows and seeds, so that their"
+            " difference alone says nothing.)",
             "Luck of a seed: standard deviation of the log loss of networks that differ in nothing but the seed.",
             "Improvement: log loss of the present setting minus that of this one. Only where the whole interval, which"
-            f" allows for the {counted(max(1, len(result.candidates) - 1), 'setting')} compared, is above zero is a"
-            " setting surely better.",
-            "Accuracy and calibration error: of what would ship, on the validation rows. Work: multiplications of the"
-            " training, in multiples of the present setting's.",
+            " allows for the number of settings compared, is above zero is a setting surely better.",
+            "Accuracy and calibration error: of what would ship, on the same rows as the fresh score. Work: that of a"
+            " network's training, in multiples of the present setting's.",
         ]
     )
 
@@ -166,7 +176,12 @@ def _searched(tables: StudyTables) -> Html:
         over = searched_over(each)
         if among < len(tables.trials):
             over += f"; in {among:,} of {len(tables.trials):,} trials"
-        row = [each.name, over, short(each.present), share(shares[each.name]) if each.name in shares else "not known"]
+        row = [
+            one_line(each.name, 60),
+            over,
+            short(each.present),
+            share(shares[each.name]) if each.name in shares else "not known",
+        ]
         if marked:
             row.insert(3, short(marked.settings[each.name]) if each.name in marked.settings else "not searched")
         rows.append(row)
@@ -176,8 +191,8 @@ def _searched(tables: StudyTables) -> Html:
 def _rungs(tables: StudyTables) -> Html:
     header = ("epochs of a network, at most", "trials", "stopped there", "diverged there", "trained to the end")
     rows = [
-        [f"{budget:,}", f"{reached:,}", *(f"{ended[state]:,}" for state in ("stopped", "diverged", "complete"))]
-        for budget, reached, ended in rungs(tables)
+        [name, f"{reached:,}", *(f"{ended[state]:,}" for state in ("stopped", "diverged", "complete"))]
+        for name, reached, ended in rungs(tables)
     ]
     return table(header, rows)
 
@@ -193,7 +208,7 @@ def _procedure(result: StudyResult) -> Iterator[Html]:
     )
     rows = []
     for place, fold in enumerate(folds, 1):
-        adopted = ", ".join(f"{name}: {short(value)}" for name, value in fold.adopted.items())
+        adopted = ", ".join(f"{one_line(name, 60)}: {short(value)}" for name, value in fold.adopted.items())
         difference = signed(fold.present_log_loss - fold.log_loss)
         own = [adopted or "the present setting stays", f"{fold.rows:,}", number(fold.present_log_loss)]
         rows.append([f"{place}", *own, number(fold.log_loss), difference])
@@ -201,5 +216,5 @@ def _procedure(result: StudyResult) -> Iterator[Html]:
 
 
 def _present(result: StudyResult) -> Html:
-    rows = [(name, short(value)) for name, value in result.present.items()]
+    rows = [(one_line(name, 60), short(value)) for name, value in result.present.items()]
     return table(("parameter of section train", "value"), rows, kind="text")

@@ -14,13 +14,13 @@ MOST_NAMED = 6
 BEST = 0.1
 
 
-def number(value: float) -> str:
+def number(value: float | None) -> str:
     """A log loss or a difference of two; a dash where there is none."""
-    return f"{value + 0.0:.4f}" if value is not None and math.isfinite(value) else "-"
+    return "-" if value is None or math.isnan(value) else f"{value + 0.0:.4f}"
 
 
-def signed(value: float) -> str:
-    return f"{value + 0.0:+.4f}" if value is not None and math.isfinite(value) else "-"
+def signed(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value + 0.0:+.4f}"
 
 
 def interval(found: Interval) -> str:
@@ -96,12 +96,11 @@ def alternatives(tables: StudyTables) -> dict[str, str]:
     where = "; ".join(f"{each.name}: {good_values(each, tables)}" for each in first)
     two = " and ".join(each.name for each in tables.parameters[:2])
     reached = [
-        f"{sum(budget in each.budgets for each in tables.trials):,} trials at {budget:,} epochs"
-        for budget in sorted({budget for each in tables.trials for budget in each.budgets})
+        f"{reached:,} trials at {name}{'' if 'rung' in name else ' epochs'}" for name, reached, _ in rungs(tables)
     ]
     return {
         "verdict": f"Improvement over the present setting, log loss less, with intervals: "
-        f"{'; '.join(judged) or 'no other setting was trained again'}. Scores: {'; '.join(promises)}.",
+        f"{'; '.join(judged) or 'there is nothing to compare'}. Scores: {'; '.join(promises)}.",
         "history": f"Score of each trial by its number, with the best so far. {_upper(tables.counted)}.{best}",
         "importance": f"Share of each parameter in what tells good trials from others: {', '.join(shares)}."
         if shares
@@ -115,14 +114,13 @@ def alternatives(tables: StudyTables) -> dict[str, str]:
     }
 
 
-def rungs(tables: StudyTables) -> list[tuple[int, int, dict[str, int]]]:
-    """Of each budget: epochs, how many trials reached it, and how many ended there, by state."""
-    budgets = sorted({budget for each in tables.trials for budget in each.budgets})
+def rungs(tables: StudyTables) -> list[tuple[str, int, dict[str, int]]]:
+    """Of each rung: its epochs, how many trials reached it, and how many ended there, by state."""
     found = []
-    for budget in budgets:
-        here = [each for each in tables.trials if each.budgets[-1] == budget]
+    for rung, name in tables.rungs.items():
+        here = [each for each in tables.trials if len(each.budgets) == rung + 1]
         ended = {state: sum(each.state == state for each in here) for state in STATES}
-        found.append((budget, sum(budget in each.budgets for each in tables.trials), ended))
+        found.append((name, sum(len(each.budgets) > rung for each in tables.trials), ended))
     return found
 
 

@@ -17,10 +17,11 @@ from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from retrace.artifacts.study import TRIALS, Candidate, Interval, write_study
+from retrace.artifacts.study import TRIALS, Candidate, Importance, Interval, write_study
 from retrace.figures.pictures import png
 from retrace.figures.study.contour import _smooth
 from retrace.figures.study.inputs import StudyTables, differing, read_study_tables, show, study_tables
+from retrace.figures.study.marks import DIVERGED
 from retrace.figures.study.registry import STUDY_FIGURES, study_pictures
 from retrace.figures.study.scales import BESIDE, Scale, scale_of
 from retrace.figures.style import BLACK, BLUE, GREEN, ORANGE, styled
@@ -188,7 +189,7 @@ def test_importance_shows_the_largest_share_first(monkeypatch):
     tables = tables_of()
     figure = draw(tables, "importance")
     shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert shown == ["optimizer.learning_rate", "init", "init_scale", "activation"]
+    assert shown == ["optimizer.learning_rate", "init", "activation"]
     reversed_ = replace(tables.result, importance=tables.result.importance[::-1])
     again = draw(StudyTables(reversed_, tables.trials), "importance")
     assert [label.get_text() for label in again.axes[0].get_yticklabels()] == shown
@@ -204,10 +205,10 @@ def test_a_slice_has_each_trial_at_its_value_and_score():
     tables = tables_of()
     figure = draw(tables, "slices")
     assert [axes.get_title("left") for axes in figure.axes] == [
-        "optimizer.learning_rate (46%)",
-        "init (28%)",
-        f"init_scale (17%)\nsearched in {sum('init_scale' in each.settings for each in tables.trials)} of 64 trials",
-        "activation (10%)",
+        "optimizer.learning_rate (51%)",
+        "init (31%)",
+        "activation (18%)",
+        f"init_scale\nsearched in {sum('init_scale' in each.settings for each in tables.trials)} of 64 trials",
     ]
     places = points(figure)
     for trial in tables.trials:
@@ -218,7 +219,7 @@ def test_a_slice_has_each_trial_at_its_value_and_score():
         if trial.state != "diverged":
             assert np.isclose(at[:, 1], trial.score).any()
     # In the panel of init_scale there is nothing of trials that have none.
-    inside = points(figure, 2)
+    inside = points(figure, 3)
     assert len(inside) == sum("init_scale" in each.settings for each in tables.trials) + len(
         [each for each in (tables.present, tables.marked) if each and "init_scale" in each.settings]
     )
@@ -302,12 +303,12 @@ def test_contour_names_the_two_that_matter_most_and_a_range_lies_across():
     figure = draw(tables_of(), "contour")
     assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("optimizer.learning_rate", "init")
     tables = tables_of()
-    swapped = replace(tables.result, importance=[tables.result.importance[place] for place in (1, 0, 3, 2)])
+    swapped = replace(tables.result, importance=[tables.result.importance[place] for place in (1, 0, 2)])
     shares = [replace(each, share=Interval(0.9 - place / 5, 0, 1)) for place, each in enumerate(swapped.importance)]
     again = draw(StudyTables(replace(swapped, importance=shares), tables.trials), "contour")
     assert again.axes[0].get_xlabel() == "optimizer.learning_rate"
     # A parameter that is searched only with some values of another one: the others stand beside.
-    only = [replace(each, share=Interval(float(each.name.startswith("init")), 0, 1)) for each in shares]
+    only = [Importance(name, Interval(1, 1, 1)) for name in ("init", "init_scale")]
     beside = draw(StudyTables(replace(swapped, importance=only), tables.trials), "contour")
     assert "none" in [label.get_text() for label in beside.axes[0].get_xticklabels()]
 
@@ -327,7 +328,7 @@ def test_rungs_count_who_came_how_far(monkeypatch):
     ]
     assert hollow == [tables.result.states["stopped"]]
     single = [text for text, _ in texts(draw(tables_of("one rung, one network"), "rungs"), monkeypatch)]
-    assert "20 trials, all with the same epochs: nothing was stopped early" in single
+    assert "20 trials, one rung: nothing was stopped early" in single
 
 
 @pytest.mark.parametrize("adopts", [True, False])
@@ -338,17 +339,18 @@ def test_verdict_has_intervals_a_zero_line_and_the_optimism(adopts, monkeypatch)
     zero, *dots = left.get_lines()
     assert list(zero.get_xdata()) == [0, 0]
     judged = [each for each in tables.result.candidates if each.improvement]
-    assert [float(dot.get_xdata()[0]) for dot in dots] == [each.improvement.value for each in judged]
+    found, promised = ([float(dot.get_xdata()[0]) for dot in dots[start::2]] for start in (0, 1))
+    assert found == [each.improvement.value for each in judged]
+    # In the search they were ahead by so much.
+    present = tables.result.candidates[0].search_score
+    assert promised == pytest.approx([present - each.search_score for each in judged])
     ends = [each.get_segments()[0][:, 0].tolist() for each in left.collections]
     assert ends == [[each.improvement.low, each.improvement.high] for each in judged]
-    assert {to_hex(dot.get_color()) for dot in dots} == {to_hex(GREEN if adopts else BLUE)}
+    assert {to_hex(dot.get_color()) for dot in dots[::2]} == {to_hex(GREEN if adopts else BLUE)}
     scores = [float(line.get_xdata()[0]) for line in right.get_lines()]
-    pairs = [score for each in tables.result.candidates for score in (each.fresh_score, each.search_score)]
-    assert scores == pytest.approx(pairs)
+    assert scores == [score for each in tables.result.candidates for score in (each.fresh_score, each.search_score)]
     shown = [text for text, _ in texts(figure, monkeypatch)]
-    assert [text for text in shown if text.startswith("+")] == [
-        f"{each.optimism:+.4f}" for each in tables.result.candidates
-    ]
+    assert [text for text in shown if text.startswith("+")] == [f"{each.optimism:+.4f}" for each in judged]
     assert ("surely better" in shown) == adopts
     assert any(text.endswith(", adopted") for text in "\n".join(shown).split("\n")) == adopts
 
@@ -361,13 +363,28 @@ def test_odd_names_are_drawn_as_they_are_and_stay_distinct(monkeypatch):
     assert ODD not in shown
 
 
-def test_a_present_setting_that_diverged_is_no_reason_to_fail():
-    table, result = example(16)
-    rows = [row | {"state": "diverged", "score": None} if row["trial"] == 0 else row for row in table.to_pylist()]
-    tables = study_tables(pa.Table.from_pylist(rows, schema=table.schema), result)
+def test_a_present_setting_that_diverged_has_nothing_to_be_compared_with(monkeypatch):
+    tables = tables_of("the present diverges")
     assert tables.present
     assert np.isnan(tables.present.score)
-    assert set(study_pictures(tables)) == set(STUDY_FIGURES)
+    assert tables.candidate is None
+    for name in ("history", "slices", "rungs"):
+        assert point(draw(tables, name), BLACK)[1] == DIVERGED
+    shown = [text for text, _ in texts(draw(tables, "verdict"), monkeypatch)]
+    assert "the present setting diverged" in shown
+    assert "surely better" not in shown
+    nobody = StudyTables(replace(tables.result, candidates=[], adopted=None), tables.trials)
+    assert "every setting that was trained again diverged" in [
+        text for text, _ in texts(draw(nobody, "verdict"), monkeypatch)
+    ]
+
+
+def test_rungs_stand_side_by_side_where_their_epochs_differ(monkeypatch):
+    tables = tables_of("epochs are searched")
+    assert tables.rungs == {0: "rung 1", 1: "rung 2", 2: "rung 3"}
+    shown = [text for text, _ in texts(draw(tables, "rungs"), monkeypatch)]
+    assert "rung 1\n64 trials" in shown
+    assert tables_of().rungs == {0: "12", 1: "34", 2: "100"}
 
 
 def test_the_example_is_of_the_spaces_kind():

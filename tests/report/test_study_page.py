@@ -17,7 +17,7 @@ from retrace.params.space import Searched
 from retrace.report.html import Html, element, picture, table, text
 from retrace.report.study_advice import advice
 from retrace.report.study_page import PAGE, study_page
-from retrace.report.study_words import alternatives, good_values, interval, number, searched_over
+from retrace.report.study_words import alternatives, good_values, interval, number, searched_over, signed
 from stages import study_plot
 from tests.study_example import ODD, PRESENT, example, variants
 
@@ -91,7 +91,7 @@ def test_the_page_is_valid_and_needs_nothing_from_elsewhere(variant):
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     # Rows of a table are all as long as its header.
     lengths = {len(row) for row in page.rows}
-    assert lengths <= {2, 4, 5, 6, 10}
+    assert lengths <= {2, 4, 5, 6, 10}, lengths
     assert all(letter.isprintable() or letter == "\n" for letter in source)
 
 
@@ -134,34 +134,35 @@ def test_the_tables_say_what_was_measured():
     assert len(rows) == len(result.candidates)
     for row, each in zip(rows, result.candidates, strict=True):
         assert row[1:3] == [f"{each.search_score:.4f}", f"{each.fresh_score:.4f}"]
-        assert row[3:5] == [f"{each.optimism:+.4f}", f"{each.deviation:.4f}"]
+        assert row[3:5] == [signed(each.optimism), f"{each.deviation:.4f}"]
         assert row[5] == (interval(each.improvement) if each.improvement else "-")
         assert row[6:] == [f"{each.accuracy:.4f}", f"{each.calibration_error:.4f}", "93.5", f"{each.work:.3g}"]
     assert rows[0][0] == "present setting"
     assert rows[1][0].startswith(f"trial {result.adopted} (adopted)optimizer.learning_rate: ")
     assert ("tr", "class", "chosen") in page.attributes
     (activation,) = (row for row in page.rows if row[0] == "activation" and len(row) == 5)
-    assert activation == ["activation", "relu, tanh, sigmoid", "relu", "tanh", "10% (8% to 12%)"]
+    assert activation == ["activation", "relu, tanh, sigmoid", "relu", "tanh", "18% (15% to 23%)"]
     (rate,) = (row for row in page.rows if row[0] == "optimizer.learning_rate" and len(row) == 5)
     assert rate[1] == "0.003 to 3, log"
     reached = [row for row in page.rows if row[0] in ("12", "34", "100") and len(row) == 5]
     assert [row[1] for row in reached] == ["64", "25", "10"]
     assert sum(int(row[2]) for row in reached) == result.states["stopped"]
-    assert sum(int(row[3]) for row in reached) == result.states["diverged"]
+    assert sum(int(row[3]) for row in reached) == result.states["diverged"] > 0
     assert result.procedure
     folds = cells(page, "fold")
     assert [row[5] for row in folds] == [
         f"{each.present_log_loss - each.log_loss:+.4f}" for each in result.procedure.folds
     ]
     said = " ".join(page.texts)
-    assert f"Trial {result.adopted} is surely better than the present setting." in said
+    assert f"Trial {result.adopted} is surely better." in said
     assert "+0.0180 (+0.0090 to +0.0270)" in said
     assert "No row of the test was read." in said
+    assert "..." not in said
 
 
 def test_nothing_adopted_is_said_first_and_no_row_is_marked():
     page = Page(study_page(tables_of("nothing adopted"), PICTURES))
-    assert "The present setting stays: none of those that were trained again is surely better." in page.texts
+    assert "None is surely better; the present one stays." in page.texts
     assert ("tr", "class", "chosen") not in page.attributes
 
 
@@ -171,6 +172,7 @@ def test_each_picture_has_a_text_that_says_what_is_seen(variant):
     said = alternatives(tables)
     assert set(said) == set(STUDY_FIGURES)
     assert all(each.endswith(".") and len(each) > 40 for each in said.values())
+    assert tables.result.candidates
     for each in tables.result.candidates:
         assert number(each.fresh_score) in said["verdict"]
     assert f"{len(tables.trials)} trials" in said["history"]
@@ -212,7 +214,7 @@ def test_a_difference_that_may_be_real_asks_for_seeds_or_rows():
     tables = tables_of()
     (line,) = said(judged(tables, 0.01, -0.01), "may be better")
     # Half as wide an interval takes four times as many.
-    assert "study.fresh_seeds: 64, now 16) or more validation rows (now 670)" in line
+    assert "study.fresh_seeds: 64, now 16) or more rows (now 670)" in line
     assert "by 0.0100 (-0.0100 to +0.0300)" in line
     assert "about 4 times" in line
     (line,) = said(judged(tables, 0.01, -0.01, fresh_seeds=256), "may be better")
@@ -303,6 +305,8 @@ def test_networks_that_were_best_at_the_end_ask_for_more_epochs():
     (line,) = said(with_marked(late=True, scores=(0.3, 0.2, 0.1)), "more epochs")
     assert "from 34 to 100 epochs it went from 0.2000 to 0.1000" in line
     assert said(with_marked(late=False, scores=(0.3, 0.2, 0.1)), "more epochs") == []
+    other = with_marked(late=True, scores=(0.3, 0.2, 0.1), settings={**marked.settings, "epochs": 100})
+    assert said(other, "more epochs") == []  # they are searched already
     # At the end by chance: the last rung brought less than the luck of a seed.
     assert said(with_marked(late=True, scores=(0.3, 0.1001, 0.1)), "more epochs") == []
 
@@ -317,15 +321,16 @@ def test_a_best_trial_among_the_last_asks_for_more_trials():
 
 def test_an_advance_that_was_luck_asks_for_more_seeds():
     tables = judged(tables_of(), 0.01, -0.01)
-    present, best, *others = tables.result.candidates
+    present, best, *_ = tables.result.candidates
 
-    def with_best(**changes: Any) -> StudyTables:
-        return changed(tables, candidates=[present, replace(best, **changes), *others])
+    def with_best(optimism: float | None) -> StudyTables:
+        return changed(tables, candidates=[present, replace(best, optimism=optimism)])
 
-    ahead = present.search_score - best.search_score
-    (line,) = said(with_best(optimism=present.optimism + 0.8 * ahead), "most of it was luck")
+    (line,) = said(with_best(0.02), "most of it was luck")
+    assert "was ahead by 0.0300, and with fresh seeds by 0.0100" in line
     assert "study.seeds: 6, now 3" in line
-    assert said(with_best(optimism=present.optimism + 0.2 * ahead), "luck. More networks") == []
+    for little in (0.005, -0.01, None):
+        assert said(with_best(little), "most of it was luck") == []
 
 
 def test_a_parameter_that_hardly_mattered_is_taken_out():
@@ -380,4 +385,4 @@ def test_the_example_is_what_a_study_writes(tmp_path, monkeypatch):
     read = json.loads(Path("reports/study/study.json").read_text())
     assert read["parameters"][1]["name"] == ODD
     assert TRIALS.read().column_names == table.column_names
-    assert set(PRESENT) <= set(example()[1].present)
+    assert {f"train.{name}" for name in PRESENT} <= set(example()[1].present)

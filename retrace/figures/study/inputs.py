@@ -54,9 +54,9 @@ class StudyTables:
 
     @cached_property
     def ranking(self) -> list[int]:
-        """Places in `trials` of those with a score, the best first: by how many epochs they lasted, then by score."""
+        """Places in `trials` of those with a score, the best first: by how many rungs they reached, then by score."""
         known = [place for place, each in enumerate(self.trials) if math.isfinite(each.score)]
-        return sorted(known, key=lambda place: (-self.trials[place].budgets[-1], self.scores[place], place))
+        return sorted(known, key=lambda place: (-len(self.trials[place].budgets), self.scores[place], place))
 
     @cached_property
     def parameters(self) -> list[Parameter]:
@@ -93,6 +93,19 @@ class StudyTables:
         parts = [f"{count:,} {words[state]}" for state, count in counts.items() if count]
         return f"{len(self.trials):,} {'trial' if len(self.trials) == 1 else 'trials'}: {', '.join(parts)}"
 
+    @cached_property
+    def rungs(self) -> dict[int, str]:
+        """Place of each rung, from 0 -> its epochs; its number where they differ, since epochs are searched."""
+        most = max(len(each.budgets) for each in self.trials)
+        epochs = [{each.budgets[rung] for each in self.trials if len(each.budgets) > rung} for rung in range(most)]
+        alike = all(len(each) == 1 for each in epochs)
+        return {rung: f"{next(iter(each)):,}" if alike else f"rung {rung + 1}" for rung, each in enumerate(epochs)}
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """The present setting trained again; None where it diverged with fresh seeds."""
+        return next((each for each in self.result.candidates if each.trial == 0), None)
+
     @property
     def any_diverged(self) -> bool:
         return any(each.state == "diverged" for each in self.trials)
@@ -111,7 +124,8 @@ def study_tables(table: pa.Table, result: StudyResult) -> StudyTables:
     number, budget = (numbers(table, name).astype(np.int64) for name in ("trial", "budget"))
     # An Arrow null is not NaN to numpy, and a score that is missing is one that nobody measured.
     score, loss = (numbers(_filled(table, name), name) for name in ("score", "validation_loss"))
-    at_end = numbers(table, "best_epoch") >= 0.95 * numbers(table, "epochs")
+    # Of the rung, since a column of epochs may be that of a parameter.
+    at_end = numbers(table, "best_epoch") >= 0.95 * budget
     states = table.column("state").to_pylist()
     values = {each.name: _values(table, each) for each in result.parameters}
     # Rows of a trial and of a rung stand together.
@@ -156,7 +170,7 @@ def _filled(table: pa.Table, name: str) -> pa.Table:
 
 def differing(candidate: Candidate, result: StudyResult) -> dict[str, Any]:
     """The settings of a candidate that are not those of the present setting."""
-    present = result.present
+    present = {each.name: each.present for each in result.parameters}
     return {name: value for name, value in candidate.settings.items() if name not in present or value != present[name]}
 
 

@@ -119,12 +119,15 @@ def draw_states(axes: Axes, tables: StudyTables, x: Floats) -> None:
 
 
 def draw_marked(axes: Axes, x: float, y: float, kind: str) -> None:
-    """kind: present or marked; nothing where the place is not known."""
-    if not (math.isfinite(x) and math.isfinite(y)):
+    """kind: present or marked; with those that diverged where it has no score, nowhere without a value."""
+    if not math.isfinite(x):
         return
+    place: dict[str, Any] = {}
+    if not math.isfinite(y):
+        y, place = DIVERGED, {"transform": axes.get_xaxis_transform()}
     shape, size, tint, edge = ("D", 62, BLACK, "white") if kind == "present" else ("*", 190, STAR, BLACK)
     options: dict[str, Any] = {"linewidths": 1.0, "zorder": 8, "clip_on": False}
-    axes.scatter(x, y, s=size, marker=shape, color=tint, edgecolors=edge, **options)
+    axes.scatter(x, y, s=size, marker=shape, color=tint, edgecolors=edge, **options, **place)
 
 
 def special(tables: StudyTables) -> list[tuple[Trial, str]]:

@@ -1,6 +1,7 @@
 """Figures of a study by trial: its history, and how far each trial came."""
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from retrace.figures.study.inputs import STATES, StudyTables, Trial
+from retrace.figures.inputs import Floats
+from retrace.figures.study.inputs import StudyTables, Trial
 from retrace.figures.study.marks import (
     DIVERGED,
     MOST_RANGES,
@@ -70,89 +72,76 @@ def history(tables: StudyTables) -> Figure:
 
 def rungs(tables: StudyTables) -> Figure:
     """Score of each trial at each rung, a line a trial; filled are those that went on from there."""
-    budgets = sorted({budget for each in tables.trials for budget in each.budgets})
-    figure = new_figure(
-        8.6, 4.6, tables.result.dataset, "score by epochs" if len(budgets) == 1 else "halving: score by epochs"
-    )
+    single = len(tables.rungs) == 1
+    title = "score by epochs" if single else "halving: score by epochs"
+    figure = new_figure(8.6, 4.6, tables.result.dataset, title)
     axes = figure.subplots()
     trials = tables.trials
-    places = _rung_places(budgets)
-    counts = [sum(budget in each.budgets for each in trials) for budget in budgets]
+    counts = [sum(len(each.budgets) > rung for each in trials) for rung in tables.rungs]
     went_on = " to ".join(f"{count:,}" for count in counts)
     drawn, which = thinned(tables)
     hollow = "; hollow: stopped there, the better ones of its round went on"
     hollow *= any(each.state == "stopped" for each in trials)
     hollow = f"; {which}" if which else hollow
     axes.set_title(
-        f"{went_on} trials, a line each{hollow}"
-        if len(budgets) > 1
-        else f"{counts[0]:,} trials, all with the same epochs: nothing was stopped early"
+        f"{went_on} trials, one rung: nothing was stopped early" if single else f"{went_on} trials, a line each{hollow}"
     )
     score_axis(axes, np.array([score for each in trials for score in each.scores]), tables.any_diverged)
-    lines: dict[str, list[list[tuple[float, float]]]] = {state: [] for state in STATES}
-    for each in drawn:
-        known = [
-            (places[budget] + _shift(each.number, len(budgets)), score)
-            for budget, score in zip(each.budgets, each.scores, strict=True)
-            if math.isfinite(score)
-        ]
-        if known:
-            lines[each.state].append(known)
-    alpha, size = opacity(len(drawn)), size_of(len(drawn))
     for state, tint in (("diverged", ORANGE), ("stopped", PALE), ("complete", BLUE)):
-        layer = 4 if state == "complete" else 3
-        axes.add_collection(
-            LineCollection(lines[state], colors=tint, linewidths=0.9, alpha=alpha * 0.8, zorder=layer - 1)
-        )
-        points = np.array([point for line in lines[state] for point in line]).reshape(-1, 2)
-        # The last point of one that was stopped is where it was stopped.
-        lasts = np.array([index == len(line) - 1 for line in lines[state] for index in range(len(line))], dtype=bool)
-        stopped = lasts if state == "stopped" else np.zeros(len(points), dtype=bool)
-        x, y = points.T
-        axes.scatter(x[~stopped], y[~stopped], s=size, alpha=alpha, zorder=layer, color=tint, linewidths=0)
-        axes.scatter(x[stopped], y[stopped], s=size, alpha=alpha, zorder=layer, **style_of("stopped"))
-    at = [places[each.budgets[-1]] + _shift(each.number, len(budgets)) for each in drawn if each.state == "diverged"]
-    axes.scatter(
-        at,
-        np.full(len(at), DIVERGED),
-        s=size,
-        alpha=alpha,
-        transform=axes.get_xaxis_transform(),
-        **style_of("diverged"),
-    )
+        _draw_lines(axes, [each for each in drawn if each.state == state], tint, len(drawn), single)
     for trial, kind in special(tables):
-        _draw_special(axes, trial, kind, places, len(budgets))
+        _draw_special(axes, trial, kind, single)
     axes.set_xticks(
-        list(places.values()),
+        list(tables.rungs),
         [
-            f"{budget:,}\n{count:,} {'trial' if count == 1 else 'trials'}"
-            for budget, count in zip(places, counts, strict=True)
+            f"{name}\n{count:,} {'trial' if count == 1 else 'trials'}"
+            for name, count in zip(tables.rungs.values(), counts, strict=True)
         ],
     )
-    axes.set_xlim(-0.16, 1.16)
+    axes.set_xlim(-0.5 if single else -0.2, len(counts) - 0.5 if single else len(counts) - 0.8)
     axes.grid(axis="x", visible=False)
-    axes.set_xlabel("epochs of a network, at most")
+    named = next(iter(tables.rungs.values()))
+    axes.set_xlabel("epochs differ, since they are searched" if "rung" in named else "epochs of a network, at most")
     draw_legend(figure, tables)
     return figure
 
 
-def _draw_special(axes: Axes, trial: Trial, kind: str, places: dict[int, float], rungs: int) -> None:
-    x = [places[budget] + _shift(trial.number, rungs) for budget in trial.budgets]
-    axes.plot(x, trial.scores, color=BLACK if kind == "present" else STAR, linewidth=2.2, zorder=6)
-    known = [pair for pair in zip(x, trial.scores, strict=True) if math.isfinite(pair[1])]
-    if known:
-        draw_marked(axes, *known[-1], kind)
+def _draw_lines(axes: Axes, trials: list[Trial], tint: str, count: int, single: bool) -> None:
+    """Trials that ended in one state; count: of all that are drawn."""
+    alpha, size = opacity(count), size_of(count)
+    lines = [line for line in (_line(each, single) for each in trials) if len(line)]
+    if lines:
+        layer = 4 if trials[0].state == "complete" else 3
+        options: dict[str, Any] = {"s": size, "alpha": alpha, "zorder": layer}
+        paths = LineCollection(lines, colors=tint, linewidths=0.9, alpha=alpha * 0.8, zorder=layer - 1)
+        axes.add_collection(paths)
+        x, y = np.concatenate(lines).T
+        # The last point of one that was stopped is where it was stopped.
+        stopped = np.zeros(len(x), dtype=bool)
+        if trials[0].state == "stopped":
+            stopped[np.cumsum(list(map(len, lines))) - 1] = True
+            axes.scatter(x[stopped], y[stopped], **options, **style_of("stopped"))
+        axes.scatter(x[~stopped], y[~stopped], **options, color=tint, linewidths=0)
+    lost = [len(each.budgets) - 1 + _shift(each.number, single) for each in trials if each.state == "diverged"]
+    if lost:
+        options = {"s": size, "alpha": alpha, "transform": axes.get_xaxis_transform(), **style_of("diverged")}
+        axes.scatter(lost, np.full(len(lost), DIVERGED), **options)
 
 
-def _rung_places(budgets: list[int]) -> dict[int, float]:
-    """Between 0 and 1, by the logarithm of the epochs."""
-    if len(budgets) == 1:
-        return {budgets[0]: 0.5}
-    first, last = math.log(budgets[0]), math.log(budgets[-1])
-    return {budget: (math.log(budget) - first) / (last - first) for budget in budgets}
+def _line(trial: Trial, single: bool) -> Floats:
+    """Its points, [rungs with a score, 2]."""
+    scores = np.array(trial.scores)
+    x = np.arange(len(scores)) + _shift(trial.number, single)
+    points: Floats = np.column_stack([x, scores])[np.isfinite(scores)]
+    return points
 
 
-def _shift(number: int, rungs: int) -> float:
+def _draw_special(axes: Axes, trial: Trial, kind: str, single: bool) -> None:
+    line = _line(trial, single)
+    axes.plot(line[:, 0], line[:, 1], color=BLACK if kind == "present" else STAR, linewidth=2.2, zorder=6)
+    draw_marked(axes, len(trial.budgets) - 1 + _shift(trial.number, single), trial.score, kind)
+
+
+def _shift(number: int, single: bool) -> float:
     """Steps of the golden ratio that keep the points of a rung apart."""
-    width = 0.1 if rungs > 1 else 0.8
-    return (number * (math.sqrt(5) - 1) / 2 % 1 - 0.5) * width
+    return (number * (math.sqrt(5) - 1) / 2 % 1 - 0.5) * (0.9 if single else 0.2)

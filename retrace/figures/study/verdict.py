@@ -31,7 +31,10 @@ def importance(tables: StudyTables) -> Figure:
         return figure
     names = told_apart(shown, 36)
     value, low, high = np.array([[known[name].value, known[name].low, known[name].high] for name in shown]).T
-    axes.set_title("share of what tells good trials from others (PED-ANOVA),\nwith its range over resampled trials")
+    axes.set_title(
+        "share of what tells good trials from others (PED-ANOVA, by the\n"
+        "score of the first rung), with its range over resampled trials"
+    )
     places = np.arange(len(shown))
     axes.barh(places, value, height=0.62, color=BLUE, alpha=0.35, zorder=2)
     axes.hlines(places, low, high, color=BLUE, linewidth=2, zorder=3)
@@ -54,17 +57,18 @@ def verdict(tables: StudyTables) -> Figure:
     """Settings trained again with fresh seeds: how much better than the present one, and what the search promised."""
     result = tables.result
     rows = [_lines(each, result) for each in result.candidates]
-    height = 1.7 + sum(0.22 + 0.17 * len(lines) for lines in rows)
-    figure = new_figure(10.4, max(3.2, height), result.dataset, "is a setting surely better?")
-    left, right = figure.subplots(1, 2, sharey=True)
-    seeds = f"{result.fresh_seeds} fresh seeds"
-    left.set_title(f"improvement with {seeds}\nand its {100 * result.confidence:g}% interval")
-    right.set_title("search score and fresh score;\ngray: deviation of its networks")
     # Rows as high as their lines of text.
     heights = np.array([0.22 + 0.17 * len(lines) for lines in rows])
+    figure = new_figure(10.4, max(3.2, 1.7 + heights.sum()), result.dataset, "is a setting surely better?")
+    if not rows:
+        note(figure.subplots(), "every setting that was trained again diverged")
+        return figure
+    left, right = figure.subplots(1, 2, sharey=True)
+    left.set_title(f"better than the present setting by\n(with {100 * result.confidence:g}% interval)")
+    right.set_title("log loss in the search and with\nfresh seeds; gray: deviation")
     places = np.cumsum(heights) - heights / 2
-    _improvements(left, result, places)
-    _promises(right, result.candidates, places)
+    _improvements(left, tables, places)
+    _scores(right, result.candidates, places)
     left.set_yticks(places, ["\n".join(lines) for lines in rows])
     left.set_ylim(heights.sum() + 0.05, -0.05)
     for axes in (left, right):
@@ -76,43 +80,54 @@ def verdict(tables: StudyTables) -> Figure:
     for sure, tint, text in ((True, GREEN, "surely better"), (False, BLUE, "not surely better")):
         if sure in judged:
             entries.append((_point(color=tint, linewidth=2.4), text))
-    entries.append((_point(linestyle="none", markerfacecolor="white", markeredgecolor=ORANGE), "score in the search"))
-    entries.append((_point(linestyle="none", color=BLACK), "score with fresh seeds"))
+    entries.append((_point(linestyle="none", markerfacecolor="white", markeredgecolor=ORANGE), "in the search"))
+    entries.append((_point(linestyle="none", color=BLACK), "with fresh seeds"))
     legend(figure, [handle for handle, _ in entries], [text for _, text in entries])
     return figure
 
 
-def _improvements(axes: Axes, result: StudyResult, places: Floats) -> None:
+def _improvements(axes: Axes, tables: StudyTables, places: Floats) -> None:
+    """With the interval, and hollow what the search promised: the distance of the two is the optimism."""
     axes.axvline(0, color=BLACK, linewidth=1.2, zorder=1)
-    judged = [(place, each.improvement) for place, each in zip(places, result.candidates, strict=True)]
-    intervals = [(place, found) for place, found in judged if found]
-    for place, found in intervals:
+    ends = [0.0]
+    for place, each in zip(places, tables.result.candidates, strict=True):
+        found = each.improvement
+        if not found:
+            continue
+        ends += [found.low, found.high]
         tint = GREEN if found.low > 0 else BLUE
-        axes.hlines(place, found.low, found.high, color=tint, linewidth=2.6, zorder=2)
-        axes.plot(found.value, place, marker="o", markersize=8, color=tint, markeredgecolor="white", zorder=3)
-    ends = [0.0, *(end for _, found in intervals for end in (found.low, found.high))]
+        axes.hlines(place, found.low, found.high, color=tint, linewidth=2.6, zorder=3)
+        axes.plot(found.value, place, marker="o", markersize=8, color=tint, markeredgecolor="white", zorder=5)
+        if each.optimism is not None:
+            promised = found.value + each.optimism
+            ends.append(promised)
+            hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": ORANGE, "zorder": 4}
+            axes.plot(promised, place + 0.11, marker="o", markersize=6, **hollow)
     span = (max(ends) - min(ends)) or 1.0
     axes.set_xlim(min(ends) - 0.08 * span, max(ends) + 0.08 * span)
     axes.set_xlabel("log loss less (right of 0 is better)")
-    if not intervals:
+    if len(ends) == 1:
         axes.set_xticks([0])
-        axes.text(0.02, 0.04, "no other setting was trained again", transform=axes.transAxes, color="#555555")
+        why = "no other setting was trained again" if tables.candidate else "the present setting diverged"
+        box: dict[str, Any] = {"facecolor": "white", "edgecolor": "none"}
+        axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", color="#555555", bbox=box)
 
 
-def _promises(axes: Axes, candidates: Sequence[Candidate], places: Floats) -> None:
+def _scores(axes: Axes, candidates: Sequence[Candidate], places: Floats) -> None:
+    """Beside each its optimism."""
     for place, each in zip(places, candidates, strict=True):
-        search, fresh = np.array([each.search_score, each.fresh_score], dtype=float)
-        low, high = fresh - each.deviation, fresh + each.deviation
+        low, high = each.fresh_score - each.deviation, each.fresh_score + each.deviation
         axes.hlines(place, low, high, color=PALE, linewidth=6, alpha=0.45, zorder=1)
-        axes.hlines(place, search, fresh, color=ORANGE, linewidth=1.6, zorder=2)
-        axes.plot(fresh, place, marker="o", markersize=8, color=BLACK, markeredgecolor="white", zorder=4)
-        axes.plot(search, place, marker="o", markersize=7, markerfacecolor="white", markeredgecolor=ORANGE, zorder=3)
-        text = f"{each.optimism:+.4f}"
+        axes.plot(each.fresh_score, place, marker="o", markersize=8, color=BLACK, markeredgecolor="white", zorder=4)
+        if each.search_score is not None:
+            hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": ORANGE, "zorder": 3}
+            axes.plot(each.search_score, place + 0.11, marker="o", markersize=6, **hollow)
         options: dict[str, Any] = {"va": "center", "fontsize": 9, "annotation_clip": False}
+        text = "-" if each.optimism is None else f"{each.optimism:+.4f}"
         axes.annotate(text, (1.02, place), xycoords=("axes fraction", "data"), **options)
     axes.annotate("optimism", (1.02, 1.01), xycoords="axes fraction", fontsize=9, annotation_clip=False, color=GRAY)
     axes.margins(x=0.08)
-    axes.set_xlabel(SCORE)
+    axes.set_xlabel(SCORE.replace("validation ", ""))
 
 
 def _point(**options: Any) -> Line2D:
