@@ -31,6 +31,7 @@ SPACE = searched(
     }
 )
 PRESENT = {"optimizer.learning_rate": 0.1, "init": "he_uniform", "init_scale": 1.0, "activation": "relu"}
+RATE = next(each for each in SPACE if each.name == "optimizer.learning_rate")
 EPOCHS = Searched("epochs", choices=[50, 100, 200])
 ODD = "$x^2$ <b>&amp;\u202e \u732b\x07 `|` " + "W" * 40
 
@@ -241,10 +242,10 @@ def odd() -> tuple[list[Searched], dict[str, Any]]:
 
 def variants() -> dict[str, dict[str, Any]]:
     """Arguments of `example`, by what is special about them."""
-    one = {"space": SPACE[:1], "present": PRESENT}
+    one = {"space": [RATE], "present": PRESENT}
     odd_space, odd_present = odd()
     twenty, twenty_present = many(20)
-    choices = [SPACE[1], SPACE[3]]
+    choices = [each for each in SPACE if each.choices]
     return {
         "as it should be": {"folds": 5},
         "nothing adopted": {"adopts": False},
@@ -256,6 +257,6 @@ def variants() -> dict[str, dict[str, Any]]:
         "lists only": {"space": choices, "present": PRESENT},
         "one rung, one network": {"budgets": [100], "replicas": 1, "trials": 20},
         "the present diverges": {"trials": 24, "present_diverges": True},
-        "epochs are searched": {"space": [SPACE[0], EPOCHS], "present": {**PRESENT, "epochs": 100}},
-        "numbers only": {"space": [SPACE[0], many(3)[0][2]], "present": {**PRESENT, **many(3)[1]}, "trials": 200},
+        "epochs are searched": {"space": [RATE, EPOCHS], "present": {**PRESENT, "epochs": 100}},
+        "numbers only": {"space": [RATE, many(3)[0][2]], "present": {**PRESENT, **many(3)[1]}, "trials": 200},
     }

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from retrace.figures.inputs import Floats
+from retrace.figures.columns import Floats
 from retrace.figures.study.inputs import StudyTables
 from retrace.figures.study.marks import (
     colour_bar,

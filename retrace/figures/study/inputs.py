@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from retrace.artifacts.study import TRIALS, Candidate, Parameter, StudyResult, read_study
-from retrace.figures.inputs import Floats, numbers
+from retrace.figures.columns import Floats, numbers
 
 STATES = ("complete", "stopped", "diverged")
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from retrace.figures.inputs import Floats
+from retrace.figures.columns import Floats
 from retrace.figures.study.inputs import STATES, StudyTables, Trial
 from retrace.figures.style import BLACK, BLUE, ORANGE, text_width
 

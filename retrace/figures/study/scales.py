@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from retrace.artifacts.study import Parameter
-from retrace.figures.inputs import Floats
+from retrace.figures.columns import Floats
 from retrace.figures.study.inputs import StudyTables, show
 from retrace.figures.style import clean
 

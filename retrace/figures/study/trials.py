@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from retrace.figures.inputs import Floats
+from retrace.figures.columns import Floats
 from retrace.figures.study.inputs import StudyTables, Trial
 from retrace.figures.study.marks import (
     DIVERGED,

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from retrace.artifacts.study import Candidate, StudyResult
-from retrace.figures.inputs import Floats
+from retrace.figures.columns import Floats
 from retrace.figures.study.inputs import StudyTables, differing, show
 from retrace.figures.study.marks import PALE, SCORE, note
 from retrace.figures.study.scales import told_apart
