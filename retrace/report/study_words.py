@@ -20,7 +20,7 @@ def number(value: float | None) -> str:
 
 
 def signed(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value + 0.0:+.4f}"
+    return "-" if value is None else f"{value + 0.0:+.4f}"
 
 
 def interval(found: Interval) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from retrace.artifacts.study import TRIALS, Importance, Interval, StudyResult, write_study
 from retrace.figures.study.inputs import StudyTables, study_tables
-from retrace.figures.study.registry import FOLDER, STUDY_FIGURES
+from retrace.figures.study.registry import FOLDER, STUDY_FIGURES, study_pictures
 from retrace.params.space import Searched
 from retrace.report.html import Html, element, picture, table, text
 from retrace.report.study_advice import advice
@@ -188,6 +188,22 @@ def test_words():
     assert re.fullmatch(r"\w+ in \d of \d of the best trials", good_values(init, tables))
     assert number(float("nan")) == "-"
     assert interval(Interval(0.1, -0.0, 0.2)) == "+0.1000 (+0.0000 to +0.2000)"
+
+
+def test_a_present_setting_that_diverged_in_the_search_only_has_no_score_there():
+    """Nor is there an optimism, without what the search promised."""
+    tables = tables_of()
+    present, *others = tables.result.candidates
+    others = [replace(each, optimism=None) for each in others]
+    tables = changed(tables, candidates=[replace(present, search_score=None), *others])
+    page = Page(study_page(tables, study_pictures(tables) and PICTURES))
+    rows = cells(page, "setting")
+    assert rows[0][1] == "-"
+    assert {row[3] for row in rows} == {"-"}
+    alone = Page(study_page(tables_of("the present diverges"), PICTURES))
+    assert [row[5] for row in cells(alone, "setting")] == ["-"] * 3
+    assert any("With fresh seeds its log loss is" in each for each in page.texts)
+    assert not any("With fresh seeds its log loss is" in each for each in alone.texts)
 
 
 # --- what to try next -------------------------------------------------------------------------------------------------
