@@ -197,7 +197,7 @@ def test_trials_are_halved_and_the_present_setting_goes_all_the_way(studied):
     first = table[(table["round"] == 0) & (table["budget"] == 2)].groupby("trial").first()
     kept = set(table[(table["round"] == 0) & (table["state"] == "complete")]["trial"])
     assert kept == {0} | set(first["score"].sort_values(kind="stable").index[:6])
-    assert (table["epochs"] == table["budget"]).all()
+    assert (table["trained_epochs"] == table["budget"]).all()
     at_best = table.groupby(["trial", "budget"])["validation_loss"].transform("mean")
     assert (table["score"] >= at_best - 1e-9).all()
     assert (table["score"] <= at_best + 0.1).all()

@@ -21,13 +21,13 @@ STUDY_LOCK = Path(".retrace/study.lock")
 # A row for each trial, rung that it reached, and network, in this order; the parameters of the space follow by name,
 # null where one is not searched together with the others' values: numbers of a range as such, values of a list as JSON.
 #   state: of the trial: complete, stopped (by halving), diverged
-#   budget: epochs of the rung; epochs, best_epoch: of the network, which may have stopped earlier
+#   budget: epochs of the rung; trained_epochs, best_epoch: of the network, which may have stopped earlier
 #   validation_loss, validation_accuracy: at its best epoch; score: log loss of the trial at this rung, each row at the
 #   epoch that was best on other rows; all NaN where it diverged
 TRIALS = ParquetFile(
     Path("reports/study/trials.parquet"),
     (
-        *("trial", "round", "state", "budget", "replica", "epochs", "best_epoch"),
+        *("trial", "round", "state", "budget", "replica", "trained_epochs", "best_epoch"),
         *("validation_loss", "validation_accuracy", "score"),
     ),
 )

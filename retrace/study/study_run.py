@@ -116,7 +116,7 @@ def table_of(trials: Sequence[Trial], study: Study, space: Sequence[Searched]) -
                 )
     types = [pa.int64(), pa.int64(), pa.string(), *[pa.int64()] * 4, *[pa.float64()] * 3]
     names = (
-        *("trial", "round", "state", "budget", "replica", "epochs", "best_epoch"),
+        *("trial", "round", "state", "budget", "replica", "trained_epochs", "best_epoch"),
         *("validation_loss", "validation_accuracy", "score"),
     )
     columns = {
