@@ -262,24 +262,6 @@ def measured(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in (folder / ".checkpoints/study").rglob("tasks.jsonl"))
 
 
-@pytest.mark.parametrize(("after", "workers"), [(1, "1"), (7, "2"), (20, "3")])
-def test_killed_in_the_middle_it_goes_on_with_the_same_bytes(studied, after, workers):
-    folder, before = studied
-    forget(folder)
-    study = in_processes(folder, workers, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while measured(folder) < after and study.poll() is None:
-        time.sleep(0.001)
-    study.kill()
-    study.communicate()
-    assert study.returncode == -signal.SIGKILL
-    assert not (folder / STUDY).exists()
-    known = measured(folder)
-    done = run(folder, "-m", "stages.study", RETRACE_WORKERS="2")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"study: {known} trainings were measured before")
-    assert written(folder) == before
-
-
 def test_a_killed_worker_is_replaced_and_changes_no_byte(studied):
     folder, before = studied
     forget(folder)
