@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help setup table run test campaigns gate export ui follow record backfill verify check-cache graph bench bench-quality lint audit readme
+.PHONY: help setup table run test campaigns gate export ui follow study record backfill verify check-cache graph bench bench-quality lint audit readme
 
 # Stages are run as `python -m ...`: this is the python they get, also when the environment is not activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -35,6 +35,9 @@ run: setup  ## create the data, train, evaluate, plot and record: whatever chang
 	@retrace rehash
 	@python -m dvc repro
 	@retrace summary
+
+study: setup  ## which settings of section train are better, and is it sure? (section study); retrace adopt writes the winner
+	@retrace study
 
 test: setup  ## run the tests, a file at a time on each core
 	@python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --quiet

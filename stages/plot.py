@@ -14,8 +14,9 @@ Writes  reports/figures/NAME.png for each name in retrace/figures/registry.py
 from retrace.runtime.run import run
 
 from retrace.artifacts.paths import FIGURES
-from retrace.figures.drawing import plot, png, require_room
+from retrace.figures.drawing import plot
 from retrace.figures.inputs import read_tables
+from retrace.figures.pictures import png, require_room
 from retrace.params.plot import Plot
 from retrace.params.reader import read
 from retrace.runtime.atomic import write_bytes
@@ -23,7 +24,7 @@ from retrace.runtime.atomic import write_bytes
 
 def main() -> None:
     section = read(Plot)
-    require_room()
+    require_room("plot")
     tables = read_tables()
     pictures = {name: png(figure) for name, figure in plot(tables, section).items()}
     for name, picture in pictures.items():

@@ -38,9 +38,11 @@ from retrace.artifacts.tables import read_csv
 from retrace.artifacts.training import HISTORY, STEPS, Trained, TrainingReport, write_training_report
 from retrace.evaluation.intervals import wilson
 from retrace.figures import curves, scatter, scores
+from retrace.figures.columns import numbers
 from retrace.figures.curves import running_mean, thin
-from retrace.figures.drawing import plot, png
-from retrace.figures.inputs import Tables, numbers, read_tables
+from retrace.figures.drawing import plot
+from retrace.figures.inputs import Tables, read_tables
+from retrace.figures.pictures import png
 from retrace.figures.registry import FIGURES
 from retrace.figures.style import clean, labels, styled
 from retrace.params.plot import Plot

@@ -21,12 +21,13 @@ STUDY_LOCK = Path(".retrace/study.lock")
 # A row for each trial, rung that it reached, and network, in this order; the parameters of the space follow by name,
 # null where one is not searched together with the others' values: numbers of a range as such, values of a list as JSON.
 #   state: of the trial: complete, stopped (by halving), diverged
-#   budget: epochs of the rung; epochs, best_epoch: of the network, which may have stopped earlier
-#   validation_loss, validation_accuracy: at its best epoch; score: of the trial at this rung; all NaN where it diverged
+#   budget: epochs of the rung; trained_epochs, best_epoch: of the network, which may have stopped earlier
+#   validation_loss, validation_accuracy: at its best epoch; score: log loss of the trial at this rung, each row at the
+#   epoch that was best on other rows; all NaN where it diverged
 TRIALS = ParquetFile(
     Path("reports/study/trials.parquet"),
     (
-        *("trial", "round", "state", "budget", "replica", "epochs", "best_epoch"),
+        *("trial", "round", "state", "budget", "replica", "trained_epochs", "best_epoch"),
         *("validation_loss", "validation_accuracy", "score"),
     ),
 )
@@ -56,8 +57,9 @@ class Candidate:
     """A setting that was trained again with fresh seeds; the present one is trial 0.
 
     settings:          of the searched parameters, those that are active.
-    search_score:      its score in the search, log loss; fresh_score: the same with fresh seeds; optimism: how much
-                       lower the first is.
+    search_score:      its score in the search, log loss, None where it diverged there; fresh_score: the same with fresh
+                       seeds; optimism: how much more of a gain over the present setting the search promised than the
+                       fresh seeds gave, None for the present setting.
     deviation:         standard deviation of the log loss of its single networks: the luck of a seed.
     improvement:       log loss of the present setting minus its own, judged as in retrace/study/verdict.py, with the
                        interval that allows for the number of settings compared; None for the present one.
@@ -67,9 +69,9 @@ class Candidate:
 
     trial: int
     settings: dict[str, Any]
-    search_score: float
+    search_score: float | None
     fresh_score: float
-    optimism: float
+    optimism: float | None
     deviation: float
     improvement: Interval | None
     accuracy: float
@@ -142,7 +144,14 @@ def read_study(root: Path = Path()) -> StudyResult:
 
 
 def write_study(result: StudyResult) -> None:
-    write_json(STUDY, rounded(asdict(result)))
+    content = rounded(asdict(result))
+    # Settings are no results: as they are.
+    content["present"], content["parameters"] = result.present, [asdict(each) for each in result.parameters]
+    for written, each in zip(content["candidates"], result.candidates, strict=True):
+        written["settings"] = each.settings
+    for fold, each_fold in enumerate(result.procedure.folds if result.procedure else []):
+        content["procedure"]["folds"][fold]["adopted"] = each_fold.adopted
+    write_json(STUDY, content)
 
 
 def parameter_columns(space: Sequence[Searched], settings: Sequence[Mapping[str, Any]]) -> dict[str, pa.Array]:

@@ -12,7 +12,8 @@ from retrace.runtime.atomic import write_text
 from retrace.runtime.imports import ROOT, closure
 from retrace.tracking.model import ENTRY
 
-GRAPH = Path("dvc.yaml")
+# The pipeline's, and those beside it.
+GRAPHS = (Path("dvc.yaml"), Path("study/dvc.yaml"))
 _STAGE = re.compile(r"^  (\w+):\n(?:(?:    .*)?\n)+", re.MULTILINE)
 _CODE = re.compile(r"^      - (?:retrace|stages)/.*\.py\n", re.MULTILINE)
 _DEPS = re.compile(r"^    deps:\n(?:      .*\n)+", re.MULTILINE)
@@ -31,12 +32,13 @@ def with_code(text: str, root: Path = ROOT) -> str:
         code = "".join(f"      - {path}\n" for path in code_deps(found[1], root))
         return _DEPS.sub(lambda deps: _CODE.sub("", deps[0]) + code, found[0])
 
-    head, stages, rest = re.split(r"^(?=stages:$|params:$)", text, maxsplit=2, flags=re.MULTILINE)
-    return head + _STAGE.sub(stage, stages) + rest
+    head, stages, *rest = re.split(r"^(?=stages:$|params:$)", text, maxsplit=2, flags=re.MULTILINE)
+    return "".join([head, _STAGE.sub(stage, stages), *rest])
 
 
 @click.command(epilog="Example: retrace graph && dvc repro")
 def command() -> None:
     """Write into dvc.yaml which code each stage imports, at any depth; what a person wrote there stays."""
-    write_text(GRAPH, with_code(GRAPH.read_text("utf-8")))
-    print(f"graph: {GRAPH} names the code that each stage imports")
+    for path in GRAPHS:
+        write_text(path, with_code(path.read_text("utf-8")))
+    print(f"graph: {' and '.join(map(str, GRAPHS))} name the code that each stage imports")

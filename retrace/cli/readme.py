@@ -33,7 +33,7 @@ QUALITY = Path("benchmarks/quality.md")
 SOURCES = (GRAPH, PARAMS, BENCH, SCALE, QUALITY)
 
 # A line of params.yaml: a key, perhaps a value, perhaps a comment; or a comment that goes on from the line before.
-LINE = re.compile(r"(?P<indent> *)(?:(?P<key>\w+):(?: (?P<value>\S.*?))?)?(?:(?:^| +)# (?P<comment>.*))?")
+LINE = re.compile(r"(?P<indent> *)(?:(?P<key>[\w.]+):(?: (?P<value>\S.*?))?)?(?:(?:^| +)# (?P<comment>.*))?")
 
 
 def results(scores: Scores) -> str:
@@ -89,7 +89,8 @@ def reruns(graph: dict[str, Any]) -> dict[str, list[str]]:
         return {name}.union(*(after(follower) for follower in followers[name]))
 
     reached = {name: after(name) | {"validate"} for name in stages if stages[name].get("params")}
-    reached["gate"] = {"validate"}
+    # Read beside the pipeline: by `make gate`, and by the study's own graph.
+    reached |= {"gate": {"validate"}, "study": {"validate"}}
     return {section: [name for name in stages if name in rerun] for section, rerun in reached.items()}
 
 

@@ -6,19 +6,19 @@ pipeline, git and DVC see it. A table that is new to params.yaml brings a recipe
 named there already, somebody may have tuned them, and they stay.
 """
 
-import difflib
 import filecmp
 import os
 import shutil
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import ValidationError
 
+from retrace.cli.proposal import agreed, require_unchanged, write_params
 from retrace.data.dialect import DELIMITERS
 from retrace.data.kinds import CARRIED, FEATURES
 from retrace.data.parquet_parts import folder_parts
@@ -32,8 +32,9 @@ from retrace.params.gate import Gate
 from retrace.params.messages import PATH, suggest
 from retrace.params.reader import read, read_verbatim
 from retrace.params.split import Split
+from retrace.params.study import Study
 from retrace.params.train import Train
-from retrace.runtime.atomic import write, write_bytes
+from retrace.runtime.atomic import write
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, UserError
 from retrace.runtime.text import shown
 from retrace.training.table_recipe import recipe
@@ -126,11 +127,15 @@ def changes(old: Create, new: Create) -> dict[Key, Any]:
 
 
 def suited(found: InspectedTable, split: Split) -> tuple[str, dict[Key, Any]]:
-    """What the recipe goes by, in words, and what of sections train and gate it sets otherwise than params.yaml."""
+    """What the recipe goes by, in words, and what of train, gate and study it sets otherwise than params.yaml."""
     rows = int(sum(found.counts) * (1 - split.test_size) * (1 - split.validation_size))
     kinds = [(name, kind) for name, kind in found.kinds.items() if kind in ("numeric", "datetime")]
     numbers = sum(1 for _ in sources(kinds))
-    present = read_verbatim(Train)[1] | read_verbatim(Gate)[1]
+    present = (
+        read_verbatim(Train)[1]
+        | read_verbatim(Gate)[1]
+        | {"study.seeds": read(Study).seeds, "study.space": read(Study).space}
+    )
     values = {
         key: value
         for key, value in recipe(rows, numbers, len(found.classes)).items()
@@ -181,22 +186,6 @@ def cut(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..."
 
 
-def difference(old: str, new: str) -> Iterable[str]:
-    return difflib.unified_diff(old.split("\n"), new.split("\n"), f"{PATH}", f"{PATH}, new", n=1, lineterm="")
-
-
-def agreed() -> bool:
-    if not (sys.stdin and sys.stdin.isatty()):  # it may be closed
-        raise UserError(
-            BAD_PARAMS, "table: nothing was written, since nobody is there to ask; add YES=1 to make, or --yes"
-        )
-    try:
-        return input("write this? [y/N] ").strip().lower() in ("y", "yes")
-    except (EOFError, UnicodeDecodeError):
-        print()
-        return False
-
-
 def table(section: Create, file: Path, target: str, yes: bool = False, anew: bool = False) -> None:
     """Look, show, ask and write; `section` is the present one. anew: the recipe also where the table is not new."""
     before = PATH.read_bytes()
@@ -217,10 +206,10 @@ def table(section: Create, file: Path, target: str, yes: bool = False, anew: boo
     if anew or (section.dataset, section.table) != (wanted.dataset, wanted.table):
         values |= settings
         if settings:
-            print(f"train: the recipe for {size}; gate: what suits a table of your own")
+            print(f"train: the recipe for {size}; gate: what suits your own table; study: what to search around it")
     elif settings:
         lines = ", ".join(f"{'.'.join(key)}: {written(value)}" for key, value in settings.items())
-        print(f"train and gate stay, since {PATH} names this table already; RECIPE=1 (--recipe) writes {lines}")
+        print(f"train, gate and study stay, since {PATH} names this table already; RECIPE=1 (--recipe) writes {lines}")
     new = edited(old, values)
     if new == old and not copying:
         print(f"table: {PATH} names this table already; nothing to write")
@@ -228,17 +217,13 @@ def table(section: Create, file: Path, target: str, yes: bool = False, anew: boo
     if copying:
         size = f"{sum(part.stat().st_size for part in source.parts):,} bytes"
         print(shown(f"copy {source.path} to {place} ({size})"))
-    for line in difference(old, new):
-        print(line)
-    if not yes and not agreed():
-        print("table: nothing was written")
+    if not agreed(old, new, "table", yes, "add YES=1 to make, or --yes"):
         return
-    if PATH.read_bytes() != before:
-        raise UserError(BAD_PARAMS, f"{PATH} has changed in the meantime; nothing was written; run this again")
+    require_unchanged(before)
     if copying and not is_there(source, place):
         copy(source, place)
     if new != old:
-        write_bytes(PATH, new.encode())
+        write_params(new)
     print(f"table: written; next: make run, or: dvc repro; the way back: git checkout {PATH}")
 
 

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from retrace.artifacts.live import LOSS_OF_MEAN
-from retrace.figures.inputs import Floats, Tables, by_replica, numbers
+from retrace.figures.columns import Floats, numbers
+from retrace.figures.inputs import Tables, by_replica
 from retrace.figures.style import BLUE, GRAY, TRAINING, VALIDATION, legend, logarithmic, new_figure
 from retrace.params.plot import Plot
 

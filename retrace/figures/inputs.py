@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from retrace.artifacts.evaluation import (
     BOUNDARY,
@@ -21,8 +20,7 @@ from retrace.artifacts.schema import Schema, read_schema
 from retrace.artifacts.scores import Scores, read_scores
 from retrace.artifacts.training import HISTORY, STEPS, TrainingReport, read_training_report
 from retrace.evaluation.comparisons import what_ships
-
-Floats = NDArray[np.float64]
+from retrace.figures.columns import Floats, numbers
 
 
 @dataclass(frozen=True)
@@ -81,16 +79,6 @@ def read_tables() -> Tables:
         replicas=REPLICAS.read(),
         importance=IMPORTANCE.read(),
     )
-
-
-def numbers(table: pa.Table, name: str) -> Floats:
-    """A column as float64 [rows]. Not by `to_numpy`, which imports pandas."""
-    return np.from_dlpack(table.column(name).cast(pa.float64()).combine_chunks()).astype(np.float64, copy=False)
-
-
-def indices(table: pa.Table, name: str) -> NDArray[np.int64]:
-    """A column of class indices, int64 [rows]."""
-    return np.from_dlpack(table.column(name).cast(pa.int64()).combine_chunks()).astype(np.int64, copy=False)
 
 
 def by_replica(history: pa.Table, name: str, count: int) -> tuple[Floats, Floats]:

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from retrace.figures.inputs import Floats, Tables, indices, numbers
+from retrace.figures.columns import Floats, indices, numbers
+from retrace.figures.inputs import Tables
 from retrace.figures.style import BLACK, clean, colour, labels, legend, marker, new_figure
 from retrace.params.plot import Plot
 

@@ -13,7 +13,8 @@ from matplotlib.ticker import StrMethodFormatter
 
 from retrace.artifacts.scores import Metric
 from retrace.evaluation.intervals import wilson
-from retrace.figures.inputs import Floats, Tables, indices, numbers
+from retrace.figures.columns import Floats, indices, numbers
+from retrace.figures.inputs import Tables
 from retrace.figures.style import (
     BLACK,
     BLUE,

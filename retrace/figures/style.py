@@ -79,7 +79,7 @@ def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str]) -> N
         shown = room - 1
         handles = [*handles[:shown], Line2D([], [], linestyle="none")]
         names = [*names[:shown], f"and {len(names) - shown} more"]
-    below = sum(_width(name) + 0.42 for name in names) <= figure.get_figwidth()
+    below = sum(text_width(name) + 0.42 for name in names) <= figure.get_figwidth()
     options: dict[str, Any] = (
         {"loc": "outside lower center", "ncols": len(names), "columnspacing": 1.4}
         if below
@@ -88,7 +88,7 @@ def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str]) -> N
     figure.legend(handles, names, handlelength=1.5, handletextpad=0.4, **options)
 
 
-def _width(text: str) -> float:
+def text_width(text: str) -> float:
     """Inches of a text in a legend's type."""
     font = get_font(findfont("DejaVu Sans"))
     font.set_size(9, 72)

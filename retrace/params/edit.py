@@ -1,6 +1,7 @@
 """params.yaml with other values at some keys: comments and all else stay, byte for byte."""
 
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -19,13 +20,19 @@ Key = tuple[str, ...]
 
 
 def edited(text: str, values: dict[Key, Any]) -> str:
-    """The text of params.yaml with other values at some keys; all else stays, byte for byte."""
+    """The text of params.yaml with other values at some keys; all else stays, byte for byte.
+
+    A value may be a mapping, which gets a line for each of its keys.
+    """
     old = YAML().compose(text)
     places = {key: place_of(text, old, key) for key in values}
-    new = text
+    new, newline = text, "\r\n" if "\r\n" in text else "\n"
     for key, (start, end, indent) in sorted(places.items(), key=lambda item: item[1], reverse=True):
-        new = _replaced(new, start, end, indent + written(values[key]))
-    expected = _plain(old) | {key: _seen(value) for key, value in values.items()}
+        value = values[key]
+        lines = _lines(value, key).replace("\n", newline) if isinstance(value, dict) else written(value)
+        new = _replaced(new, start, end, indent + lines)
+    kept = {key: item for key, item in _plain(old).items() if not any(key[: len(each)] == each for each in values)}
+    expected = kept | {path: item for key, value in values.items() for path, item in _expected(value, key)}
     try:
         found = _plain(YAML().compose(new))
     except YAMLError:
@@ -39,7 +46,9 @@ def edited(text: str, values: dict[Key, Any]) -> str:
 
 
 def written(value: Any) -> str:
-    """A text, number, truth value, None or list of them as YAML that every reader takes for the same, on one line."""
+    """A text, number, truth value, None, list or mapping of them as YAML that all readers read alike, in one line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_text(key)}: {written(each)}' for key, each in value.items())}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(written, value))}]"
     if value is None or isinstance(value, bool):
@@ -50,6 +59,20 @@ def written(value: Any) -> str:
         digits = format(Decimal(repr(value)), "f")  # some readers take 1e-05 for a text
         return digits if "." in digits else f"{digits}.0"
     return _text(value)
+
+
+def _lines(values: dict[str, Any], key: Key) -> str:
+    """A line for each, the first one where the mapping stands."""
+    return f"\n{' ' * 2 * len(key)}".join(f"{_text(name)}: {written(value)}" for name, value in values.items())
+
+
+def _expected(value: Any, key: Key) -> Iterator[tuple[Key, Any]]:
+    """As `_plain`, of a value that is still to be written."""
+    if not isinstance(value, dict):
+        yield key, _seen(value)
+        return
+    for name, each in value.items():
+        yield from _expected(each, (*key, name))
 
 
 def _text(value: str) -> str:
@@ -73,10 +96,21 @@ def place_of(text: str, node: Node, key: Key) -> tuple[int, int, str]:
         # A list with a line for each item: to YAML it ends only where the next key begins; it may stand below its key
         # without being indented, as no other value may.
         return start, node.value[-1].end_mark.index, "  "
+    if isinstance(node, MappingNode):
+        # To YAML it ends where the next key begins, too; in braces its new lines stand below its key.
+        return (start, end, f"\n{' ' * 2 * len(key)}") if node.flow_style else (start, _end(node), "")
     if start == end:  # nothing, which is null; to YAML it is somewhere behind the comment
         start = text.index(":", name.end_mark.index) + 1
         return start, start, " "
     return start, end, ""
+
+
+def _end(node: Node) -> int:
+    """Of the last value in it."""
+    while isinstance(node, MappingNode | SequenceNode) and not node.flow_style:
+        last = node.value[-1]
+        node = last[1] if isinstance(node, MappingNode) else last
+    return int(node.end_mark.index)
 
 
 def _replaced(text: str, start: int, end: int, value: str) -> str:

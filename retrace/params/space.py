@@ -45,7 +45,7 @@ class Searched:
     when: Mapping[str, list[Any]] = field(default_factory=dict)
 
     def is_active(self, settings: Mapping[str, Any]) -> bool:
-        """With what the parameters before it have been set to."""
+        """With what the parameters without `when` have been set to."""
         return all(name in settings and settings[name] in values for name, values in self.when.items())
 
     def holds(self, value: Any) -> bool:
@@ -59,7 +59,7 @@ class Searched:
 
 
 def searched(space: Mapping[str, Any]) -> list[Searched]:
-    """The space of a section without faults."""
+    """The space of a section without faults, those with `when` last."""
     found = []
     for name, given in space.items():
         own = given if isinstance(given, dict) else {"choices": given}
@@ -70,7 +70,7 @@ def searched(space: Mapping[str, Any]) -> list[Searched]:
             whole = _is_whole(name)
             low, high = (own[key] if whole else float(own[key]) for key in ("low", "high"))
             found.append(Searched(name, None, low, high, own.get("log", False), whole, when))
-    return found
+    return sorted(found, key=lambda each: bool(each.when))
 
 
 def value_of(section: Train, name: str) -> Any:
@@ -121,15 +121,11 @@ def faults_of(space: Mapping[str, Any]) -> Iterator[Fault]:
     if not space:
         rule = "must name at least one parameter of section train, such as optimizer.learning_rate: [0.03, 0.1, 0.3]"
         yield (), rule, space
-    before: dict[str, list[Any] | None] = {}
     for name, given in space.items():
-        if name not in searchable():
+        if name in searchable():
+            yield from _faults_of_one(name, given, space)
+        else:
             yield (name,), f"must be named after a parameter of section train{_hint(name)}", given
-            continue
-        yield from _faults_of_one(name, given, before)
-        own = given if isinstance(given, dict) else {"choices": given}
-        choices = own.get("choices")
-        before[name] = choices if isinstance(choices, list) else None
 
 
 def _hint(name: str) -> str:
@@ -141,7 +137,7 @@ def _hint(name: str) -> str:
     return f"; did you mean {ends[0]}?" if ends else ""
 
 
-def _faults_of_one(name: str, given: Any, before: Mapping[str, list[Any] | None]) -> Iterator[Fault]:
+def _faults_of_one(name: str, given: Any, space: Mapping[str, Any]) -> Iterator[Fault]:
     if isinstance(given, list):
         yield from _faults_of_choices(name, (name,), given)
         return
@@ -151,7 +147,7 @@ def _faults_of_one(name: str, given: Any, before: Mapping[str, list[Any] | None]
     known = KEYS_OF_CHOICES if "choices" in given else KEYS_OF_RANGE
     for key in given:
         if key not in known:
-            yield (name, key), f"is not a key here, where there are {', '.join(sorted(known))}: delete it", given[key]
+            yield (name, key), f"must be one of {', '.join(sorted(known))}, or not be there", given[key]
     if "choices" in given:
         if isinstance(given["choices"], list):
             yield from _faults_of_choices(name, (name, "choices"), given["choices"])
@@ -159,7 +155,7 @@ def _faults_of_one(name: str, given: Any, before: Mapping[str, list[Any] | None]
             yield (name, "choices"), "must be a list of values", given["choices"]
     else:
         yield from _faults_of_range(name, given)
-    yield from _faults_of_when(name, given.get("when", {}), before)
+    yield from _faults_of_when(name, given.get("when", {}), space)
 
 
 def _faults_of_choices(name: str, key: tuple[str, ...], choices: list[Any]) -> Iterator[Fault]:
@@ -193,18 +189,19 @@ def _faults_of_range(name: str, given: Mapping[str, Any]) -> Iterator[Fault]:
         yield (name, "low"), "must be > 0 with log: true", given["low"]
 
 
-def _faults_of_when(name: str, when: Any, before: Mapping[str, list[Any] | None]) -> Iterator[Fault]:
+def _faults_of_when(name: str, when: Any, space: Mapping[str, Any]) -> Iterator[Fault]:
     if not isinstance(when, dict):
         yield (name, "when"), "must be like {optimizer.name: [sgd]}", when
         return
     for other, values in when.items():
-        if other not in before:
-            yield (name, "when", other), "must be a parameter that the space names before this one", values
+        given = space.get(other)
+        choices = given.get("choices") if isinstance(given, dict) else given
+        if not isinstance(choices, list) or (isinstance(given, dict) and "when" in given):
+            yield (name, "when", other), "must be a parameter that the space has with a list, and without when", values
             continue
-        choices = before[other]
         for value in values if isinstance(values, list) else [values]:
-            if choices is None or value not in choices:
-                listed = ", ".join(map(str, choices or [])) or "a list, and not a range"
+            if value not in choices:
+                listed = ", ".join(map(str, choices))
                 yield (name, "when", other), f"must be among the values of {other} ({listed})", value
 
 

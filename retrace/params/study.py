@@ -18,7 +18,7 @@ class Study(Section):
     rungs: Annotated[int, Field(ge=1, le=6)]
     fresh_seeds: Annotated[int, Field(ge=2, le=256)]
     confidence: Annotated[float, Field(ge=0.5, lt=1)]
-    folds: Literal[0] | Annotated[int, Field(ge=2, le=20)]
+    folds: Annotated[int, Field(ge=2, le=20)] | None
     space: dict[str, JsonValue]
 
     def faults(self) -> Iterator[tuple[tuple[str | int, ...], str, Any]]:

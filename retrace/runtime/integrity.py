@@ -22,6 +22,8 @@ from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.stage_log import running_stage
 
 LOCK = Path("dvc.lock")
+# What another graph than the pipeline's makes, by its folder: where that graph and its lock lie.
+GRAPHS = {Path("reports/study"): Path("study")}
 # Side files that DVC does not know: of each text the MD5 that its stage wrote last.
 NOTES = Path(".retrace/written")
 # As DVC writes a value that holds a # or quotes.
@@ -49,18 +51,30 @@ def check(path: Path, content: bytes) -> None:
     with suppress(OSError, ValueError):
         noted = (NOTES / path).read_text("utf-8")
     if digest != noted and digest != (described := described_in_lock(path)) and (noted or described):
-        raise UserError(BAD_DATA, f"{path} is neither what its stage wrote nor what {LOCK} describes; {restore(path)}")
+        raise UserError(
+            BAD_DATA, f"{path} is neither what its stage wrote nor what {lock_of(path)} describes; {restore(path)}"
+        )
 
 
 def described_in_lock(path: Path) -> str:
-    """The MD5 that dvc.lock has of what a stage wrote; "" where it does not say."""
+    """The MD5 that its lock has of what a stage wrote; "" where it does not say."""
     try:
-        return _outs(LOCK.read_bytes()).get(path, "")
+        return _outs(lock_of(path).read_bytes()).get(path, "")
     except OSError:
         return ""
 
 
-@functools.lru_cache(1)
+def lock_of(path: Path) -> Path:
+    """Which lock describes a file that a stage writes."""
+    graph = _graph_of(path)
+    return graph / LOCK if graph else LOCK
+
+
+def _graph_of(path: Path) -> Path | None:
+    return next((graph for folder, graph in GRAPHS.items() if folder in path.parents), None)
+
+
+@functools.lru_cache(2)
 def _outs(lock: bytes) -> dict[Path, str]:
     """As DVC lays the file out: a reader of YAML would take some tenths of a second."""
     entries = "".join(_OUTS.findall(lock.decode(errors="replace")))
@@ -82,7 +96,8 @@ def restore(path: Path) -> str:
         with suppress(OSError), open(copy, "rb") as file:
             gone += [copy] if md5_of(file) != digest else []
     remove = f"rm -{'r' * path.is_dir()}f {' '.join(shlex.quote(str(each)) for each in gone)} && " if gone else ""
-    return f"bring it back with: {remove}dvc repro"
+    graph = _graph_of(path)
+    return f"bring it back with: {remove}dvc repro{f' {graph}/dvc.yaml' if graph else ''}"
 
 
 def cache() -> Path:

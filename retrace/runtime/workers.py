@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any, NoReturn, Self
 
 from retrace.runtime.errors import MACHINE_FAULT, UserError
@@ -52,11 +53,11 @@ def shared_memory(size: int) -> mmap.mmap:
 class Workers:
     """One for each of the functions, which answers what it is asked; within `with` they run, and no longer.
 
-    does: what a worker is at work on, for the message where one is killed.
+    does: what a worker is at work on, for the message where one is killed; command: what goes on with the work then.
     """
 
-    def __init__(self, functions: Sequence[Callable[[Any], Any]], does: Sequence[str]):
-        self.functions, self.does = functions, does
+    def __init__(self, functions: Sequence[Callable[[Any], Any]], does: Sequence[str], command: str = "dvc repro"):
+        self.functions, self.does, self.command = functions, does, command
         self.connections: list[Connection] = []
         self.pids: list[int] = []
 
@@ -66,7 +67,9 @@ class Workers:
         sys.stderr.flush()
         try:
             for function in self.functions:
-                self._fork(function)
+                connection, pid = self._fork(function)
+                self.connections.append(connection)
+                self.pids.append(pid)
         except OSError as error:
             does = self.does[len(self.pids)]
             self.__exit__()
@@ -77,7 +80,7 @@ class Workers:
             raise
         return self
 
-    def _fork(self, function: Callable[[Any], Any]) -> None:
+    def _fork(self, function: Callable[[Any], Any]) -> tuple[Connection, int]:
         ours, theirs = Pipe()
         parent = os.getpid()
         # Until it is a worker it would do with a signal what its parent does.
@@ -88,8 +91,7 @@ class Workers:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-        self.connections.append(ours)
-        self.pids.append(pid)
+        return ours, pid
 
     def ask(self, requests: Sequence[Any]) -> list[Any]:
         """The answers to a request for each, or None where there is none to ask. Raises what the functions raise.
@@ -106,20 +108,57 @@ class Workers:
             try:
                 answers[place], error = self.connections[place].recv()
             except (EOFError, ConnectionResetError):
-                error = self._killed(place)
+                error = self._killed(place, self.does[place])
             if error is not None:
                 errors.append(error)
         if errors:
             raise min(errors, key=lambda error: getattr(error, "place", (0, 0)))
         return answers
 
-    def _killed(self, place: int) -> UserError:
+    def each(self, requests: Sequence[Any], does: Sequence[str]) -> Iterator[tuple[int, Any]]:
+        """Answers to requests that any worker can answer, as they come: (place of the request, answer).
+
+        Whoever is done is given the next one. Where a worker is killed, another one takes its place and is asked the
+        same once more, since what was killed for want of memory may find some now; killed again, UserError, with what
+        the request does.
+        """
+        waiting, asked, again = deque(range(len(requests))), dict[int, int](), set[int]()
+
+        def ask_next(worker: int) -> None:
+            if waiting:
+                asked[worker] = waiting.popleft()
+                with suppress(BrokenPipeError):  # it is found dead below
+                    self.connections[worker].send(requests[asked[worker]])
+
+        for worker in range(len(self.functions)):
+            ask_next(worker)
+        while asked:
+            for ready in wait([self.connections[worker] for worker in asked]):
+                worker = self.connections.index(ready)  # type: ignore[arg-type]
+                place, error = asked.pop(worker), None
+                try:
+                    answer, error = self.connections[worker].recv()
+                except (EOFError, ConnectionResetError):
+                    error = self._killed(worker, does[place])
+                    if place not in again:
+                        again.add(place)
+                        waiting.appendleft(place)
+                        self.connections[worker].close()
+                        self.connections[worker], self.pids[worker] = self._fork(self.functions[worker])
+                        ask_next(worker)
+                        continue
+                if error is not None:
+                    raise error
+                ask_next(worker)
+                yield place, answer
+
+    def _killed(self, place: int, does: str) -> UserError:
         _, status = os.waitpid(self.pids[place], 0)
         self.pids[place], number = 0, os.waitstatus_to_exitcode(status)
         how = f"was killed by {signal.Signals(-number).name}" if number < 0 else f"ended with status {number}"
         why = f" the system kills what takes too much memory: free some, or set {LIMIT} to less, then:"
-        fix = f"{why if number == -signal.SIGKILL else ' run'} dvc repro"
-        return UserError(MACHINE_FAULT, f"{self.does[place]}: its process {how};{fix}")
+        fix = f"{why if number == -signal.SIGKILL else ' run'} {self.command}"
+        return UserError(MACHINE_FAULT, f"{does}: its process {how};{fix}")
 
     def __exit__(self, *error: object) -> None:
         for connection in self.connections:

@@ -177,14 +177,16 @@ def _parse(path: Path, content: bytes) -> Snapshot:
         raise Snapshot({}, {}, path).unfit(error) from None
 
 
-def fingerprint(parameters: dict[str, Any], description: Any, files: Sequence[Path], device: torch.device) -> str:
-    """Of all that shapes a training: parameters, description with preprocessing, data, code, torch, device."""
+def fingerprint(
+    stage: str, parameters: dict[str, Any], description: Any, files: Sequence[Path], device: torch.device
+) -> str:
+    """Of all that shapes a training: parameters, description with preprocessing, data, stage's code, torch, device."""
     on = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     content = {
         "parameters": parameters,
         "description": description,
         "data": [_digest(path) for path in files],
-        "code": [f"{path} {_digest(ROOT / path)}" for path in closure("stages/train.py", ROOT)],
+        "code": [f"{path} {_digest(ROOT / path)}" for path in closure(f"stages/{stage}.py", ROOT)],
         "torch": torch.__version__,
         "device": f"{device} {on}",
     }

@@ -56,7 +56,7 @@ class PackState(NamedTuple):
     step_losses: training loss of each step of the last epoch [members, steps] float32.
     values:      after it, [members, ...] float32: training loss, validation loss and accuracy, gradient norm of each
                  layer, unit health of each watched one.
-    right:       [members, validation rows] float64, see Validation; None where no mean ships.
+    right:       [members, validation rows] float64, see Validation; None where nobody asks for it.
     """
 
     groups: list[Group]
@@ -79,17 +79,16 @@ class Data(NamedTuple):
     counts: Tensor
 
 
-def allocate(network: Network, data: Data, members: Sequence[Member], zeros: Zeros) -> PackState:
-    """Room for all members; the network's weights move there."""
+def allocate(network: Network, data: Data, members: Sequence[Member], zeros: Zeros, right: bool) -> PackState:
+    """Room for all members; the network's weights move there. right: whether PackState.right is wanted."""
     section = members[0].section
     steps = math.ceil(len(data.training.x) / section.batch_size)
     health = len(network.watched) if section.activation in UNIT_HEALTH else 0
-    right = zeros(len(members), len(data.validation.x), dtype=torch.float64) if section.ship == "mean" else None
     return PackState(
         lay_out(network, [member.section.optimizer for member in members], zeros),
         zeros(len(members), steps),
         zeros(len(members), 3 + len(network.layers) + health),
-        right,
+        zeros(len(members), len(data.validation.x), dtype=torch.float64) if right else None,
     )
 
 
@@ -121,7 +120,7 @@ class Pack:
     def train_epoch(self, epoch: int, active: Sequence[bool]) -> None:
         """One pass over the training rows, and a judgement on the validation rows, both into `state`.
 
-        Raises DivergedError in the step in which a loss of an active member is no longer finite.
+        active: whose numbers must stay finite. Raises DivergedError in the step in which a loss of one of these is not.
         """
         self._judge(self.run_steps(epoch, active), active, epoch)
 

@@ -34,7 +34,7 @@ class PackRunner:
             raise ValueError("members of a pack may differ in settings of their own only")
         self.count = packs_worth_having(network, data, members, device)
         zeros = _shared_zeros if self.count > 1 else _zeros_on(device)
-        self.state: PackState = allocate(network, data, members, zeros)
+        self.state: PackState = allocate(network, data, members, zeros, members[0].section.ship == "mean")
         bounds = [round(place * len(members) / self.count) for place in range(self.count + 1)]
         self.parts = [slice(*pair) for pair in pairwise(bounds)]
         self.packs = [Pack(network.of(part), data, members[part], self.state.of(part), device) for part in self.parts]
@@ -75,20 +75,23 @@ def packs_worth_having(network: Network, data: Data, members: Sequence[Member], 
     """How many processes train in parallel: as many as make the run surely quicker, on the CPU; 1 on a GPU."""
     if device.type != "cpu" or len(members) == 1:
         return 1
-    section, rows = members[0].section, len(data.training.x)
-    steps = math.ceil(rows / section.batch_size)
-    # Forward, and backward twice as much, each a multiplication and an addition; validation rows go forward only.
-    weights = sum(parameter[0].numel() for parameter in network.parameters())
-    flops = 2 * weights * (3 * rows + len(data.validation.x))
+    section, weights = members[0].section, sum(parameter[0].numel() for parameter in network.parameters())
 
     def seconds(packs: int) -> float:
-        wide = math.ceil(len(members) / packs)
-        epoch = steps * STEP_SECONDS + wide * flops / FLOPS_A_SECOND
+        epoch = seconds_an_epoch(weights, math.ceil(len(members) / packs), data, section.batch_size)
         return section.epochs * (epoch + ASKING_SECONDS * (packs > 1)) + WORKER_SECONDS * packs * (packs > 1)
 
     most = min(cores(), len(members))
     quickest = min(range(1, most + 1), key=seconds)
     return quickest if seconds(1) - seconds(quickest) > WORTHWHILE_SECONDS else 1
+
+
+def seconds_an_epoch(weights: int, members: int, data: Data, batch_size: int) -> float:
+    """What one core takes, about, for a pack of so many members of so many weights each."""
+    rows = len(data.training.x)
+    # Forward, and backward twice as much, each a multiplication and an addition; validation rows go forward only.
+    flops = 2 * weights * (3 * rows + len(data.validation.x))
+    return math.ceil(rows / batch_size) * STEP_SECONDS + members * flops / FLOPS_A_SECOND
 
 
 def _shared_zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -48,7 +48,7 @@ class TrainingRun:
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(self.params, self.description.content(), (TRAIN, VALIDATION), self.device)
+        return fingerprint("train", self.params, self.description.content(), (TRAIN, VALIDATION), self.device)
 
     @property
     def summary(self) -> str:

@@ -110,7 +110,9 @@ def test_make_readme_mends_a_marked_part_that_was_written_by_hand(tmp_path, monk
 def test_every_parameter_is_on_its_page_with_its_value_and_its_whole_comment(committed):
     text = Path("params.yaml").read_text()
     rows = dict(re.findall(r"(?m)^\| `([\w.]+)` \| (.*) \|$", PAGES["docs/parameters.md"]))
-    values = dict(leaves(YAML(typ="safe").load(text)))
+    content = YAML(typ="safe").load(text)
+    space = {f"study.space.{name}": given for name, given in content["study"].pop("space").items()}
+    values = dict(leaves(content)) | space
     assert {key: YAML(typ="safe").load(rows[key].split(" | ")[0].strip("`")) for key in values} == values
     words = [re.findall(r"\w+", each) for each in (" ".join(re.findall(r" # (.*)", text)).lower(), comments())]
     assert words[0] == words[1]

@@ -22,6 +22,7 @@ from retrace.params.create import Create
 from retrace.params.edit import edited, written
 from retrace.params.gate import Gate
 from retrace.params.reader import leaves, read, read_verbatim
+from retrace.params.study import Study
 from retrace.params.train import Train
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS
 from retrace.training.table_recipe import recipe
@@ -109,13 +110,21 @@ def section() -> tuple[str, str, str]:
 
 
 def settings() -> dict[str, Any]:
-    """Those of train and gate, as the stages read them."""
-    return read_verbatim(Train)[1] | read_verbatim(Gate)[1]
+    """Those of train and gate, and what is searched, as the stages read them."""
+    return (
+        read_verbatim(Train)[1]
+        | read_verbatim(Gate)[1]
+        | {"study.seeds": read(Study).seeds, "study.space": read(Study).space}
+    )
 
 
 def changed_lines() -> list[str]:
-    """Lines of params.yaml that are not the shipped ones; each is one of those in another shape, comment and all."""
-    pairs = list(zip(PARAMS.split("\n"), Path("params.yaml").read_text().split("\n"), strict=True))
+    """Lines of params.yaml that are not the shipped ones; each is one of those in another shape, comment and all.
+
+    But for the space of the study, at the end, which is another one.
+    """
+    shipped, written = (text.partition("\n  space:")[0] for text in (PARAMS, Path("params.yaml").read_text()))
+    pairs = list(zip(shipped.split("\n"), written.split("\n"), strict=True))
     for old, new in pairs:
         assert old.partition("#")[2] == new.partition("#")[2]
         assert old.partition(":")[0] == new.partition(":")[0]
@@ -221,7 +230,7 @@ def test_a_file_of_another_layout(project, tmp_path):
     call(str(tmp_path / "p.csv"), "species", "--yes")
     expected = text.replace("dataset: circles", "dataset: table  ").replace('"data/tables/t.csv"', "data/tables/p.csv")
     expected = expected.replace("target: class", "target: species").replace("- old # 1\r\n      - rowid", "  [rowid]")
-    expected = edited(expected, {tuple(key.split(".")): RECIPE[key] for key in DIFFERING})
+    expected = edited(expected, {tuple(key.split(".")): RECIPE[key] for key in [*DIFFERING, "study.space"]})
     assert Path("params.yaml").read_bytes() == expected.encode()
     assert expected.count("\n") == expected.count("\r\n")
 
@@ -234,12 +243,12 @@ def test_a_layout_that_it_cannot_edit(project, tmp_path):
         "write by hand: create.dataset: table, create.table.path: data/tables/p.csv, create.table.target: species, "
         in line
     )
-    advice = re.findall(r"((?:\w+\.)+\w+): (\[.*?\]|[^,\n]+)", line.partition("by hand: ")[2])
+    advice = re.findall(r"((?:\w+\.)+\w+): (\{.*\}|\[.*?\]|[^,\n]+)", line.partition("by hand: ")[2])
     turn(project, {key: YAML(typ="safe").load(value) for key, value in advice})
     by_hand = Path("params.yaml").read_bytes()
     said = call(str(tmp_path / "p.csv"), "species", "--yes").stdout
     assert f"copy {tmp_path / 'p.csv'} to data/tables/p.csv" in said
-    assert "train and gate stay" not in said
+    assert "train, gate and study stay" not in said
     assert Path("params.yaml").read_bytes() == by_hand
     assert settings() == settings() | RECIPE
 
@@ -297,7 +306,7 @@ def test_settings_that_somebody_tuned_stay(project, tmp_path):
     before = listing()
     said = call(str(tmp_path / "p.csv"), "species", "--yes").stdout
     assert (
-        "\ntrain and gate stay, since params.yaml names this table already; RECIPE=1 (--recipe) writes"
+        "\ntrain, gate and study stay, since params.yaml names this table already; RECIPE=1 (--recipe) writes"
         f" train.hidden: {written(RECIPE['train.hidden'])}, train.epochs: {RECIPE['train.epochs']},"
         " gate.min_accuracy: 0.0\ntable: params.yaml names this table already; nothing to write\n"
     ) in said

@@ -20,7 +20,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from retrace.cli.graph import with_code
+from retrace.cli.graph import GRAPHS, with_code
 from retrace.params import reader
 from retrace.params.create import Create
 from retrace.runtime.imports import closure
@@ -30,6 +30,7 @@ from tests.conftest import ROOT
 from tests.project import TINY, copy_project, repro, run, turn, without_notes
 
 STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
+STUDY = ["study", "study_plot"]  # study/dvc.yaml; tests/test_study.py
 
 # What the stages may read beside their deps: their own section, and for `record` the graph's own ledger.
 LEDGER = {"params.yaml", "dvc.lock"}
@@ -72,7 +73,8 @@ def restored(finished) -> Iterator[Path]:
 
 
 def test_the_code_in_the_deps_is_what_the_stages_import():
-    assert with_code((ROOT / "dvc.yaml").read_text()) == (ROOT / "dvc.yaml").read_text(), "run: retrace graph"
+    for path in GRAPHS:
+        assert with_code((ROOT / path).read_text()) == (ROOT / path).read_text(), "run: retrace graph"
 
 
 def test_a_served_model_names_the_libraries_that_its_code_imports():
@@ -86,8 +88,8 @@ def test_a_served_model_names_the_libraries_that_its_code_imports():
 
 
 def test_stages_do_not_import_each_other_and_packages_import_no_stage():
-    for stage in STAGES:
-        others = set(closure(f"stages/{stage}.py")) & {f"stages/{name}.py" for name in STAGES}
+    for stage in STAGES + STUDY:
+        others = set(closure(f"stages/{stage}.py")) & {f"stages/{name}.py" for name in STAGES + STUDY}
         assert others == {f"stages/{stage}.py"}
 
 
@@ -181,9 +183,9 @@ def test_packages_import_only_what_stands_below_them():
 def test_graph_and_files_name_the_same_stages():
     mains = {path.stem for path in (ROOT / "stages").glob("*.py")}
     assert list(graph(ROOT)) == STAGES
-    assert mains == set(STAGES)
-    assert set(STAGES) - {"validate"} | {"gate"} == set(YAML(typ="safe").load(ROOT / "params.yaml"))
-    assert {f"tests/test_{stage}.py" for stage in STAGES} <= {
+    assert mains == set(STAGES + STUDY)
+    assert set(STAGES) - {"validate"} | {"gate", "study"} == set(YAML(typ="safe").load(ROOT / "params.yaml"))
+    assert {f"tests/test_{stage}.py" for stage in STAGES + STUDY[:1]} <= {
         f"tests/{path.name}" for path in (ROOT / "tests").iterdir()
     }
     assert all(stage["desc"] for stage in graph(ROOT).values())
@@ -298,6 +300,7 @@ class Graph:
 
     def __init__(self, repo: Repo):
         self.repo = repo
+        self.stages = [stage for stage in repo.index.stages if stage.path_in_repo == "dvc.yaml"]
         edges = [(upstream.name, stage.name) for stage, upstream in repo.index.graph.edges]
         self.followers = {name: networkx.descendants(networkx.DiGraph(edges), name) for name in STAGES}
 
@@ -307,8 +310,8 @@ class Graph:
         `validate` depends on params.yaml and its receipt never changes, so that what follows it stays as it is.
         """
         with self.repo.lock:
-            directly = {stage.name for stage in self.repo.index.stages if stage.status()}
-        return directly.union(*(self.followers[name] for name in directly - {"validate"}))
+            directly = {stage.name for stage in self.stages if stage.status()}
+        return directly.union(*(self.followers[name] & set(STAGES) for name in directly - {"validate"}))
 
 
 @pytest.fixture
@@ -332,6 +335,7 @@ def test_each_parameter_reruns_exactly_the_stages_that_the_readme_says(restored,
     values = YAML(typ="safe").load(text)
     assert dvc_graph.stale() == set()
     assert set(table) == set(values)
+    values["study"]["space"] = [1]  # a mapping whose keys hold dots, turned as a whole
     for key, value in reader.leaves(values):
         turn(restored, {key: other(value)})
         assert dvc_graph.stale() == table[key.split(".")[0]], key
@@ -473,6 +477,7 @@ def tabled(finished, tmp_path_factory) -> Path:
 def test_every_parameter_has_its_knob_tested():
     for path in ("params.yaml", "tests/params.yaml"):
         values = YAML(typ="safe").load(ROOT / path)
+        del values["study"]  # tests/test_study.py
         assert set(KNOBS) == {key for key, _ in reader.leaves(values)}, path
 
 

@@ -747,20 +747,20 @@ def test_m08_m17_the_fingerprint_is_of_all_that_shapes_a_training(tmp_path, monk
     code.write_text("1")
     monkeypatch.setattr(checkpoint, "ROOT", tmp_path)
     cpu = torch.device("cpu")
-    found = [fingerprint({"epochs": 1}, {"widths": [1]}, (data,), cpu)]
-    assert found == [fingerprint({"epochs": 1}, {"widths": [1]}, (data,), cpu)]
-    found.append(fingerprint({"epochs": 2}, {"widths": [1]}, (data,), cpu))
-    found.append(fingerprint({"epochs": 1}, {"widths": [2]}, (data,), cpu))
+    found = [fingerprint("train", {"epochs": 1}, {"widths": [1]}, (data,), cpu)]
+    assert found == [fingerprint("train", {"epochs": 1}, {"widths": [1]}, (data,), cpu)]
+    found.append(fingerprint("train", {"epochs": 2}, {"widths": [1]}, (data,), cpu))
+    found.append(fingerprint("train", {"epochs": 1}, {"widths": [2]}, (data,), cpu))
     data.write_text("2")
-    found.append(fingerprint({"epochs": 1}, {"widths": [1]}, (data,), cpu))
+    found.append(fingerprint("train", {"epochs": 1}, {"widths": [1]}, (data,), cpu))
     code.write_text("2")
-    found.append(fingerprint({"epochs": 1}, {"widths": [1]}, (data,), cpu))
+    found.append(fingerprint("train", {"epochs": 1}, {"widths": [1]}, (data,), cpu))
     monkeypatch.setattr(torch, "__version__", "0.0.1")
-    found.append(fingerprint({"epochs": 1}, {"widths": [1]}, (data,), cpu))
+    found.append(fingerprint("train", {"epochs": 1}, {"widths": [1]}, (data,), cpu))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
-    found.append(fingerprint({"epochs": 1}, {"widths": [1]}, (data,), torch.device("cuda:0")))
+    found.append(fingerprint("train", {"epochs": 1}, {"widths": [1]}, (data,), torch.device("cuda:0")))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another")
-    found.append(fingerprint({"epochs": 1}, {"widths": [1]}, (data,), cpu))
+    found.append(fingerprint("train", {"epochs": 1}, {"widths": [1]}, (data,), cpu))
     assert len(set(found)) == len(found) == 8
 
 

@@ -112,3 +112,36 @@ def test_how_many(monkeypatch):
             cores()
     monkeypatch.setattr(sys, "platform", "darwin")
     assert cores() == 1
+
+
+def test_each_request_is_answered_once_whoever_is_free(one_thread):
+    def work(request: int) -> int:
+        time.sleep(0.05 if request == 0 else 0.001)
+        return request * request
+
+    with Workers([work] * 2, ["works"] * 2) as workers:
+        found = list(workers.each(range(9), ["works"] * 9))
+        assert sorted(found) == [(place, place * place) for place in range(9)]
+        assert found[-1] == (0, 0) or found[0] != (0, 0), "nobody waits for the slow one"
+        assert list(workers.each([], [])) == []
+
+
+def test_a_killed_worker_is_replaced_once_for_each_request(one_thread, tmp_path):
+    """The first time that request 3 is asked, its worker is killed; request 5 kills every one."""
+
+    def work(request: int) -> int:
+        if request == 3 and not (tmp_path / "once").exists():
+            (tmp_path / "once").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if request == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return request
+
+    with Workers([work] * 2, ["works"] * 2, "make study") as workers:
+        assert sorted(workers.each([1, 2, 3, 4], ["a", "b", "c", "d"])) == [(0, 1), (1, 2), (2, 3), (3, 4)]
+        with pytest.raises(UserError) as caught:
+            list(workers.each([1, 5], ["a", "study: 3 networks"]))
+    assert str(caught.value) == (
+        "study: 3 networks: its process was killed by SIGKILL; the system kills what takes too much memory: free some,"
+        " or set RETRACE_WORKERS to less, then: make study"
+    )

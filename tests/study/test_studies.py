@@ -1,0 +1,3 @@
+"""A sample of campaigns/test_studies.py."""
+
+from campaigns.test_studies import *  # noqa: F403
