@@ -51,7 +51,7 @@ def trials(scores: list[tuple[float, ...]] = SCORES) -> pa.Table:
                 settings.append(SETTINGS[trial])
                 rows.append(
                     {"trial": trial, "round": trial // 4, "state": STATES[trial], "budget": budget, "replica": replica}
-                    | {"epochs": budget, "best_epoch": budget, "validation_loss": score + replica / 100}
+                    | {"trained_epochs": budget, "best_epoch": budget, "validation_loss": score + replica / 100}
                     | {"validation_accuracy": 0.9, "score": score}
                 )
     table = pa.Table.from_pylist(rows)
@@ -71,7 +71,7 @@ def candidate(trial: int, settings: dict[str, Any], improvement: Interval | None
         settings=settings,
         search_score=0.4,
         fresh_score=0.41,
-        optimism=0.01,
+        optimism=0.01 if improvement else None,
         deviation=0.02,
         improvement=improvement,
         accuracy=0.9,

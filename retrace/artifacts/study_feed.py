@@ -108,5 +108,6 @@ class Feed:
         return states == {each.trial: each.state for each in self.trials} and all(
             math.isclose(score, scores.get((each.trial, epochs), math.nan), rel_tol=1e-9)
             for each in self.trials
+            if each.state != "diverged"  # of which the table has no scores
             for epochs, score in each.by_epochs.items()
         )

@@ -16,9 +16,10 @@ from types import FrameType
 
 import click
 
-from retrace.artifacts.study import read_study
 from retrace.artifacts.study_feed import first_line
 from retrace.cli.study_summary import summary_lines
+from retrace.figures.study.inputs import read_study_tables
+from retrace.report.study_advice import advice
 from retrace.runtime.signals import SIGNALS
 from retrace.tracking.study_mirror import Target
 
@@ -46,7 +47,8 @@ def command(mirror: str | None) -> None:
         if mirror_process:
             end(mirror_process, status)
         if status == 0:
-            print("\n".join(summary_lines(read_study())), flush=True)
+            tables = read_study_tables()
+            print("\n".join(summary_lines(tables.result, advice(tables))), flush=True)
     if status:
         raise click.exceptions.Exit(status)
 

@@ -1,13 +1,15 @@
 """The last lines of `retrace study`: its result for a person, from reports/study/study.json."""
 
+from collections.abc import Sequence
+
 from retrace.artifacts.study import StudyResult
 from retrace.evaluation import study_words
 
 WIDTH = 18
 
 
-def summary_lines(result: StudyResult) -> list[str]:
-    """A title and what belongs to it, a line each."""
+def summary_lines(result: StudyResult, advice: Sequence[str] = ()) -> list[str]:
+    """A title and what belongs to it, a line each. advice: what to try next, as the study's page has it."""
     winner, lead = result.winner, study_words.leading(result)
     lines = []
     if winner:
@@ -25,7 +27,7 @@ def summary_lines(result: StudyResult) -> list[str]:
         lines.append(("What mattered", study_words.mattered(result)))
     if told := study_words.procedure(result):
         lines.append(("The search gains", told))
-    lines += [("Try next", step) for step in study_words.next_steps(result)]
+    lines += [("Try next", step) for step in advice]
     lines.append(("All of it", "reports/study/, and in make ui the experiment retrace-studies"))
     if winner:
         lines.append(("Take it over", "retrace adopt"))

@@ -43,12 +43,11 @@ def description(run_id: str, result: StudyResult, figures: list[str]) -> str:
     if winner:
         lines.append(f"What else it changes: {escape(study_words.costs(result, winner))}.")
     if lead := study_words.leading(result):
-        lines.append(f"How the search saw trial {lead.trial}: {escape(study_words.optimism(lead))}.")
+        lines.append(f"Of trial {lead.trial} {escape(study_words.optimism(lead))}.")
     if result.importance:
         lines.append(f"What mattered: {escape(study_words.mattered(result))}.")
     if told := study_words.procedure(result):
         lines.append(f"The search itself gains {escape(told)}.")
-    lines += [f"To try next: {escape(step)}." for step in study_words.next_steps(result)]
     often = sorted(result.states.items(), key=lambda item: -item[1])
     states = ", ".join(f"{count:,} {state}" for state, count in often)
     lines.append(f"{result.trials:,} trials ({escape(states)}) of {result.seeds} networks each, in trials.parquet.")
@@ -68,7 +67,7 @@ def _candidate(result: StudyResult, each: Candidate) -> str:
         escape(title),
         f"{each.fresh_score:.4f}",
         escape(study_words.interval(found, result.confidence)) if found else "",
-        f"{each.search_score:.4f}",
+        "diverged" if each.search_score is None else f"{each.search_score:.4f}",
         f"{each.accuracy:.4f}",
         f"{each.calibration_error:.4f}",
     )

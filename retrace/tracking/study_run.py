@@ -173,8 +173,10 @@ def _headlines(result: StudyResult) -> list[Point]:
 
 
 def _of_candidate(group: str, each: Candidate) -> dict[str, float]:
+    """Without what the present setting, or one that diverged in the search, does not have."""
     names = ("search_score", "fresh_score", "optimism", "accuracy", "calibration_error")
-    points = {f"{group}/{name}": getattr(each, name) for name in names}
+    values = {name: getattr(each, name) for name in names}
+    points = {f"{group}/{name}": value for name, value in values.items() if value is not None}
     if found := each.improvement:
         points |= {f"{group}/improvement": found.value}
         points |= {f"{group}/improvement_low": found.low, f"{group}/improvement_high": found.high}

@@ -1386,7 +1386,6 @@ NOT_FOLLOWED = {
     "no advice, but a question to MLflow": "^name = '{}'",
     "for who writes code here, of which the tests say the same": "relative import; name the module",
     "no advice, but the command that a line of advice names": "^make record$",
-    "a proposal for the next study, which may find nothing, too": r"^raise study\.|leave out of study\.space",
     "no advice, but a warning of what others may do": "^other machines reach the server",
 }
 

@@ -11,7 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from retrace.artifacts.dvc_lock import parse
-from retrace.artifacts.study import STUDY, TRIALS, Interval, Parameter
+from retrace.artifacts.study import STUDY, TRIALS
 from retrace.runtime import stage_log
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
 from retrace.tracking.location import STUDIES
@@ -102,7 +102,7 @@ def test_its_metrics_are_those_of_the_winner_and_of_the_present_setting(place, f
         **{"winner/search_score": 0.2, "winner/fresh_score": 0.23, "winner/optimism": 0.03},
         **{"winner/improvement": 0.18, "winner/improvement_low": 0.1, "winner/improvement_high": 0.26},
         **{"winner/accuracy": 0.95, "winner/calibration_error": 0.02},
-        **{"present/search_score": 0.4, "present/fresh_score": 0.41, "present/optimism": 0.01},
+        **{"present/search_score": 0.4, "present/fresh_score": 0.41},
         **{"present/accuracy": 0.9, "present/calibration_error": 0.03},
         **{"trials/complete": 4, "trials/stopped": 3, "trials/diverged": 1},
     }
@@ -130,11 +130,26 @@ def test_its_name_and_its_page_say_what_wins_and_how_sure_that_is(place, first):
     ).replace("]", "\\]").replace("(", "\\(").replace(")", "\\)")
     assert "0.1800 \\(95 % interval 0.1000 to 0.2600\\) in log loss, with 16 fresh seeds on 200" in gain
     assert seen == f"![history](get-artifact?path=figures%2Fhistory.png&run_uuid={first})"
-    assert "it looked better by 0.0300 than it is" in page
+    assert "Of trial 3 the search promised 0.0300 more of a gain" in page
     assert "What mattered: optimizer.learning\\_rate 70%" in page
     assert "4 complete, 3 stopped, 1 diverged" in page
     assert found["retrace.complete"] == "true"
     assert rows(place, "SELECT status FROM runs WHERE run_uuid = ?", first) == [("FINISHED",)]
+
+
+def test_a_setting_that_diverged_in_the_search_is_told_and_has_no_score_of_it(here):
+    result = study_result()
+    present, winner, *others = result.candidates
+    diverged = {"search_score": None, "optimism": None}
+    write_example(candidates=[replace(present, **diverged), replace(winner, **diverged), *others])
+    study_record.main()
+    run_id = runs(here, STUDIES)[-1]
+    keys = {key for key, *_ in logged(here, run_id)}
+    assert {"winner/fresh_score", "present/fresh_score"} <= keys
+    assert not [key for key in keys if key.endswith(("search_score", "optimism"))]
+    page = tags(here, run_id)["mlflow.note.content"]
+    assert "Of trial 3 it diverged in the search" in page
+    assert page.count("| diverged&emsp;") == 2
 
 
 def test_a_study_that_adopts_nothing_says_so_and_leads_nowhere(here):
@@ -151,12 +166,10 @@ def test_a_study_that_adopts_nothing_says_so_and_leads_nowhere(here):
 def test_a_page_is_cut_at_what_mlflow_keeps_and_takes_no_orders_from_a_name():
     result = study_result(reason="<script>|" * 2000, adopted=None, dataset="x")
     assert "<script>" not in description("run", result, [])
-    # With much to say of each: all of them want a wider range.
-    names = [f"parameter {number}" for number in range(100)]
-    present, *_ = result.candidates
-    winner = replace(present, trial=3, settings=dict.fromkeys(names, 1.0), improvement=Interval(0.1, 0.05, 0.15))
-    parameters = [Parameter(each, None, 0.0, 1.0, False, 0.5) for each in names]
-    assert len(description("run", replace(result, parameters=parameters, candidates=[present, winner]), [])) == 8000
+    # With much to say of each of many.
+    candidates = [replace(result.candidates[1], settings={"hidden": [10] * 200})] * 30
+    page = description("run", replace(result, candidates=candidates), [])
+    assert len(page) == 8000
     assert name(study_result(adopted=None, dataset="x")) == "x: the present setting stays, 8 trials"
 
 
