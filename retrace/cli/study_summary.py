@@ -20,7 +20,7 @@ def summary_lines(result: StudyResult, advice: Sequence[str] = ()) -> list[str]:
         lines.append(("Default stays", result.reason))
         if lead:
             lines.append(("Nearest", f"trial {lead.trial}: {study_words.settings(result, lead)}"))
-            lines.append(("Better", f"by {study_words.improvement(result, lead)}"))
+            lines.append(("Its gain", study_words.improvement(result, lead)))
     if lead:
         lines.append(("Optimism", study_words.optimism(lead)))
     if result.importance:

@@ -28,7 +28,8 @@ def improvement(result: StudyResult, candidate: Candidate) -> str:
     """How much lower its log loss is than the present setting's."""
     found = candidate.improvement
     assert found
-    return f"{interval(found, result.confidence)} in log loss, with {result.fresh_seeds} fresh seeds on {result.rows:,} rows"
+    judged = f"{result.fresh_seeds} fresh seeds on {result.rows:,} rows"
+    return f"{interval(found, result.confidence)} in log loss, with {judged}"
 
 
 def optimism(candidate: Candidate) -> str:

@@ -86,7 +86,7 @@ def test_where_nothing_is_surely_better_the_default_stays():
     told = by_title(study_result(adopted=None))
     assert told["Default stays"] == "no trial is surely better: 0.02 (-0.01 to 0.05)"
     assert told["Nearest"].startswith("trial 3: optimizer.learning_rate 0.25 (now 0.1)")
-    assert told["Better"].startswith("by 0.0200 (95 % interval -0.0100 to 0.0500)")
+    assert told["Its gain"].startswith("0.0200 (95 % interval -0.0100 to 0.0500)")
     assert "Take it over" not in told
     assert "Winner" not in told
 
