@@ -62,7 +62,7 @@ def trials(scores: list[tuple[float, ...]] = SCORES) -> pa.Table:
 
 def present(**changes: Any) -> dict[str, Any]:
     """Section `train` of the tests' params.yaml, by dotted name."""
-    return dict(leaves(VALUES["train"])) | changes
+    return dict(leaves({"train": VALUES["train"]})) | changes
 
 
 def candidate(trial: int, settings: dict[str, Any], improvement: Interval | None, **changes: Any) -> Candidate:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 PATH = Path(".retrace/ran")
 # What no run of the pipeline comes of: the recording itself, and what belongs to the graph of the study.
-WITHOUT_RESULT = ("", "record", "study", "study_record")
+WITHOUT_RESULT = ("", "record", "study", "study_plot", "study_record")
 
 
 def running_stage() -> str:

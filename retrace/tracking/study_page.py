@@ -9,7 +9,7 @@ from retrace.runtime.text import escape
 from retrace.tracking.run_page import LONGEST, header, row, short_names
 
 # Of a study's figures, those that its page shows.
-SHOWN = ("history.png", "importance.png")
+SHOWN = ("verdict.png", "history.png", "importance.png")
 
 
 def name(result: StudyResult) -> str:

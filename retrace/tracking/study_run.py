@@ -156,7 +156,7 @@ def _tags(result: StudyResult) -> dict[str, str]:
     if revision := commit():
         tags["mlflow.source.git.commit"] = revision
     if result.winner:
-        section = {f"train.{name}": value for name, value in {**result.present, **result.winner.settings}.items()}
+        section = result.present | {f"train.{name}": value for name, value in result.winner.settings.items()}
         tags |= {ADOPTED: str(result.winner.trial), TRAIN: train_digest(section)}
     return tags
 

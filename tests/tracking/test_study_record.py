@@ -267,7 +267,7 @@ def test_it_goes_into_its_own_experiment_whatever_the_environment_names(here, mo
 
 def test_it_is_no_stage_that_a_run_of_the_pipeline_comes_of(project, monkeypatch):
     ran = project / ".retrace/ran"
-    for stage in ("study", "study_record", "train"):
+    for stage in ("study", "study_plot", "study_record", "train"):
         monkeypatch.setattr(stage_log, "running_stage", lambda stage=stage: stage)
         stage_log.note_stage()
     assert ran.read_text().splitlines()[-1] == "train"
@@ -338,7 +338,7 @@ WON = {"optimizer": {"learning_rate": 0.25}, "hidden": [10, 10]}
 def test_a_run_says_which_section_train_it_trained(project):
     record.main()
     (run_id,) = runs(project, "retrace")
-    assert tags(project, run_id)["retrace.train"] == train_digest({f"train.{k}": v for k, v in present().items()})
+    assert tags(project, run_id)["retrace.train"] == train_digest(present())
 
 
 def test_the_digest_is_of_section_train_alone_and_of_what_its_values_mean():
