@@ -24,7 +24,7 @@ SCRIPT = """
 import json, signal, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from tests.example_study import SCORES, feed_header, feed_line, write_example
+from tests.small_study import SCORES, feed_header, feed_line, write_example
 
 heard = []
 def interrupt(number, frame):

@@ -263,7 +263,7 @@ def test_a_bad_value_is_one_line_with_its_place(project, old, new, rule):
 
 
 TRAIN_LINE = line_of("train:")
-EPOCHS_LINE = line_of("  epochs:")
+EPOCHS_LINE = line_of("  epochs: 100")
 ROWS_LINE = line_of("  rows:")
 
 
@@ -323,7 +323,7 @@ ROWS_LINE = line_of("  rows:")
             id="P22 list",
         ),
         pytest.param(
-            edited("  epochs:", "\tepochs:"),
+            edited("  epochs: 100", "\tepochs: 100"),
             [
                 f"params.yaml:{EPOCHS_LINE}: column 1: is not valid YAML: found character '\\t' that cannot start any"
                 " token; indent with spaces, not tabs"
@@ -431,7 +431,7 @@ def test_the_shipped_file_is_sound_and_the_receipt_never_changes(project, capsys
     validate.main()
     assert validate.RECEIPT.read_text() == RECEIPT
     leaves = list(reader.leaves(parse_yaml(PARAMS, "params.yaml")))
-    assert capsys.readouterr().out == f"validate: {len(leaves)} parameters in 8 sections are sound\n"
+    assert capsys.readouterr().out == f"validate: {len(leaves)} parameters in 9 sections are sound\n"
     Path("params.yaml").write_bytes(edited("learning_rate: 0.1 ", "learning_rate: 0.2 "))
     validate.main()
     assert validate.RECEIPT.read_text() == RECEIPT
@@ -511,7 +511,9 @@ def test_dvc_reads_the_shipped_file_as_this_reader_does(project):
 
 
 def test_every_key_has_a_comment_on_its_line():
-    bare = [line for line in OWN_LINES if re.match(r" *\w+:", line) and not re.search(r" # \S", line)]
+    # The keys of a study's space are parameters that have theirs.
+    explained = OWN_LINES[: next(number for number, line in enumerate(OWN_LINES) if line.startswith("  space:")) + 1]
+    bare = [line for line in explained if re.match(r" *\w+:", line) and not re.search(r" # \S", line)]
     # Of a section with keys of its own the name may say enough: its keys are explained.
     assert [line for line in bare if not re.fullmatch(r" *\w+:", line)] == []
 

@@ -8,18 +8,17 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from tqdm import tqdm
 
+from retrace.artifacts.study_feed import FEED, FeedHeader, FeedParameter, FeedTrial
 from retrace.params.space import Searched
 
 if TYPE_CHECKING:
     from retrace.study.search import Trial
-
-FEED = Path(".retrace/study.jsonl")
 
 
 class Live:
@@ -38,10 +37,9 @@ class Live:
         FEED.parent.mkdir(parents=True, exist_ok=True)
         FEED.write_text("", "utf-8")
         parameters = [
-            {key: getattr(each, key) for key in ("name", "choices", "low", "high", "log", "whole")} for each in space
+            FeedParameter(each.name, each.choices, each.low, each.high, each.log, each.whole) for each in space
         ]
-        started = datetime.now(UTC).isoformat()
-        self._write({"dataset": dataset, "started": started, "parameters": parameters})
+        self._write(FeedHeader(dataset, datetime.now(UTC).isoformat(), parameters))
 
     def __enter__(self) -> Self:
         return self
@@ -64,15 +62,14 @@ class Live:
         best = f", best {self.best[0]:.4f} (trial {self.best[1]})" if math.isfinite(self.best[0]) else ""
         said = f"{self.done:,} of {self.trials:,} trials{best}, {self.done / max(minutes, 1e-9):,.0f} trials a minute"
         self.bar.set_postfix_str(said)
-        budgets = [str(max(each.epochs)) for each in trial.measured]
-        scores = {budget: score for budget, score in zip(budgets, trial.scores, strict=True) if math.isfinite(score)}
-        content = {"trial": trial.number, "round": trial.round, "state": trial.state, "settings": trial.settings}
-        self._write({**content, "scores": scores})
+        reached = zip(trial.budgets, trial.scores, strict=True)
+        scores = {str(budget): score for budget, score in reached if math.isfinite(score)}
+        self._write(FeedTrial(trial.number, trial.round, trial.state, trial.settings, scores))
 
     def judging(self, epochs: int) -> None:
         """Of the trainings with fresh seeds, so many epochs of networks are done."""
         self.bar.update(max(0, min(epochs, self.bar.total - self.bar.n)))
 
-    def _write(self, content: dict[str, Any]) -> None:
+    def _write(self, line: FeedHeader | FeedTrial) -> None:
         with open(FEED, "a", encoding="utf-8") as file:
-            file.write(json.dumps(content) + "\n")
+            file.write(json.dumps(asdict(line)) + "\n")

@@ -27,12 +27,13 @@ FACTOR = 3
 
 @dataclass
 class Trial:
-    """section: the whole one, with `settings` in it; measured: after each rung that it reached."""
+    """section: the whole one, with `settings` in it; budgets, measured: of each rung that it reached."""
 
     number: int
     round: int
     settings: Settings
     section: Train
+    budgets: list[int] = field(default_factory=list)
     measured: list[Measured] = field(default_factory=list)
     state: str = ""
 
@@ -125,6 +126,7 @@ class Search:
                 found[place] = measured
                 courses[place] = course
         for trial in trials:
+            trial.budgets.append(budget(trial.section, rung, self.study.rungs))
             trial.measured.append(together([found[trial.number, part] for part in range(len(self.parts))]))
             self.live.measured(trial)
 

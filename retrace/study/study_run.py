@@ -102,7 +102,7 @@ def table_of(trials: Sequence[Trial], study: Study, space: Sequence[Searched]) -
     rows: list[tuple[Any, ...]] = []
     settings = []
     for trial in trials:
-        for rung, each in enumerate(trial.measured):
+        for end, each in zip(trial.budgets, trial.measured, strict=True):
             score = float("nan") if each.diverged else each.score
             for replica in range(study.seeds):
                 loss = float("nan") if each.diverged else each.losses[replica]
@@ -110,7 +110,7 @@ def table_of(trials: Sequence[Trial], study: Study, space: Sequence[Searched]) -
                 settings.append(trial.settings)
                 rows.append(
                     (
-                        *(trial.number, trial.round, trial.state, budget(trial.section, rung, study.rungs), replica),
+                        *(trial.number, trial.round, trial.state, end, replica),
                         *(each.epochs[replica], each.best_epochs[replica], loss, accuracy, score),
                     )
                 )

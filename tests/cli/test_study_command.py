@@ -27,7 +27,7 @@ from retrace.evaluation import study_words
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, MACHINE_FAULT, UserError
 from retrace.runtime.single_instance import single_instance
 from retrace.tracking.study_mirror import KEY, TRIAL, StudyMirror, Target, fault, open_storage
-from tests.example_study import (
+from tests.small_study import (
     SCORES,
     feed_header,
     feed_line,

@@ -30,7 +30,7 @@ from tests.conftest import ROOT
 from tests.project import TINY, copy_project, repro, run, turn, without_notes
 
 STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
-STUDY = ["study", "study_plot"]  # study/dvc.yaml; tests/test_study.py
+STUDY = ["study", "study_plot", "study_record"]  # study/dvc.yaml; tests/test_study.py
 
 # What the stages may read beside their deps: their own section, and for `record` the graph's own ledger.
 LEDGER = {"params.yaml", "dvc.lock"}

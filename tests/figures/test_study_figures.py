@@ -26,7 +26,7 @@ from retrace.figures.study.registry import STUDY_FIGURES, study_pictures
 from retrace.figures.study.scales import BESIDE, Scale, scale_of
 from retrace.figures.style import BLACK, BLUE, GREEN, ORANGE, styled
 from tests.conftest import ROOT
-from tests.study_example import ODD, PRESENT, SPACE, example, many, variants
+from tests.made_studies import ODD, PRESENT, SPACE, example, many, variants
 from tests.test_plot import texts
 
 VARIANTS = variants()

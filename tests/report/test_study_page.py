@@ -19,7 +19,7 @@ from retrace.report.study_advice import advice
 from retrace.report.study_page import PAGE, study_page
 from retrace.report.study_words import alternatives, good_values, interval, number, searched_over, signed
 from stages import study_plot
-from tests.study_example import ODD, PRESENT, example, variants
+from tests.made_studies import ODD, PRESENT, example, variants
 
 VARIANTS = variants()
 # A PNG of one pixel: what a page does with pictures does not depend on what is on them.

@@ -19,7 +19,7 @@ from retrace.tracking.study_link import train_digest
 from retrace.tracking.study_page import description, name
 from retrace.tracking.study_run import FIGURES, PAGE, fingerprint
 from stages import record, study_record
-from tests.example_study import SCORES, present, study_result, write_example
+from tests.small_study import SCORES, present, study_result, write_example
 from tests.state import FORKS, PNG, environment, logged, make_state, md5, rows, runs, tags, write_lock
 
 SETTINGS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME")
