@@ -237,7 +237,10 @@ def test_the_same_bytes_whoever_shares_the_work(studied, workers, monkeypatch):
 
 
 FORCED = """
-import sys
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+if len(sys.argv) > 2:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 from retrace.runtime import run
 from retrace.study import study_run
 from stages import study
@@ -246,10 +249,10 @@ run.run(study.main)
 """
 
 
-def in_processes(folder: Path, workers: str, **options: Any) -> subprocess.Popen[str]:
-    """The stage with so many processes, however little there is to do."""
+def in_processes(folder: Path, workers: str, *largest: str, **options: Any) -> subprocess.Popen[str]:
+    """The stage with so many processes, however little there is to do; largest: bytes that a file may have."""
     return subprocess.Popen(
-        [sys.executable, "-c", FORCED, workers],
+        [sys.executable, "-c", FORCED, workers, *largest],
         cwd=folder,
         env={**environment(), "PYTHONPATH": str(folder)},
         text=True,
@@ -286,6 +289,32 @@ def test_a_line_that_was_cut_off_or_damaged_is_measured_again(studied):
     done = run(folder, "-m", "stages.study")
     assert done.stdout.startswith("study: 2 trainings were measured before")
     assert written(folder) == before
+
+
+def test_where_there_is_no_room_for_what_was_measured_it_ends_with_a_line_and_keeps_it(studied):
+    folder, before = studied
+    forget(folder)
+    study = in_processes(folder, "2", "6000", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    _, said = study.communicate()
+    assert study.returncode == 4
+    assert re.fullmatch(r"\S*study: (\S+/tasks\.jsonl|\S+\.parquet): File too large\n", said), said
+    known = measured(folder)
+    done = run(folder, "-m", "stages.study")
+    assert done.returncode == 0, done.stderr
+    assert known == 0 or done.stdout.startswith(f"study: {known} trainings were measured before")
+    assert written(folder) == before
+
+
+def test_with_a_handful_of_rows_it_has_a_result(tmp_path):
+    """Three validation rows, and folds of about seven."""
+    folder = finished(tmp_path / "few")
+    turn(folder, SMALL | {"create.rows": 45, "split.method": "stratified", "study.trials": 4, "train.ship": "mean"})
+    for stage in ("create", "split"):
+        assert run(folder, "-m", f"stages.{stage}").returncode == 0
+    assert pq.read_metadata(folder / "data/validation.parquet").num_rows <= 4
+    done = run(folder, "-m", "stages.study")
+    assert done.returncode == 0, done.stderr
+    assert read_study(folder).states["complete"] >= 1
 
 
 def test_a_longer_study_begins_with_what_the_shorter_one_measured(studied):
@@ -385,6 +414,9 @@ def test_the_test_rows_are_never_read(studied):
 # --- the graph ------------------------------------------------------------------------------------------------------
 
 
+ALL = [f"study/dvc.yaml:{stage}" for stage in ("study", "study_plot", "study_record")]
+
+
 def test_a_change_of_its_section_reruns_it_alone_and_the_pipeline_does_not_know_it(tmp_path):
     folder = finished(tmp_path / "graph")
     turn(folder, SMALL | {"train.epochs": TINY["train.epochs"], "study.trials": 4})
@@ -395,11 +427,18 @@ def test_a_change_of_its_section_reruns_it_alone_and_the_pipeline_does_not_know_
         return re.findall(r"^Running stage '([\w/.:]+)'", done.stdout, re.MULTILINE)
 
     assert stages() == ["validate"]
-    assert stages("study/dvc.yaml") == ["study/dvc.yaml:study"]
+    assert stages("study/dvc.yaml") == ALL
     assert stages("study/dvc.yaml") == []
+    assert run(folder, "-m", "retrace", "check-cache").returncode == 0
+    # A damaged file is named, and its command brings it back.
+    (folder / TRIALS.path).write_bytes(b"damaged")
+    done = run(folder, "-m", "retrace", "check-cache")
+    assert re.search(r"repair: rm -f reports/study/trials.parquet && dvc (checkout|repro)", done.stderr), done.stderr
+    subprocess.run(done.stderr.strip().rpartition("repair: ")[2], shell=True, cwd=folder, env=environment(), check=True)
+    assert run(folder, "-m", "retrace", "check-cache").returncode == 0
     turn(folder, {"study.trials": 5})
     assert stages() == ["validate"]
-    assert stages("study/dvc.yaml") == ["study/dvc.yaml:study"]
+    assert stages("study/dvc.yaml") == ALL
     # What was changed by hand, or since, is found before anything is adopted, and the line's command mends it.
     for change in (lambda: (folder / STUDY).write_text("{}"), lambda: turn(folder, {"train.epochs": 4})):
         change()

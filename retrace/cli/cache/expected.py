@@ -1,4 +1,4 @@
-"""What there should be: the files that dvc.lock and the .dvc files name, each with its hash."""
+"""What there should be: the files that the graphs' locks and the .dvc files name, each with its hash."""
 
 import json
 from dataclasses import dataclass, replace
@@ -19,6 +19,7 @@ class ExpectedFile:
     digest: its MD5; of a folder, that of DVC's list of its files, with .dir behind it
     out: the output that it is, or lies in; None where it is only read
     brought: by a person, as `dvc add` takes it in; remote: DVC may fetch it from somewhere
+    lock: that names it, where none brought it
     """
 
     path: Path
@@ -28,6 +29,7 @@ class ExpectedFile:
     cached: bool = False
     brought: bool = False
     remote: bool = False
+    lock: Path = LOCK
 
 
 class Expected(NamedTuple):
@@ -61,7 +63,9 @@ def _named(repo: Repo) -> tuple[list[ExpectedFile], dict[Path, list[Path]]]:
     without_hash: dict[Path, list[Path]] = {}
     # What a person brought comes first: the rest is made of it.
     for stage in sorted(repo.index.stages, key=lambda stage: not stage.is_data_source):
-        brought = stage.is_data_source
+        brought, lock = stage.is_data_source, relative(stage.path).parent / LOCK
+        if not brought and lock != LOCK and not lock.exists():
+            continue  # of a graph beside the pipeline's, that nobody has run
         if brought and not stage.outs:  # emptied; DVC does not mind
             without_hash[relative(stage.path)] = []
         deps = [] if brought else [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
@@ -69,10 +73,10 @@ def _named(repo: Repo) -> tuple[list[ExpectedFile], dict[Path, list[Path]]]:
             path, digest = relative(item.fs_path), str(item.hash_info.value)
             size = None if digest.endswith(".dir") else item.meta.size
             if item.hash_info.name != "md5" or not MD5.fullmatch(digest):
-                without_hash.setdefault(relative(stage.path) if brought else LOCK, []).append(path)
+                without_hash.setdefault(relative(stage.path) if brought else lock, []).append(path)
             elif item in stage.outs:
                 remote = bool(item.remote or repo.config["core"].get("remote") or stage.is_import)
-                named[path, digest] = ExpectedFile(path, digest, size, path, item.use_cache, brought, remote)
+                named[path, digest] = ExpectedFile(path, digest, size, path, item.use_cache, brought, remote, lock)
             else:
-                named.setdefault((path, digest), ExpectedFile(path, digest, size))
+                named.setdefault((path, digest), ExpectedFile(path, digest, size, lock=lock))
     return list(named.values()), without_hash

@@ -91,12 +91,12 @@ def _files(
     for each in bad:
         what = f"{each.path} is {_how(found[each.path], each)}"
         if each.out is None:
-            what += f" since {LOCK} was written"
+            what += f" since {each.lock} was written"
             if _is_committed(each):
                 command = _command([each.path], f"git checkout HEAD {_quote(each.path)}")
-                lines.copied.append(f"{what}; repair: {command}, or, if the change is meant: dvc repro")
+                lines.copied.append(f"{what}; repair: {command}, or, if the change is meant: {_repro(each.lock)}")
             elif not any(each.path in other.path.parents for other in bad):
-                lines.made.append(f"{what}; repair: {_take_in(each.path)}")
+                lines.made.append(f"{what}; repair: {_take_in(each)}")
         elif each.digest in lost:
             path = objects[each.digest]
             what += f", its object {relative(path)} is {_how(found[path], each)}"
@@ -108,7 +108,7 @@ def _files(
             command = _command([each.path], f"git checkout HEAD {_quote(each.path)}")
             lines.copied.append(f"{what}, git has it; repair: {command}")
         else:
-            lines.made.append(f"{what}; repair: {_command([each.path], 'dvc repro')}")
+            lines.made.append(f"{what}; repair: {_command([each.path], _repro(each.lock))}")
 
 
 def _how(found: FoundFile | None, should: ExpectedFile | None) -> str:
@@ -141,16 +141,22 @@ def _make(each: ExpectedFile, path: Path) -> str:
     if each.brought and not each.remote:
         return f"put the original back, then: {_command([path], f'dvc add {_quote(each.out)}')}"
     pull = [f"dvc pull {_quote(each.out)}"] if each.remote else []
-    return _command([each.path, path], " || ".join(pull + ["dvc repro"] * (not each.brought)))
+    return _command([each.path, path], " || ".join(pull + [_repro(each.lock)] * (not each.brought)))
 
 
-def _take_in(path: Path) -> str:
+def _take_in(each: ExpectedFile) -> str:
     """Of what is only read, and as nobody else has it."""
+    path = each.path
     if not path.exists():
-        return "put it back, then: dvc repro"
+        return f"put it back, then: {_repro(each.lock)}"
     # Otherwise DVC would not look into a file whose size and time are as they were.
     touch = f"find {_quote(path)} -exec touch {{}} +" if path.is_dir() else f"touch {_quote(path)}"
-    return f"{touch} && dvc repro"
+    return f"{touch} && {_repro(each.lock)}"
+
+
+def _repro(lock: Path) -> str:
+    """What runs the graph that a lock is of."""
+    return "dvc repro" if lock == LOCK else f"dvc repro {_quote(lock.with_suffix('.yaml'))}"
 
 
 def unreadable(error: DvcException) -> UserError:
@@ -166,7 +172,7 @@ def unreadable(error: DvcException) -> UserError:
     elif conflict := CONFLICT.search(text):
         line = text.count("\n", 0, conflict.start()) + 1
         reason = f"{path} has merge-conflict markers at line {line}"
-    restore = _restore_lock() if path == LOCK else f"git checkout HEAD {_quote(path)}, or fix it by hand"
+    restore = _restore_lock(path) if path.name == LOCK.name else f"git checkout HEAD {_quote(path)}, or fix it by hand"
     return UserError(BAD_DATA, f"{reason}; repair: {restore}")
 
 
@@ -174,22 +180,22 @@ def _without_hash(file: Path, paths: list[Path]) -> str:
     if not paths:
         return f"{file} names no file; repair: git checkout HEAD {_quote(file)}"
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    repair = _restore_lock() if file == LOCK else f"dvc add {_quote(paths[0])}"
+    repair = _restore_lock(file) if file.name == LOCK.name else f"dvc add {_quote(paths[0])}"
     return f"{file} has no MD5 of {paths[0]}{more}; repair: {repair}"
 
 
-def _restore_lock() -> str:
+def _restore_lock(lock: Path) -> str:
     """By git where it has more of the file, else by DVC, which looks into the run cache before it runs anything."""
-    content = LOCK.read_bytes() if LOCK.exists() else b""
-    committed = _committed(LOCK)
+    content = lock.read_bytes() if lock.exists() else b""
+    committed = _committed(lock)
     try:
         parse(content.decode())
         readable = True
     except (UserError, UnicodeDecodeError):
         readable = False
     if committed and committed != content and (not readable or committed.startswith(content)):
-        return f"git checkout HEAD {LOCK}"  # without HEAD it would refuse a file that is in conflict
-    return "dvc repro" if readable else f"rm -f {LOCK} && dvc repro"
+        return f"git checkout HEAD {lock}"  # without HEAD it would refuse a file that is in conflict
+    return _repro(lock) if readable else f"rm -f {lock} && {_repro(lock)}"
 
 
 def _is_committed(each: ExpectedFile) -> bool:
