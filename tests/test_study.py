@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,14 +16,18 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
+from retrace.artifacts.schema import read_schema
 from retrace.artifacts.study import STUDY, TRIALS, read_study
 from retrace.artifacts.tables import read_table
 from retrace.params import reader
 from retrace.params.messages import PATH
-from retrace.params.space import searched
+from retrace.params.reader import read
+from retrace.params.space import grid, searched
+from retrace.params.split import Split
 from retrace.params.study import Study
 from retrace.runtime.errors import UserError
-from retrace.study.sampling import Told, ask, grid
+from retrace.study.folds import fold_of_each, read_rows, write_fold
+from retrace.study.sampling import Told, ask
 from retrace.study.study_run import seed_of_networks
 from stages.validate import SECTIONS
 from tests.conftest import PARAMS
@@ -203,7 +206,7 @@ def test_trials_are_halved_and_the_present_setting_goes_all_the_way(studied):
     assert (table["score"] <= at_best + 0.1).all()
 
 
-def test_a_trial_is_what_a_training_of_its_setting_gives(studied, tmp_path):
+def test_a_trial_is_what_a_training_of_its_setting_gives(studied, tmp_path, monkeypatch):
     """By the trainer itself, in a project of its own: the same validation losses, to the last digit that both have."""
     folder, _ = studied
     table = read_table(folder / TRIALS.path).to_pandas()
@@ -216,8 +219,10 @@ def test_a_trial_is_what_a_training_of_its_setting_gives(studied, tmp_path):
     if not math.isnan(trial["init_scale"].iloc[0]):
         settings["train.init_scale"] = float(trial["init_scale"].iloc[0])
     alone = finished(tmp_path / "alone")
-    for name in ("train.parquet", "validation.parquet"):  # of the fold on which the first network is trained
-        shutil.copyfile(folder / ".retrace/study/search/fold-0" / name, alone / "data" / name)
+    monkeypatch.chdir(alone)
+    rows, schema = read_rows(alone / "data"), read_schema()
+    first = fold_of_each(rows, schema, read(Split), 5, 26) == 0
+    write_fold(rows, first, alone / "data")  # on which the first network of a trial is trained
     turn(alone, {"train.epochs": 6, "train.replicas": 1, "train.seed": seed_of_networks(26), **settings})
     assert run(alone, "-m", "stages.train").returncode == 0
     training = json.loads((alone / "models/training.json").read_text())

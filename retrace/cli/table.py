@@ -231,7 +231,7 @@ def table(section: Create, file: Path, target: str, yes: bool = False, anew: boo
 @click.argument("file")
 @click.argument("target")
 @click.option("--yes", is_flag=True, help="Do not ask before writing.")
-@click.option("--recipe", "anew", is_flag=True, help="Set train and gate also where the table is not new.")
+@click.option("--recipe", "anew", is_flag=True, help="Set train, gate and study also where the table is not new.")
 def command(file: str, target: str, yes: bool, anew: bool) -> None:
     """Show what is in FILE; write it and a recipe for its size into params.yaml, after asking.
 

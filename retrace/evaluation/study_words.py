@@ -25,30 +25,36 @@ def interval(found: Interval, confidence: float, form: str = ".4f") -> str:
 
 
 def improvement(result: StudyResult, candidate: Candidate) -> str:
-    """How much lower its log loss is than the present setting's."""
+    """How much lower its log loss is than the present setting's; where that diverged, its own."""
     found = candidate.improvement
-    assert found
     judged = f"{result.fresh_seeds} fresh seeds on {result.rows:,} rows"
+    if found is None:
+        return f"the present setting diverges; log loss {candidate.fresh_score:.4f} with {judged}"
     return f"{interval(found, result.confidence)} in log loss, with {judged}"
 
 
 def optimism(candidate: Candidate) -> str:
     """How far the search was from what fresh seeds show; of a candidate that is not the present setting."""
     promised = candidate.optimism
-    if promised is None or candidate.search_score is None:
+    if candidate.search_score is None:
         return "it diverged in the search, which promised nothing of it"
+    if promised is None:
+        return "the search had no present setting to hold it against, which diverged"
     if promised > 0:
         return f"the search promised {promised:.4f} more of a gain in log loss than fresh seeds gave"
     return f"fresh seeds gave {-promised:.4f} more of a gain in log loss than the search promised"
 
 
 def costs(result: StudyResult, candidate: Candidate) -> str:
-    """What else is another than with the present setting, which stands first among the candidates."""
-    present = result.candidates[0]
+    """What else is another than with the present setting, where that did not diverge."""
+    luck = f"the luck of a seed moves its log loss by {candidate.deviation:.4f} (standard deviation)"
+    present = next((each for each in result.candidates if each.trial == 0), None)
+    if present is None:
+        return f"accuracy {candidate.accuracy:.4f}, calibration error {candidate.calibration_error:.4f}; {luck}"
     return (
         f"accuracy {candidate.accuracy:.4f} (now {present.accuracy:.4f}), calibration error"
         f" {candidate.calibration_error:.4f} (now {present.calibration_error:.4f}), {candidate.work:.2g} times the work"
-        f" of a training run; the luck of a seed moves its log loss by {candidate.deviation:.4f} (standard deviation)"
+        f" of a training run; {luck}"
     )
 
 

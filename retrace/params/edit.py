@@ -22,15 +22,18 @@ Key = tuple[str, ...]
 def edited(text: str, values: dict[Key, Any]) -> str:
     """The text of params.yaml with other values at some keys; all else stays, byte for byte.
 
-    A value may be a mapping, which gets a line for each of its keys.
+    A value may be a mapping, which gets a line for each of its keys where the old one had; comments among these go.
     """
     old = YAML().compose(text)
     places = {key: place_of(text, old, key) for key in values}
     new, newline = text, "\r\n" if "\r\n" in text else "\n"
     for key, (start, end, indent) in sorted(places.items(), key=lambda item: item[1], reverse=True):
         value = values[key]
-        lines = _lines(value, key).replace("\n", newline) if isinstance(value, dict) else written(value)
-        new = _replaced(new, start, end, indent + lines)
+        if isinstance(value, dict) and "\n" in indent:
+            lines = indent.replace("\n", newline).join(_line(name, each) for name, each in value.items())
+        else:
+            lines = indent + written(value)
+        new = _replaced(new, start, end, lines)
     kept = {key: item for key, item in _plain(old).items() if not any(key[: len(each)] == each for each in values)}
     expected = kept | {path: item for key, value in values.items() for path, item in _expected(value, key)}
     try:
@@ -48,7 +51,7 @@ def edited(text: str, values: dict[Key, Any]) -> str:
 def written(value: Any) -> str:
     """A text, number, truth value, None, list or mapping of them as YAML that all readers read alike, in one line."""
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{_text(key)}: {written(each)}' for key, each in value.items())}}}"
+        return f"{{{', '.join(_line(name, each) for name, each in value.items())}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(written, value))}]"
     if value is None or isinstance(value, bool):
@@ -61,9 +64,8 @@ def written(value: Any) -> str:
     return _text(value)
 
 
-def _lines(values: dict[str, Any], key: Key) -> str:
-    """A line for each, the first one where the mapping stands."""
-    return f"\n{' ' * 2 * len(key)}".join(f"{_text(name)}: {written(value)}" for name, value in values.items())
+def _line(name: str, value: Any) -> str:
+    return f"{_text(name)}: {written(value)}"
 
 
 def _expected(value: Any, key: Key) -> Iterator[tuple[Key, Any]]:
@@ -96,9 +98,9 @@ def place_of(text: str, node: Node, key: Key) -> tuple[int, int, str]:
         # A list with a line for each item: to YAML it ends only where the next key begins; it may stand below its key
         # without being indented, as no other value may.
         return start, node.value[-1].end_mark.index, "  "
-    if isinstance(node, MappingNode):
-        # To YAML it ends where the next key begins, too; in braces its new lines stand below its key.
-        return (start, end, f"\n{' ' * 2 * len(key)}") if node.flow_style else (start, _end(node), "")
+    if isinstance(node, MappingNode) and not node.flow_style:
+        # To YAML it ends where the next key begins, too.
+        return start, _end(node), f"\n{' ' * node.start_mark.column}"
     if start == end:  # nothing, which is null; to YAML it is somewhere behind the comment
         start = text.index(":", name.end_mark.index) + 1
         return start, start, " "

@@ -20,8 +20,11 @@ from retrace.params.train import Train
 # What is no setting to be chosen: the luck, its measure, and what computes it.
 FIXED = ("replicas", "ship", "seed", "device", "tf32")
 KEYS_OF_RANGE, KEYS_OF_CHOICES = {"low", "high", "log", "when"}, {"choices", "when"}
-# Combinations that are looked at for rules between parameters; a space with more of them is looked at in part.
-MOST_COMBINATIONS = 2_000
+# What rules between parameters are about: the validators of section `train`.
+RULED = {
+    *("optimizer.name", "optimizer.momentum", "optimizer.nesterov"),
+    *("schedule.name", "schedule.warmup_epochs", "epochs", "architecture", "hidden"),
+}
 
 Settings = dict[str, Any]
 # (key below the space, rule, the value that breaks it)
@@ -65,12 +68,27 @@ def searched(space: Mapping[str, Any]) -> list[Searched]:
         own = given if isinstance(given, dict) else {"choices": given}
         when = {other: value if isinstance(value, list) else [value] for other, value in own.get("when", {}).items()}
         if "choices" in own:
-            found.append(Searched(name, choices=own["choices"], when=when))
+            # As the section has them: 0 is 0.0 there.
+            choices = [_adapter(name).validate_python(value) for value in own["choices"]]
+            found.append(Searched(name, choices=choices, when=when))
         else:
             whole = _is_whole(name)
             low, high = (own[key] if whole else float(own[key]) for key in ("low", "high"))
             found.append(Searched(name, None, low, high, own.get("log", False), whole, when))
     return sorted(found, key=lambda each: bool(each.when))
+
+
+def grid(space: Sequence[Searched]) -> list[Settings]:
+    """Every combination of lists once, the last parameter changing first."""
+    found: list[Settings] = []
+    for values in product(*(each.choices or [] for each in space)):
+        settings: Settings = {}
+        for each, value in zip(space, values, strict=True):
+            if each.is_active(settings):
+                settings[each.name] = value
+        if settings not in found:
+            found.append(settings)
+    return found
 
 
 def value_of(section: Train, name: str) -> Any:
@@ -95,12 +113,12 @@ def with_settings(section: Train, settings: Mapping[str, Any]) -> Train:
 
 def broken_combinations(space: Sequence[Searched], section: Train) -> Iterator[str]:
     """Rules between parameters that some settings of the space would break; each once."""
-    seen = set()
-    for count, values in enumerate(product(*(each.ends for each in space))):
-        if count == MOST_COMBINATIONS:
-            return
+    seen, ruled = set(), [each for each in space if each.name in RULED]
+    asked = {name for each in ruled for name in each.when}
+    ruled = [each for each in space if each in ruled or each.name in asked]
+    for values in product(*(each.ends for each in ruled)):
         settings: Settings = {}
-        for each, value in zip(space, values, strict=True):
+        for each, value in zip(ruled, values, strict=True):
             if each.is_active(settings):
                 settings[each.name] = value
         try:
@@ -113,7 +131,7 @@ def broken_combinations(space: Sequence[Searched], section: Train) -> Iterator[s
                 if (key, rule) not in seen:
                     seen.add((key, rule))
                     said = ", ".join(f"{name}: {shown_value(value)}" for name, value in settings.items())
-                    yield f"train.{key} {rule}; the space has {said}"
+                    yield f"train.{key} {rule}" + (f"; the space has {said}" if said else "")
 
 
 def faults_of(space: Mapping[str, Any]) -> Iterator[Fault]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue
 
 from retrace.params.section import Section
-from retrace.params.space import faults_of
+from retrace.params.space import faults_of, grid, searched
 
 
 class Study(Section):
@@ -25,16 +25,11 @@ class Study(Section):
         """Of the space, which has rules of its own for each parameter: (key below the section, rule, value)."""
         for key, rule, value in faults_of(self.space):
             yield ("space", *key), rule, value
-        combinations = 1
-        for given in self.space.values():
-            choices = given.get("choices") if isinstance(given, dict) else given
-            if self.method == "grid" and not isinstance(choices, list):
-                continue
-            combinations *= max(1, len(choices)) if isinstance(choices, list) else 1
-        if self.method == "grid":
-            for name, given in self.space.items():
-                if isinstance(given, dict) and "low" in given:
-                    yield ("space", name), "must be a list of values with study.method: grid", given
-            if combinations + 1 > self.trials:
-                rule = f"must be at least {combinations + 1:,} with method: grid, for all combinations and the present"
-                yield ("trials",), f"{rule} setting", self.trials
+        if self.method != "grid" or any(True for _ in faults_of(self.space)):
+            return
+        ranges = [name for name, given in self.space.items() if isinstance(given, dict) and "low" in given]
+        for name in ranges:
+            yield ("space", name), "must be a list of values with study.method: grid", self.space[name]
+        if not ranges and (needed := 1 + len(grid(searched(self.space)))) > self.trials:
+            rule = f"must be at least {needed:,} with method: grid, for all combinations and the present setting"
+            yield ("trials",), rule, self.trials

@@ -73,8 +73,7 @@ class Workers:
         except OSError as error:
             does = self.does[len(self.pids)]
             self.__exit__()
-            reason = f"no further process can be made ({error.strerror})"
-            raise UserError(MACHINE_FAULT, f"{does}: {reason}; set {LIMIT} to less") from None
+            raise _no_process(does, error) from None
         except BaseException:
             self.__exit__()
             raise
@@ -144,7 +143,10 @@ class Workers:
                         again.add(place)
                         waiting.appendleft(place)
                         self.connections[worker].close()
-                        self.connections[worker], self.pids[worker] = self._fork(self.functions[worker])
+                        try:
+                            self.connections[worker], self.pids[worker] = self._fork(self.functions[worker])
+                        except OSError as lacking:
+                            raise _no_process(does[place], lacking) from None
                         ask_next(worker)
                         continue
                 if error is not None:
@@ -169,6 +171,10 @@ class Workers:
                     os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
         self.connections, self.pids = [], []
+
+
+def _no_process(does: str, error: OSError) -> UserError:
+    return UserError(MACHINE_FAULT, f"{does}: no further process can be made ({error.strerror}); set {LIMIT} to less")
 
 
 def _work(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from retrace.artifacts.paths import TRAIN, VALIDATION
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import read_table, write_table
-from retrace.data.groups import row_hashes, shuffled_hash, together, values
+from retrace.data.groups import Hashes, row_hashes, shuffled_hash, together, values
 from retrace.params.split import Split
 
 
@@ -22,11 +22,15 @@ def read_rows(folder: Path) -> pa.Table:
     return pa.concat_tables([read_table(folder / path.name) for path in (TRAIN, VALIDATION)]).unify_dictionaries()
 
 
-def fold_of_each(table: pa.Table, schema: Schema, split: Split, folds: int, seed: int) -> NDArray[np.int64]:
-    """[rows], from 0."""
+def groups_of(table: pa.Table, schema: Schema, split: Split) -> Hashes:
+    """[rows] of those that belong together: duplicates, and groups of the split's column."""
     groups = row_hashes(table.select(schema.features))
-    if split.method == "group":
-        groups = together(groups, values(table.column(split.column)))
+    return together(groups, values(table.column(split.column))) if split.method == "group" else groups
+
+
+def fold_of_each(table: pa.Table, schema: Schema, split: Split, folds: int, seed: int) -> NDArray[np.int64]:
+    """[rows], from 0; fewer folds where there are fewer groups."""
+    groups = groups_of(table, schema, split)
     _, firsts, inverse = np.unique(groups, return_index=True, return_inverse=True)
     target = table.column(schema.target).to_numpy()
     # By class, and within it by chance; then dealt out like cards.

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from optuna.exceptions import ExperimentalWarning
 from optuna.importance import PedAnovaImportanceEvaluator
 
 from retrace.artifacts.study import Importance, Interval
@@ -28,6 +27,8 @@ def importance(trials: Sequence[Trial], space: Sequence[Searched], seed: int) ->
     if len(told) < FEWEST or len(always) < 2:
         return []
     whole = _shares(told, always)
+    if not any(whole):
+        return []
     random = np.random.default_rng(seed)
     resampled = [
         _shares([told[place] for place in random.integers(len(told), size=len(told))], always) for _ in range(RESAMPLES)
@@ -46,7 +47,7 @@ def _shares(told: Sequence[Told], space: Sequence[Searched]) -> list[float]:
     own = [Told({each.name: one.settings[each.name] for each in space}, one.scores, True) for one in told]
     study = study_of(space, own)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.simplefilter("ignore")  # that it is new, and that trials are few or alike
         found = PedAnovaImportanceEvaluator().evaluate(study)
     total = sum(found.values())
     return [found.get(each.name, 0.0) / total if total > 0 else 0.0 for each in space]

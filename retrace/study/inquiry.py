@@ -13,13 +13,15 @@ from retrace.artifacts.paths import TRAIN, VALIDATION
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.study import Candidate, Fold, Procedure
 from retrace.artifacts.tables import count_rows, read_table
+from retrace.data.groups import Hashes
+from retrace.params.reader import fault
 from retrace.params.space import Searched
 from retrace.params.split import Split
 from retrace.params.study import Study
 from retrace.params.train import Train
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.study.crew import Crew
-from retrace.study.folds import fold_of_each, read_rows, write_fold
+from retrace.study.folds import fold_of_each, groups_of, read_rows, write_fold
 from retrace.study.live import Live
 from retrace.study.measuring import Floats
 from retrace.study.memo import Memo
@@ -75,7 +77,9 @@ class Inquiry:
         places = [folder] if self.by_time else list(self._write_folds(folder, folders / "verdict", self.study.seed + 1))
         judging = self._judging(places)
         present, *others = judging.train([trials[0], *best])
-        compared = len(trials) - 1 if self.by_time else max(1, len(best))
+        # Rows that had a say in the choice among all trials cannot judge three of them as if there were no others.
+        anew = parts[0][0] == folder and not self.by_time
+        compared = max(1, len(best) if anew else len(trials) - 1)
         candidates = [] if present.diverged else [judging.candidate(present, None, compared)]
         reference = None if present.diverged else present
         candidates += [judging.candidate(each, reference, compared) for each in others if not each.diverged]
@@ -86,14 +90,17 @@ class Inquiry:
         """The whole inquiry without the rows of a fold, and its result on these, for each fold."""
         rows, folds = read_rows(folder), self.study.folds or 0
         places = fold_of_each(rows, self.schema, self.split, folds, self.study.seed)
+        if (there := int(places.max()) + 1) < folds:
+            raise fault(Study, "folds", f"must be at most {there}, the groups of rows that there are")
         found, own, others, weights = list[Fold](), list[Floats](), list[Floats](), list[Floats]()
+        groups = list[Hashes]()
         of_mean = self.section.ship == "mean"
         for fold in range(folds):
             outer = FOLDERS / f"without-{fold}"
             kept = rows.filter(places != fold)
             inner = fold_of_each(kept, self.schema, self.split, INNER, self.study.seed) == 0
             finding = self.find(write_fold(kept, inner, outer / "search"), outer)
-            judging = self._judging([write_fold(rows, places == fold, outer / "whole")])
+            judging = self._judging([write_fold(rows, places == fold, outer / "whole")], first=FOLDS)
             trial = finding.trials[finding.adopted or 0]
             present, adopted = judging.train([finding.trials[0], trial])
             if present.diverged or adopted.diverged:
@@ -102,10 +109,11 @@ class Inquiry:
             own.append(right[0])
             others.append(right[1])
             weights.extend(judging.weights)
+            groups.extend(judging.groups)
             settings = trial.settings if finding.adopted else {}
             rows_here = int((places == fold).sum())
             found.append(Fold(settings, judging.score(adopted), judging.score(present), rows_here))
-        return Procedure(found, difference(own, others, weights, of_mean, self.study.confidence, 1))
+        return Procedure(found, difference(own, others, weights, groups, of_mean, self.study.confidence, 1))
 
     def _diverged(self, present: bool) -> str:
         which = "the present setting" if present else "what the search adopted"
@@ -126,11 +134,11 @@ class Inquiry:
     def _write_folds(self, folder: Path, folders: Path, seed: int) -> Iterator[Path]:
         rows = read_rows(folder)
         places = fold_of_each(rows, self.schema, self.split, FOLDS, seed)
-        for fold in range(FOLDS):
+        for fold in range(int(places.max()) + 1):  # fewer than FOLDS where there are fewer groups
             yield write_fold(rows, places == fold, folders / f"fold-{fold}")
 
-    def _judging(self, folders: list[Path]) -> Judging:
-        weights, actual = [], []
+    def _judging(self, folders: list[Path], first: int = 0) -> Judging:
+        weights, actual, groups = [], [], []
         for folder in folders:
             of_training, of_validation = (
                 read_table(folder / path.name, [self.schema.target]).column(0).to_numpy().astype(np.int64)
@@ -139,4 +147,7 @@ class Inquiry:
             counts = torch.from_numpy(np.bincount(of_training, minlength=len(self.schema.classes)))
             weights.append(shares(self.section, counts, torch.from_numpy(of_validation)))
             actual.append(of_validation)
-        return Judging(self.study, self.section, self.crew, self.memo, self.live, folders, weights, actual)
+            groups.append(groups_of(read_table(folder / VALIDATION.name), self.schema, self.split))
+        return Judging(
+            self.study, self.section, self.crew, self.memo, self.live, folders, weights, actual, groups, first
+        )

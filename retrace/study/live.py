@@ -28,6 +28,8 @@ class Live:
         self.trials, self.done, self.clock = trials, 0, time.monotonic()
         self.best: tuple[float, int] = (math.inf, 0)
         self.epochs: dict[int, int] = {}
+        # Whether what is under way is a study within the study, whose trials are no trials of it.
+        self.within = False
         self.bar = tqdm(
             total=epochs,
             file=sys.stderr,
@@ -55,6 +57,8 @@ class Live:
 
     def ended(self, trial: "Trial") -> None:
         """What it is, is known."""
+        if self.within:
+            return
         self.done += 1
         if trial.state == "complete":
             self.best = min(self.best, (trial.score, trial.number))

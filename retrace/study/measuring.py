@@ -124,8 +124,8 @@ class Course:
             self.right = np.empty(seen.right[places].shape)
         of_mean = section.ship == "mean"
         for place, loss in enumerate(losses):
-            if not of_mean and self._waited(epoch, self.best_epochs[place]):
-                continue  # it has stopped; others of the same setting train on
+            if not of_mean and self._waited(epoch - 1, self.best_epochs[place]):
+                continue  # it has stopped before; others of the same setting train on
             self.epochs[place] = epoch
             member = places.start + place
             if loss < self.best_losses[place]:

@@ -15,7 +15,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from retrace.artifacts.paths import TRAIN, VALIDATION
 from retrace.runtime.atomic import write_bytes
+from retrace.runtime.digest import md5_of
 from retrace.study.measuring import Judged, Measured, Task
 
 FOLDER = Path(".checkpoints/study")
@@ -33,6 +35,7 @@ class Memo:
     def __post_init__(self) -> None:
         self.folder = FOLDER / self.fingerprint
         self.tasks: dict[str, Measured] = {}
+        self.rows: dict[Path, str] = {}
         if not self.folder.exists():
             self._make_room()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -56,8 +59,15 @@ class Memo:
 
     def key(self, task: Task) -> str:
         section = task.section.model_dump(exclude={"replicas", "device"})
-        content = [section, task.replicas.start, task.replicas.stop, task.budget, str(task.folder)]
+        content = [section, task.replicas.start, task.replicas.stop, task.budget, self._rows(task.folder)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+    def _rows(self, folder: Path) -> str:
+        """Digest of the files in it, which are there by now and stay as they are."""
+        if folder not in self.rows:
+            with open(folder / TRAIN.name, "rb") as training, open(folder / VALIDATION.name, "rb") as validation:
+                self.rows[folder] = f"{md5_of(training)} {md5_of(validation)}"
+        return self.rows[folder]
 
     def find(self, task: Task) -> Measured | None:
         return self.tasks.get(self.key(task))

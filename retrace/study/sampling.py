@@ -8,7 +8,6 @@ storage with a sampler that is seeded once does not (docs/LOG.md).
 import json
 import warnings
 from collections.abc import Sequence
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from retrace.params.space import Searched, Settings
+from retrace.params.space import Searched, Settings, grid
 
 # Trials of a round of tpe: they train side by side, and know nothing of each other. With half as many, a study of the
 # circles takes twice as long: as many steps a round, in narrower packs.
@@ -63,19 +62,6 @@ def ask(
                 settings[each.name] = suggested(trial, each)
         asked.append(settings)
     return asked
-
-
-def grid(space: Sequence[Searched]) -> list[Settings]:
-    """Every combination of lists once, the last parameter changing first."""
-    found: list[Settings] = []
-    for values in product(*(each.choices or [] for each in space)):
-        settings: Settings = {}
-        for each, value in zip(space, values, strict=True):
-            if each.is_active(settings):
-                settings[each.name] = value
-        if settings not in found:
-            found.append(settings)
-    return found
 
 
 def study_of(space: Sequence[Searched], told: Sequence[Told], sampler: BaseSampler | None = None) -> optuna.Study:

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from retrace.params.space import Searched, Settings, value_of, with_settings
+from retrace.params.space import Searched, Settings, grid, value_of, with_settings
 from retrace.params.study import Study
 from retrace.params.train import Train
 from retrace.study.crew import Crew
 from retrace.study.live import Live
 from retrace.study.measuring import Course, Measured, Task
 from retrace.study.memo import Memo
-from retrace.study.sampling import Told, ask, grid, rounds
+from retrace.study.sampling import Told, ask, rounds
 
 # A trial's number, and a part of its networks.
 Place = tuple[int, int]
@@ -69,7 +69,7 @@ class Search:
             asked = ask(self.space, self.study.method, self.study.seed, place, told, count - len(present))
             own = [
                 Trial(
-                    len(trials) + number, place, settings, with_settings(shortened(self.study, self.section), settings)
+                    len(trials) + number, place, settings, shortened(self.study, with_settings(self.section, settings))
                 )
                 for number, settings in enumerate([*present, *asked])
             ]

@@ -1,5 +1,6 @@
 """One study: its settings, and what is written of it."""
 
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from retrace.artifacts.paths import TRAIN, VALIDATION
 from retrace.artifacts.schema import SCHEMA, Schema
 from retrace.artifacts.study import Parameter, Procedure, StudyResult, parameter_columns
 from retrace.data.splitting import method_of
-from retrace.networks.arithmetic import is_small, set_portable
+from retrace.networks.arithmetic import is_portable, is_small, set_portable
 from retrace.params.reader import fault
 from retrace.params.space import Searched, broken_combinations, searched, value_of
 from retrace.params.split import Split
@@ -45,17 +46,19 @@ def run_study(
     """
     section = section.model_copy(update={"seed": seed_of_networks(study.seed)})
     space = searched(study.space)
-    require_sound(space, section, schema)
+    require_sound(space, section, study, schema)
     set_portable(_all_small(space, section, schema))
     device, _ = choose(section)
     make_deterministic(device, section.tf32)
     by_time = method_of(split, schema) == "time"
+    if by_time and study.folds:
+        raise fault(Study, "folds", "must be null with split.method: time, by which there are no folds")
     preparation, number = Preparation(schema, section, device), sum(counts(study, space))
     judged = (BEST + 1) * (1 if by_time else FOLDS) * study.fresh_seeds
     epochs = planned_epochs(study, space, shortened(study, section)) + judged * section.epochs
     prepared = preparation(section, DATA)
     workers = workers_worth_having(prepared, section, epochs, device)
-    criterion = str(section.class_weights)
+    criterion = f"{section.class_weights} {is_portable()}"
     memo = Memo(fingerprint("study", {}, criterion, (TRAIN, VALIDATION, SCHEMA), device))
     if known := len(memo.tasks):
         print(f"study: {known:,} trainings were measured before, and are not measured again")
@@ -67,8 +70,10 @@ def run_study(
         inquiry = Inquiry(study, section, space, schema, split, by_time, crew, memo, live)
         finding = inquiry.find(DATA, FOLDERS)
         if study.folds:
+            live.within = True
             procedure = inquiry.judge_the_search(DATA)
     memo.forget_judged()
+    shutil.rmtree(FOLDERS, ignore_errors=True)  # whole copies of the rows
     rows = len(prepared.data.validation.y) + (0 if by_time else len(prepared.data.training.y))
     return table_of(finding.trials, study, space), result_of(finding, procedure, study, section, params, schema, rows)
 
@@ -78,15 +83,17 @@ def seed_of_networks(seed: int) -> int:
     return int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
 
 
-def require_sound(space: Sequence[Searched], section: Train, schema: Schema) -> None:
+def require_sound(space: Sequence[Searched], section: Train, study: Study, schema: Schema) -> None:
     """Raise UserError with a line for each rule of section `train` that settings of the space break."""
-    if lines := list(broken_combinations(space, section)):
+    if lines := list(broken_combinations(space, shortened(study, section))):
         raise UserError(BAD_PARAMS, *(f"params.yaml: study.space: {line}" for line in lines))
     tried = next((each.choices for each in space if each.name == "class_weights"), None) or [section.class_weights]
     for weights in tried:
         if isinstance(weights, list) and len(weights) != len(schema.classes):
             rule = f"must hold a weight for each of the {len(schema.classes)} classes"
-            raise fault(Train, "class_weights", f"{rule} ({listed(schema.classes)})")
+            own = weights is section.class_weights
+            where, key = (Train, "class_weights") if own else (Study, "space.class_weights")
+            raise fault(where, key, f"{rule} ({listed(schema.classes)})")
 
 
 def _all_small(space: Sequence[Searched], section: Train, schema: Schema) -> bool:

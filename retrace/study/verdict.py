@@ -1,9 +1,10 @@
 """The verdict: which of the best settings of a search is surely better than the present one?
 
-The search has chosen the best of many by validation rows, and so in part those rows' luck and the seeds'. So the best
-ones and the present setting are trained again, with seeds that the search never used, in each of FOLDS folds of the
-rows for training and validation: every row is judged by networks that were not trained on it, and nine in ten of these
-rows had no say in the search. Test rows have no part in it.
+The search has chosen the best of many by some rows, and so in part those rows' luck and the seeds'. So the best and
+the present setting are trained again, with seeds that the search never used, in each of FOLDS folds of the rows for
+training and validation: every row is judged by networks that were not trained on it. Where the search was on the
+validation rows, nine in ten of these rows had no say in it, and the settings that are compared here are corrected for;
+where it was on folds, too, all of its trials are. Test rows have no part in it.
 
 Two settings are compared by pairs of row and seed, in log loss. The variance of the mean difference is that of the rows
 and that of the seeds (jackknife over a fold's seeds, Efron and Stein 1981), the quantile Student's with Satterthwaite's
@@ -59,7 +60,7 @@ class Fresh(NamedTuple):
 
 class Judging(NamedTuple):
     """folders: of the folds' rows; weights, actual: of the rows of each fold, their shares of its log loss, 1 in all,
-    and their class indices.
+    and their class indices; groups: of rows that belong together, a number each; first: how many folds were before.
     """
 
     study: Study
@@ -70,16 +71,20 @@ class Judging(NamedTuple):
     folders: Sequence[Path]
     weights: Sequence[Floats]
     actual: Sequence[NDArray[np.int64]]
+    groups: Sequence[NDArray[np.uint64]]
+    first: int = 0
 
     def train(self, trials: Sequence[Trial]) -> list[Fresh]:
         """Each setting with the epochs of section `train`, not with those of the search."""
-        fresh = range(self.study.seeds, self.study.seeds + self.study.fresh_seeds)
         found = []
         tasks: list[Task] = []
         for trial in trials:
             section = with_settings(self.section, trial.settings)
             found.append(Fresh(trial, section, [], []))
-            tasks += [Task(section, fresh, section.epochs, folder, judged=True) for folder in self.folders]
+            tasks += [
+                Task(section, self.fresh(fold), section.epochs, folder, judged=True)
+                for fold, folder in enumerate(self.folders)
+            ]
         done: dict[str, tuple[Measured, Judged | None]] = {}
         wanted = []
         for task in tasks:
@@ -103,6 +108,11 @@ class Judging(NamedTuple):
                 own.judged.append(judged)
         return found
 
+    def fresh(self, fold: int) -> range:
+        """The networks of a fold: neither of the search nor of another fold, whose seeds' luck would be the same."""
+        start = self.study.seeds + (self.first + fold) * self.study.fresh_seeds
+        return range(start, start + self.study.fresh_seeds)
+
     def candidate(self, fresh: Fresh, present: Fresh | None, compared: int) -> Candidate:
         """present: to be held against; compared: among how many settings the best is looked for."""
         of_mean = self.section.ship == "mean"
@@ -110,8 +120,8 @@ class Judging(NamedTuple):
         improvement = None
         if present:
             others = [each.right for each in present.judged]
-            improvement = difference(own, others, self.weights, of_mean, self.study.confidence, compared)
-        networks = np.concatenate([-(right @ weights) for right, weights in zip(own, self.weights, strict=True)])
+            improvement = difference(own, others, self.weights, self.groups, of_mean, self.study.confidence, compared)
+        of_folds = [np.var(right @ weights, ddof=1) for right, weights in zip(own, self.weights, strict=True)]
         score = self.score(fresh)
         accuracy, calibration_error = self._quality(fresh, of_mean)
         searched, optimism = None if fresh.trial.measured[-1].diverged else fresh.trial.score, None
@@ -123,7 +133,7 @@ class Judging(NamedTuple):
             search_score=searched,
             fresh_score=score,
             optimism=optimism,
-            deviation=float(np.std(networks, ddof=1)),
+            deviation=float(np.mean(of_folds)) ** 0.5,
             improvement=improvement,
             accuracy=accuracy,
             calibration_error=calibration_error,
@@ -155,6 +165,7 @@ def difference(
     own: Sequence[Floats],
     others: Sequence[Floats],
     weights: Sequence[Floats],
+    groups: Sequence[NDArray[np.uint64]],
     of_mean: bool,
     confidence: float,
     compared: int,
@@ -162,7 +173,8 @@ def difference(
     """How much lower the log loss of the first is than that of the second, in the mean over all rows.
 
     own, others: of each fold [networks, rows], logarithms of the probability of the right class, networks paired by
-    seed; weights: of its rows, 1 in all; of_mean: whether the networks' mean ships, or a single one.
+    seed; weights: of its rows, 1 in all; groups: of rows that belong together, whose luck is one; of_mean: whether the
+    networks' mean ships, or a single one.
     """
     from scipy.stats import t as student  # a third of a second, at the end of a study
 
@@ -173,7 +185,9 @@ def difference(
     )
     counts = np.concatenate([share * each for share, each in zip(shares, weights, strict=True)])
     value = float(counts @ rows)
-    of_rows = float((counts**2) @ (rows - value) ** 2) * len(rows) / (len(rows) - 1)
+    _, group = np.unique(np.concatenate(groups), return_inverse=True)
+    of_groups = np.bincount(group, counts * (rows - value))
+    of_rows = float((of_groups**2).sum()) * len(of_groups) / max(1, len(of_groups) - 1)
     of_seeds, seeds = 0.0, len(own[0])
     for share, each, right, other in zip(shares, weights, own, others, strict=True):
         without = [
@@ -184,7 +198,7 @@ def difference(
     variance = of_rows + of_seeds
     if not variance:
         return Interval(value, value, value)
-    freedom = variance**2 / (of_rows**2 / (len(rows) - 1) + of_seeds**2 / (len(own) * (seeds - 1)))
+    freedom = variance**2 / (of_rows**2 / max(1, len(of_groups) - 1) + of_seeds**2 / (len(own) * (seeds - 1)))
     reach = float(student.ppf(1 - (1 - confidence) / 2 / compared, freedom)) * variance**0.5
     return Interval(value, value - reach, value + reach)
 
@@ -216,8 +230,10 @@ def decide(
     assert said
     sure = f"{confidence:.0%}, for {compared:,} compared"
     if not surely:
-        between = f"by {said.value:.4f} ({said.low:+.4f} to {said.high:+.4f}; {sure})"
-        return None, f"none is surely better; the best, trial {best.trial}, is better {between}; the present one stays"
+        between = f"by {abs(said.value):.4f} ({said.low:+.4f} to {said.high:+.4f}; {sure})"
+        better = "better" if said.value > 0 else "worse"
+        text = f"none is surely better; the best, trial {best.trial}, is {better} {between}"
+        return None, f"{text}; the present one stays"
     best = max(surely, key=_improvement)
     said = best.improvement
     assert said

@@ -14,7 +14,7 @@ SHOWN = ("verdict.png", "history.png", "importance.png")
 
 def name(result: StudyResult) -> str:
     """What it adopts and what that gains, or that the present setting stays."""
-    if result.winner is None or result.winner.improvement is None:
+    if result.winner is None:
         return f"{result.dataset}: the present setting stays, {result.trials:,} trials"
     short = short_names([each.name for each in result.parameters])
     new = result.winner.settings
@@ -23,7 +23,9 @@ def name(result: StudyResult) -> str:
         for each in result.parameters
         if each.name in new and new[each.name] != each.present
     ]
-    return f"{', '.join(changed)}, log loss better by {result.winner.improvement.value:.4f}"
+    found = result.winner.improvement
+    gain = f"log loss better by {found.value:.4f}" if found else "where the present setting diverges"
+    return f"{', '.join(changed)}, {gain}"
 
 
 def description(run_id: str, result: StudyResult, figures: list[str]) -> str:

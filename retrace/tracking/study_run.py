@@ -164,7 +164,7 @@ def _tags(result: StudyResult) -> dict[str, str]:
 def _headlines(result: StudyResult) -> list[Point]:
     points: dict[str, float] = {}
     for each in result.candidates:
-        if each.improvement is None:
+        if each.trial == 0:
             points |= _of_candidate("present", each)
         elif each is result.winner:
             points |= _of_candidate("winner", each)

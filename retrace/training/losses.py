@@ -65,7 +65,8 @@ def class_weights(given: str | Sequence[float], rows: Tensor) -> Tensor | None:
     if given == "none":
         return None
     if given == "balanced":
-        return (rows.sum() / (len(rows) * rows)).float()
+        # A class that no row has counts nothing: a fold of a study may lack one.
+        return torch.where(rows > 0, rows.sum() / (len(rows) * rows), 0).float()
     return torch.tensor(given, dtype=torch.float32)
 
 

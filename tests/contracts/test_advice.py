@@ -1236,7 +1236,7 @@ ELSEWHERE = {
     "install -m 444": "faults/test_cache.py::test_m30_the_commands_repair_all_of_it",
     "git checkout HEAD {}, or fix it by hand": "faults/test_cache.py::test_m31_so_is_a_damaged_dvc_file",
     "put the original back, then: {}": "faults/test_cache.py::test_m30_the_commands_repair_all_of_it",
-    "put it back, then: dvc repro": "faults/test_cache.py::test_m30_any_damage_is_repaired_in_one_pass",
+    "put it back, then:": "faults/test_cache.py::test_m30_any_damage_is_repaired_in_one_pass",
     "delete the folder {}": "faults/test_resume.py::test_s02_a_checkpoint_that_was_made_up",
     "write by hand: {}": "test_table_command.py::test_a_layout_that_it_cannot_edit",
     "or set gate.beat_baselines: false": "test_gate.py::test_a_baseline_that_is_surely_better_closes_it",
