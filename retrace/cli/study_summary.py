@@ -14,7 +14,8 @@ def summary_lines(result: StudyResult, advice: Sequence[str] = ()) -> list[str]:
     lines = []
     if winner:
         lines.append(("Winner", f"trial {winner.trial}: {study_words.settings(result, winner)}"))
-        lines.append(("Surely better", f"by {study_words.improvement(result, winner)}"))
+        gain = study_words.improvement(result, winner)
+        lines.append(("Surely better", f"by {gain}" if winner.improvement else gain))
         lines.append(("With it", study_words.costs(result, winner)))
     else:
         lines.append(("Default stays", result.reason))

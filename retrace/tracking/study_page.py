@@ -33,7 +33,8 @@ def description(run_id: str, result: StudyResult, figures: list[str]) -> str:
     winner = result.winner
     if winner:
         verdict = f"**{escape(study_words.settings(result, winner))}**"
-        gain = f"Surely better: by {escape(study_words.improvement(result, winner))}."
+        by = "by " if winner.improvement else ""
+        gain = f"Surely better: {by}{escape(study_words.improvement(result, winner))}."
     else:
         verdict, gain = "**The present setting stays.**", escape(result.reason)
     seen = " ".join(
