@@ -6,6 +6,7 @@ waits for the file `go`, which it takes away.
 
 import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 import time
@@ -148,9 +149,19 @@ def storage_of(folder: Path, url: str) -> optuna.storages.BaseStorage:
     return optuna.storages.RDBStorage(url.replace("sqlite:///", f"sqlite:///{folder}/"))
 
 
+def is_made(database: Path) -> bool:
+    """Whether Optuna has made all its tables: two that make them at the same time get in each other's way."""
+    with contextlib.closing(sqlite3.connect(database)) as connection, contextlib.suppress(sqlite3.Error):
+        return bool(connection.execute("select count(*) from alembic_version").fetchone()[0])
+    return False
+
+
 def mirrored(folder: Path, url: str) -> dict[str, list[int]]:
     """By study, the numbers of its trials as Retrace has them, sorted; nothing where there is no storage yet."""
-    if not (folder / url.removeprefix("sqlite:///")).exists() and "postgresql" not in url:
+    file = folder / url.removeprefix("sqlite:///")
+    if "postgresql" not in url and not file.exists():
+        return {}
+    if url.startswith("sqlite") and not is_made(file):
         return {}
     storage = storage_of(folder, url)
     return {
