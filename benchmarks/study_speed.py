@@ -41,7 +41,7 @@ from retrace.training.members import Member
 from retrace.training.trainer import fit
 
 RESULTS = Path("benchmarks/study.md")
-TRIALS, NETWORKS, SAMPLED, ROUNDS = 64, 3, 4, 3
+TRIALS, NETWORKS, SAMPLED, ROUNDS = 64, 3, 4, 1
 CPU = torch.device("cpu")
 
 
@@ -169,7 +169,7 @@ def main() -> None:
     title = f"# A study's speed\n\nWritten by `python -m benchmarks.study_speed` on {cores()} cores: 64 trials x 3"
     write_text(
         RESULTS,
-        f"{title} networks on the circles.\nMedians of {ROUNDS} interleaved rounds.\n\n"
+        f"{title} networks on the circles.\nAll take turns, after a round that warms up; rounds: {ROUNDS}.\n\n"
         + table(["what", "Retrace", "other", "ratio", "bar"], rows)
         + "\n",
     )
