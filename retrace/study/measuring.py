@@ -93,11 +93,11 @@ class Course:
     epoch: int = 0
     parameters: list[dict[str, NDArray[np.float32]]] = field(default_factory=list)
     best: list[NDArray[np.float32]] = field(default_factory=list)
-    best_losses: list[float] = field(default_factory=list)
-    best_epochs: list[int] = field(default_factory=list)
-    accuracies: list[float] = field(default_factory=list)
-    epochs: list[int] = field(default_factory=list)
-    half_losses: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    best_losses: list[float] = field(init=False)
+    best_epochs: list[int] = field(init=False)
+    accuracies: list[float] = field(init=False)
+    epochs: list[int] = field(init=False)
+    half_losses: Floats = field(init=False)
     right: Floats = field(default_factory=lambda: np.empty((0, 0)))
     of_mean: list[float] = field(default_factory=list)
     diverged: bool = False

@@ -6,7 +6,6 @@ task's key over its settings, seeds and epochs. A line that was cut off, or dama
 
 import hashlib
 import json
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,10 @@ from retrace.artifacts.paths import TRAIN, VALIDATION
 from retrace.runtime.atomic import write_bytes
 from retrace.runtime.digest import md5_of
 from retrace.study.measuring import Judged, Measured, Task
+from retrace.training.checkpoint import make_room
 
 FOLDER = Path(".checkpoints/study")
 TASKS = "tasks.jsonl"
-# Folders of other data or code that are kept when a new one is made.
-KEPT = 4
 
 
 @dataclass
@@ -37,7 +35,7 @@ class Memo:
         self.tasks: dict[str, Measured] = {}
         self.rows: dict[Path, str] = {}
         if not self.folder.exists():
-            self._make_room()
+            make_room(FOLDER)
         self.folder.mkdir(parents=True, exist_ok=True)
         path, whole = self.folder / TASKS, 0
         with suppress(FileNotFoundError):
@@ -50,12 +48,6 @@ class Memo:
                 whole += len(line)
             with open(path, "rb+") as file:  # what follows a line that was cut off would be one with it
                 file.truncate(whole)
-
-    def _make_room(self) -> None:
-        with suppress(FileNotFoundError):
-            others = sorted(FOLDER.iterdir(), key=lambda folder: folder.stat().st_mtime)
-            for folder in others[:-KEPT]:
-                shutil.rmtree(folder, ignore_errors=True)
 
     def key(self, task: Task) -> str:
         section = task.section.model_dump(exclude={"replicas", "device"})

@@ -1,5 +1,6 @@
 """One study: its settings, and what is written of it."""
 
+import math
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from retrace.artifacts.paths import TRAIN, VALIDATION
 from retrace.artifacts.schema import SCHEMA, Schema
-from retrace.artifacts.study import Parameter, Procedure, StudyResult, parameter_columns
+from retrace.artifacts.study import TRIALS, Parameter, Procedure, StudyResult, parameter_columns
 from retrace.data.splitting import method_of
 from retrace.networks.arithmetic import is_portable, is_small, set_portable
 from retrace.params.reader import fault
@@ -19,7 +20,6 @@ from retrace.params.split import Split
 from retrace.params.study import Study
 from retrace.params.train import Train
 from retrace.runtime.errors import BAD_PARAMS, UserError
-from retrace.runtime.text import listed
 from retrace.study.crew import Crew, workers_worth_having
 from retrace.study.importance import importance
 from retrace.study.inquiry import FOLDERS, Finding, Inquiry
@@ -31,7 +31,7 @@ from retrace.study.verdict import BEST, FOLDS
 from retrace.training.checkpoint import fingerprint
 from retrace.training.device import choose, make_deterministic
 from retrace.training.rows import fit_preprocessing
-from retrace.training.training_run import describe
+from retrace.training.training_run import broken_by_weights, describe
 
 DATA = TRAIN.parent
 
@@ -75,7 +75,9 @@ def run_study(
     memo.forget_judged()
     shutil.rmtree(FOLDERS, ignore_errors=True)  # whole copies of the rows
     rows = len(prepared.data.validation.y) + (0 if by_time else len(prepared.data.training.y))
-    return table_of(finding.trials, study, space), result_of(finding, procedure, study, section, params, schema, rows)
+    return table_of(finding.trials, study, space), result_of(
+        finding, procedure, study, section, space, params, schema, rows
+    )
 
 
 def seed_of_networks(seed: int) -> int:
@@ -89,11 +91,10 @@ def require_sound(space: Sequence[Searched], section: Train, study: Study, schem
         raise UserError(BAD_PARAMS, *(f"params.yaml: study.space: {line}" for line in lines))
     tried = next((each.choices for each in space if each.name == "class_weights"), None) or [section.class_weights]
     for weights in tried:
-        if isinstance(weights, list) and len(weights) != len(schema.classes):
-            rule = f"must hold a weight for each of the {len(schema.classes)} classes"
+        if rule := broken_by_weights(weights, schema.classes):
             own = weights is section.class_weights
             where, key = (Train, "class_weights") if own else (Study, "space.class_weights")
-            raise fault(where, key, f"{rule} ({listed(schema.classes)})")
+            raise fault(where, key, rule)
 
 
 def _all_small(space: Sequence[Searched], section: Train, schema: Schema) -> bool:
@@ -110,24 +111,20 @@ def table_of(trials: Sequence[Trial], study: Study, space: Sequence[Searched]) -
     settings = []
     for trial in trials:
         for end, each in zip(trial.budgets, trial.measured, strict=True):
-            score = float("nan") if each.diverged else each.score
             for replica in range(study.seeds):
-                loss = float("nan") if each.diverged else each.losses[replica]
-                accuracy = float("nan") if each.diverged else each.accuracies[replica]
+                found = (each.losses[replica], each.accuracies[replica], each.score)
                 settings.append(trial.settings)
                 rows.append(
                     (
                         *(trial.number, trial.round, trial.state, end, replica),
-                        *(each.epochs[replica], each.best_epochs[replica], loss, accuracy, score),
+                        *(each.epochs[replica], each.best_epochs[replica]),
+                        *([math.nan] * len(found) if each.diverged else found),
                     )
                 )
     types = [pa.int64(), pa.int64(), pa.string(), *[pa.int64()] * 4, *[pa.float64()] * 3]
-    names = (
-        *("trial", "round", "state", "budget", "replica", "trained_epochs", "best_epoch"),
-        *("validation_loss", "validation_accuracy", "score"),
-    )
     columns = {
-        name: pa.array(values, kind) for name, values, kind in zip(names, zip(*rows, strict=True), types, strict=True)
+        name: pa.array(values, kind)
+        for name, values, kind in zip(TRIALS.columns, zip(*rows, strict=True), types, strict=True)
     }
     return pa.table(columns | parameter_columns(space, settings))
 
@@ -137,12 +134,13 @@ def result_of(
     procedure: Procedure | None,
     study: Study,
     section: Train,
+    space: Sequence[Searched],
     params: Mapping[str, Any],
     schema: Schema,
     rows: int,
 ) -> StudyResult:
     """rows: by which the candidates were judged."""
-    space, trials = searched(study.space), finding.trials
+    trials = finding.trials
     complete = [trial for trial in trials if trial.state == "complete"]
     return StudyResult(
         dataset=schema.dataset,

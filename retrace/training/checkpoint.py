@@ -130,7 +130,7 @@ class Checkpoints:
         path = self.folder / LAST
         try:
             if not self.folder.exists():
-                self._make_room()
+                make_room(self.folder.parent)
             # A damaged one would take the place of the one that this training goes on from.
             if self.last_is_valid:
                 with suppress(FileNotFoundError):
@@ -152,19 +152,20 @@ class Checkpoints:
             f" are free; {kept}; {fix.get(error.errno or 0, 'make room')}, then: dvc repro"
         )
 
-    def _make_room(self) -> None:
-        """Trainings that were cut off and never went on would fill the disk one day."""
-        with suppress(FileNotFoundError):
-            others = sorted(self.folder.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
-            for folder in others[:-KEPT]:
-                shutil.rmtree(folder, ignore_errors=True)
-
     def remove(self) -> None:
         """To be called when the training's result is safe."""
         shutil.rmtree(self.folder, ignore_errors=True)
         with suppress(OSError):  # others are there
             self.folder.parent.rmdir()
             self.folder.parent.parent.rmdir()
+
+
+def make_room(parent: Path) -> None:
+    """For one more folder beside the last KEPT: what was cut off and never went on would fill the disk one day."""
+    with suppress(FileNotFoundError):
+        others = sorted(parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
+        for folder in others[:-KEPT]:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parse(path: Path, content: bytes) -> Snapshot:

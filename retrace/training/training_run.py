@@ -1,6 +1,7 @@
 """One training run: what it is determined by, its live history, and the checkpoints from which it is resumed."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,13 @@ def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> De
     )
 
 
+def broken_by_weights(weights: str | Sequence[float], classes: Sequence[str]) -> str:
+    """The rule that these class weights break; "" where they suit the classes."""
+    if isinstance(weights, str) or len(weights) == len(classes):
+        return ""
+    return f"must hold a weight for each of the {len(classes)} classes ({listed(classes)})"
+
+
 def train(training: Rows, validation: Rows, settings: TrainingRun, checkpoints: Checkpoints) -> TrainingResult:
     """Fit the network to the training rows, judged on the validation rows after each epoch; or go on with that.
 
@@ -100,9 +108,8 @@ def train(training: Rows, validation: Rows, settings: TrainingRun, checkpoints: 
         memory_errors("train", fewer(section)),
         Progress(section, done=checkpoints.epoch) as progress,
     ):
-        if isinstance(section.class_weights, list) and len(section.class_weights) != len(description.classes):
-            rule = f"must hold a weight for each of the {len(description.classes)} classes"
-            raise fault(Train, "class_weights", f"{rule} ({listed(description.classes)})")
+        if rule := broken_by_weights(section.class_weights, description.classes):
+            raise fault(Train, "class_weights", rule)
         network = description.network(section.replicas, scaled=section.input_scale_rate > 0)
         callbacks = [LiveHistory(live), progress, Checkpointing(checkpoints, signals)]
         return fit(network, training, validation, members_of(section), settings.device, callbacks, checkpoints.snapshot)
