@@ -1,4 +1,7 @@
-"""From the text of params.yaml to values, with the line of each key; what YAML readers read differently is refused."""
+"""From the text of params.yaml, or of another file of that kind, to values, with the line of each key.
+
+What YAML readers read differently is refused.
+"""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from retrace.params.messages import PATH, RESTORE, Key, dotted_key, place_of, shown_value
+from retrace.params.messages import Key, dotted_key, place_of, restored, shown_value
 from retrace.runtime.errors import BAD_PARAMS, UserError
 
 DEEPEST = 8
@@ -37,23 +40,26 @@ _CONFLICT = re.compile(rb"^(<<<<<<<|=======|>>>>>>>)( |$)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Document:
-    """params.yaml as values, with the line of each key and the values that no reader may guess at."""
+    """A file as values, with the line of each key and the values that no reader may guess at."""
 
+    path: Path
     values: dict[str, Any]
     lines: dict[Key, int]
     faults: dict[Key, str]
 
 
-def parse(path: Path) -> Document:
+def parse(path: Path, holds: str = "sections (create, split, train, ...)") -> Document:
+    """holds: what is in it, for the message where it is something else. Raises UserError (status 2), one line."""
+    restore = restored(path)
     try:
         if (size := path.stat().st_size) > MOST_BYTES:
             rule = f"must have at most {MOST_BYTES:,} bytes, and has {size:,}"
-            raise UserError(BAD_PARAMS, f"{path} {rule}; delete what is not a parameter, or: {RESTORE}")
+            raise UserError(BAD_PARAMS, f"{path} {rule}; delete what is not a parameter, or: {restore}")
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(BAD_PARAMS, f"{path} not found; {RESTORE}") from None
+        raise UserError(BAD_PARAMS, f"{path} not found; {restore}") from None
     except IsADirectoryError:
-        raise UserError(BAD_PARAMS, f"{path} is a folder, not a file; {RESTORE}") from None
+        raise UserError(BAD_PARAMS, f"{path} is a folder, not a file; {restore}") from None
     if raw.startswith(b"\xef\xbb\xbf"):
         raise UserError(BAD_PARAMS, f"{path}:1: column 1: starts with a byte-order mark; save it as UTF-8 without one")
     if conflict := _CONFLICT.search(raw):
@@ -76,14 +82,14 @@ def parse(path: Path) -> Document:
         raise UserError(BAD_PARAMS, f"{path}:{line}: must not begin with %, a YAML directive; delete the line")
     if nested := _NESTED.search(raw):
         line = _line_at(raw, nested.start())
-        raise UserError(BAD_PARAMS, f"{path}:{line}: holds a hundred brackets in a row; {RESTORE}")
+        raise UserError(BAD_PARAMS, f"{path}:{line}: holds a hundred brackets in a row; {restore}")
     try:
         root = YAML().compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{path}:{mark.line + 1}: column {mark.column + 1}" if mark else f"{path}"
         problem = " ".join((error.problem or error.context or "cannot be read").split())
-        hint = "; indent with spaces, not tabs" if "'\\t'" in problem else f"; fix the line or {RESTORE}"
+        hint = "; indent with spaces, not tabs" if "'\\t'" in problem else f"; fix the line or {restore}"
         raise UserError(BAD_PARAMS, f"{place}: is not valid YAML: {problem}{hint}") from None
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -92,17 +98,16 @@ def parse(path: Path) -> Document:
         raise UserError(BAD_PARAMS, f"{path}:{line}: column {column}: holds {character}; delete it") from None
     except RecursionError:
         raise UserError(
-            BAD_PARAMS, f"{path}:{_too_deep(text)}: is nested too deep; fix the line or {RESTORE}"
+            BAD_PARAMS, f"{path}:{_too_deep(text)}: is nested too deep; fix the line or {restore}"
         ) from None
     except Exception as error:  # ruamel's own trouble
         problem = " ".join(str(error).split())
-        raise UserError(BAD_PARAMS, f"{path}: is not valid YAML: {problem}; {RESTORE}") from None
+        raise UserError(BAD_PARAMS, f"{path}: is not valid YAML: {problem}; {restore}") from None
     if not isinstance(root, MappingNode):
         found = "nothing" if root is None else "a list" if isinstance(root, SequenceNode) else "a single value"
-        rule = "must hold sections (create, split, train, ...)"
-        raise UserError(BAD_PARAMS, f"{path}:1: column 1: {rule}; got {found}; {RESTORE}")
-    document = Document({}, {}, {})
-    document.values.update(_build(root, (), document.lines, document.faults, set()))
+        raise UserError(BAD_PARAMS, f"{path}:1: column 1: must hold {holds}; got {found}; {restore}")
+    document = Document(path, {}, {}, {})
+    document.values.update(_build(root, (), document, set()))
     return document
 
 
@@ -120,14 +125,15 @@ def _too_deep(text: str) -> int:
     return 1
 
 
-def _build(node: Node, key: Key, lines: dict[Key, int], faults: dict[Key, str], seen: set[int]) -> Any:
+def _build(node: Node, key: Key, document: Document, seen: set[int]) -> Any:
+    lines, faults = document.lines, document.faults
     if id(node) in seen:  # an alias of a list in itself has no end, and a few of them can fill the memory
-        faults[key] = f"{place_of(key, lines)} must not be an alias (*name); write the value itself"
+        faults[key] = f"{place_of(key, lines, document.path)} must not be an alias (*name); write the value itself"
         lines.setdefault(key, lines[key[:-1]])  # the node's own line is that of the anchor
         return None
     seen.add(id(node))
     lines.setdefault(key, node.start_mark.line + 1)
-    place = place_of(key, lines)
+    place = place_of(key, lines, document.path)
     kind = str(node.tag).rsplit(":", 1)[-1]
     plain = isinstance(node, ScalarNode) and node.style is None
     own = "map" if isinstance(node, MappingNode) else "seq" if isinstance(node, SequenceNode) else "str"
@@ -141,18 +147,19 @@ def _build(node: Node, key: Key, lines: dict[Key, int], faults: dict[Key, str], 
             child = (*key, name)
             name_line = name_node.start_mark.line + 1
             if name in values:
-                faults[child] = f"{PATH}:{name_line}: {dotted_key(child)} stands twice; delete one of the two lines"
+                faults[child] = (
+                    f"{document.path}:{name_line}: {dotted_key(child)} stands twice; delete one of the two lines"
+                )
             lines[child] = name_line
             if _SECRET_NAME.search(name):
-                faults[child] = (
-                    f"{place_of(child, lines)} must not be here, since it is called like a secret; {_PUBLIC}"
-                )
+                where = place_of(child, lines, document.path)
+                faults[child] = f"{where} must not be here, since it is called like a secret; {_PUBLIC}"
                 values[name] = None  # no line shows it
                 continue
-            values[name] = _build(value_node, child, lines, faults, seen)
+            values[name] = _build(value_node, child, document, seen)
         return values
     if isinstance(node, SequenceNode):
-        return [_build(item, (*key, index), lines, faults, seen) for index, item in enumerate(node.value)]
+        return [_build(item, (*key, index), document, seen) for index, item in enumerate(node.value)]
     text = str(node.value)
     odd = _ODD_INTEGER.fullmatch(text) and not _PLAIN_INTEGER.fullmatch(text)
     if plain and (odd or (kind == "float" and "_" in text)):

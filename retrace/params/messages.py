@@ -11,7 +11,13 @@ from retrace.params.section import Section
 
 Key = tuple[str | int, ...]
 PATH = Path("params.yaml")
-RESTORE = "restore it with: git checkout params.yaml"
+
+
+def restored(path: Path = PATH) -> str:
+    return f"restore it with: git checkout {path}"
+
+
+RESTORE = restored()
 
 
 def describe_error(section: type[Section], key: Key, item: Any, lines: dict[Key, int]) -> tuple[Key, str]:
@@ -131,11 +137,11 @@ def dotted_key(key: Key) -> str:
     return text
 
 
-def place_of(key: Key, lines: dict[Key, int]) -> str:
+def place_of(key: Key, lines: dict[Key, int], path: Path = PATH) -> str:
     known = key
     while known and known not in lines:
         known = known[:-1]
-    return f"{PATH}:{lines.get(known, 1)}: {dotted_key(key)}"
+    return f"{path}:{lines.get(known, 1)}: {dotted_key(key)}"
 
 
 def suggest(word: str, among: list[str], prefix: str = "") -> str:
