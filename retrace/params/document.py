@@ -160,7 +160,7 @@ def _build(node: Node, key: Key, document: Document, seen: set[int]) -> Any:
         return values
     if isinstance(node, SequenceNode):
         return [_build(item, (*key, index), document, seen) for index, item in enumerate(node.value)]
-    text = str(node.value)
+    text = str(node.value).replace("\a", "")  # where ruamel would fold a long text again
     odd = _ODD_INTEGER.fullmatch(text) and not _PLAIN_INTEGER.fullmatch(text)
     if plain and (odd or (kind == "float" and "_" in text)):
         rule = "must be written in plain decimal digits"

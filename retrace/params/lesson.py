@@ -1,0 +1,230 @@
+"""A lesson of lessons/: what it claims, which settings show it, and the numbers that must hold."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from retrace.params.create import Create
+from retrace.params.document import Document, parse
+from retrace.params.messages import Key, dotted_key, place_of, rule_of, shown_value, suggest
+from retrace.params.reader import leaves
+from retrace.params.section import Section, broken
+from retrace.params.split import Split
+from retrace.params.train import Train
+from retrace.runtime.errors import BAD_PARAMS, UserError
+
+FOLDER = Path("lessons")
+# What a lesson's settings change: the params that the project came with, whatever params.yaml says today.
+BASE = FOLDER / "base.yaml"
+SECTIONS: tuple[type[Section], ...] = (Create, Split, Train)
+NAME = re.compile(r"[0-9]{2}-[a-z0-9-]+")
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Expectation(Section):
+    """A number, and on which side of another it must be. value: an expression, see retrace/lessons/measures.py."""
+
+    says: Text
+    value: Text
+    above: float | None = None
+    below: float | None = None
+    equals: float | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Self:
+        if sum(each is not None for each in (self.above, self.below, self.equals)) != 1:
+            raise broken("value", "must have one of above, below and equals beside it")
+        return self
+
+
+class Panel(Section):
+    """A figure. of: what it shows; variants: of which, all where nothing is said."""
+
+    kind: Literal["curves", "dots", "layers", "boundaries"]
+    title: Text
+    of: Literal["accuracy", "loss", "train_loss", "start_loss", "gradient", "activation", "health"] | None = None
+    variants: list[str] | None = None
+    log: bool = False
+
+
+class Question(Section):
+    ask: Text
+    answer: Text
+
+
+class Lesson(Section):
+    """A file of lessons/.
+
+    why, source: Markdown. settings: of all variants, over BASE, by dotted name; variants: name -> its own settings, over
+    these. animation: variants whose boundary is shown over the epochs. next: a command to go on with.
+    """
+
+    title: Text
+    claim: Text
+    why: Text
+    source: Text
+    settings: dict[str, Any]
+    variants: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    expect: Annotated[list[Expectation], Field(min_length=1)]
+    figures: Annotated[list[Panel], Field(min_length=1)]
+    animation: list[str] = []
+    questions: Annotated[list[Question], Field(min_length=1)]
+    next: Text
+
+
+class Variant(NamedTuple):
+    """settings: in which it differs from BASE, by dotted name."""
+
+    name: str
+    settings: dict[str, Any]
+    create: Create
+    split: Split
+    train: Train
+
+
+class Told(NamedTuple):
+    """A lesson as its file has it, and its variants ready to be trained. name: of the file, as in 01-a-line-cannot."""
+
+    name: str
+    lesson: Lesson
+    variants: list[Variant]
+
+
+def lesson_names(root: Path = Path()) -> list[str]:
+    return sorted(path.stem for path in (root / FOLDER).glob("*.yaml") if NAME.fullmatch(path.stem))
+
+
+def path_of(name: str) -> Path:
+    return FOLDER / f"{name}.yaml"
+
+
+def read_lesson(name: str) -> Told:
+    """Raises UserError (status 2) with a line for each fault of the file."""
+    document = parse(path_of(name), "a lesson (title, claim, why, ...)")
+    faults = dict(document.faults)
+    lesson = _validated(document, faults)
+    variants = list(_variants(lesson, document, faults)) if lesson else []
+    if lesson:
+        _check_names(lesson, document, faults)
+    if faults or lesson is None:
+        raise UserError(BAD_PARAMS, *faults.values())
+    return Told(name, lesson, variants)
+
+
+def _validated(document: Document, faults: dict[Key, str]) -> Lesson | None:
+    try:
+        return Lesson.model_validate(document.values)
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            key: Key = item["loc"]
+            place = place_of(key, document.lines, document.path)
+            if item["type"] == "extra_forbidden":
+                known = Lesson.model_fields if len(key) == 1 else ()
+                line = f"{place} is no part of a lesson{suggest(str(key[-1]), list(known)) or '; delete it'}"
+            elif item["type"] == "missing":
+                line = f"{document.path}: {dotted_key(key)} is missing; {rule_of(Lesson, ('lesson', *key))}"
+            elif item["type"] == "rule":
+                line = f"{place} {item['ctx']['rule']}"
+            else:
+                while len(key) > 1 and key not in document.lines:
+                    key = key[:-1]
+                rule = rule_of(Lesson, ("lesson", *key))
+                line = f"{place_of(key, document.lines, document.path)} {rule}; got {shown_value(item['input'])}"
+            faults.setdefault(key, line)
+        return None
+
+
+def _variants(lesson: Lesson, document: Document, faults: dict[Key, str]) -> Iterator[Variant]:
+    base = parse(BASE)
+    if base.faults:
+        raise UserError(BAD_PARAMS, *base.faults.values())
+    known = dict(leaves(base.values))
+    for name, own in lesson.variants.items():
+        settings, sound = lesson.settings | own, True
+        for setting in settings:
+            if setting not in known:
+                key = ("variants", name, setting) if setting in own else ("settings", setting)
+                hint = suggest(setting, list(known)) or f"; {BASE} has those that there are"
+                place = place_of(key, document.lines, document.path)
+                faults.setdefault(key, f"{place} must be a parameter of {_sections()}{hint}")
+                sound = False
+        if sound:
+            sections = _with_settings(base.values, settings, name, own, document, faults)
+            if sections:
+                yield Variant(name, settings, *sections)
+
+
+def _sections() -> str:
+    return ", ".join(section.section_name() for section in SECTIONS)
+
+
+def _with_settings(
+    base: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    name: str,
+    own: Mapping[str, Any],
+    document: Document,
+    faults: dict[Key, str],
+) -> tuple[Create, Split, Train] | None:
+    found: list[Any] = []
+    for section in SECTIONS:
+        content = _copied(base[section.section_name()])
+        for setting, value in settings.items():
+            first, *parents, last = setting.split(".")
+            if first == section.section_name():
+                place = content
+                for part in parents:
+                    place = place[part]
+                place[last] = value
+        try:
+            found.append(section.model_validate(content))
+        except ValidationError as error:
+            for item in error.errors(include_url=False):
+                key = (*item["loc"], *str(item.get("ctx", {}).get("key", "")).split("."))
+                dotted = ".".join(map(str, (section.section_name(), *filter(lambda each: each != "", key))))
+                setting = next((each for each in settings if dotted.startswith(each)), "")
+                where: Key = ("variants", name, setting) if setting in own else ("settings", setting)
+                rule = item["ctx"]["rule"] if item["type"] == "rule" else rule_of(section, tuple(dotted.split(".")))
+                place = place_of(where, document.lines, document.path)
+                got = shown_value(settings.get(setting, item["input"]))
+                faults.setdefault(where, f"{place} {rule}; got {got}")
+    if len(found) < len(SECTIONS):
+        return None
+    create, split, train = found
+    if train.patience is not None or train.ship != "best":
+        key: Key = ("variants", name)
+        place = place_of(key, document.lines, document.path)
+        faults.setdefault(key, f"{place} must leave train.patience null and train.ship best: all epochs are looked at")
+    return create, split, train
+
+
+def _copied(content: Any) -> Any:
+    return {key: _copied(value) for key, value in content.items()} if isinstance(content, dict) else content
+
+
+def _check_names(lesson: Lesson, document: Document, faults: dict[Key, str]) -> None:
+    """Variants that a figure or the animation names, and that are not there."""
+    asked: list[tuple[Key, list[str]]] = [(("animation",), lesson.animation)]
+    asked += [(("figures", place, "variants"), panel.variants or []) for place, panel in enumerate(lesson.figures)]
+    for key, names in asked:
+        for name in names:
+            if name not in lesson.variants:
+                place = place_of(key, document.lines, document.path)
+                known = ", ".join(lesson.variants)
+                faults.setdefault(key, f"{place} must name variants of the lesson ({known}); got {shown_value(name)}")
+    for place, panel in enumerate(lesson.figures):
+        if panel.kind != "boundaries" and panel.of is None:
+            key = ("figures", place)
+            line = f"{place_of(key, document.lines, document.path)} must say what it is of, such as of: loss"
+            faults.setdefault(key, line)
+
+
+def unknown_lesson(asked: str) -> UserError:
+    names = lesson_names()
+    return UserError(BAD_PARAMS, f"{FOLDER}/ has no lesson {shown_value(asked)}; it has {', '.join(names)}")
+
+
