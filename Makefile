@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help setup table run test campaigns gate export ui follow study record backfill verify check-cache graph bench bench-quality lint audit readme
+.PHONY: help setup table run test campaigns gate export ui follow study lessons record backfill verify check-cache graph bench bench-quality lint audit readme
 
 # Stages are run as `python -m ...`: this is the python they get, also when the environment is not activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -35,6 +35,9 @@ run: setup  ## create the data, train, evaluate, plot and record: whatever chang
 	@retrace rehash
 	@python -m dvc repro
 	@retrace summary
+
+lessons: setup  ## claims about how networks learn, each trained and judged anew, with its figures (lessons/); retrace lesson 9: one of them
+	@retrace lesson
 
 study: setup  ## which settings of section train are better, and is it sure? (section study); retrace adopt writes the winner
 	@retrace study

@@ -201,9 +201,7 @@ def report(found: dict[str, Scores]) -> str:
     return (
         f"# Studies on real tables\n\nWritten by `python -m benchmarks.study_tables`: {TRIALS} trials, split seed"
         f" {SEEDS[0]}. Surely worse on the test rows than the default: {worse}; of the best, sure or not:"
-        f" {unsure_worse}.\n\n"
-        + table(header, rows)
-        + "\n"
+        f" {unsure_worse}.\n\n" + table(header, rows) + "\n"
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from retrace.artifacts.scores import rounded
 from retrace.artifacts.table_files import ParquetFile
@@ -9,13 +10,13 @@ from retrace.artifacts.typed import read_typed
 from retrace.runtime.atomic import write_json
 
 FOLDER = Path("reports/lessons")
-INDEX = Path("reports/lessons.html")
+INDEX, INDEX_MARKDOWN = FOLDER / "index.html", FOLDER / "index.md"
 
 # Columns of both tables: variant, by its name; replica, from 0; layer: of a network, from 1, the last one gives the
 # logits; start: before the first step, on rows of training. NaN where a network has diverged, or no such layer is.
 #   history: a row for each variant, replica and epoch, each layer's columns behind these
-#   start: a row for each variant, replica and layer: norm of the gradient, and standard deviation of what the layer's
-#   activation gives, NaN for the last one
+#   start: a row for each variant, replica and layer: norm of the gradient, and the standard deviation over the rows of
+#   what the layer's activation gives (root mean square of its units), NaN for the last one
 HISTORY = ("variant", "replica", "epoch", "train_loss", "loss", "accuracy")
 START = ("variant", "replica", "layer", "loss", "gradient", "activation")
 # Probability of the second class, or the likeliest class of more, at regular points of the plane.
@@ -25,6 +26,18 @@ POINTS = ("variant", "x", "y", "class")
 
 def verdict_file(name: str, root: Path = Path()) -> Path:
     return root / FOLDER / name / "verdict.json"
+
+
+class PageFiles(NamedTuple):
+    figures: Path
+    html: Path
+    markdown: Path
+
+
+def page_files(name: str) -> PageFiles:
+    """What stage `lessons_plot` writes."""
+    folder = FOLDER / name
+    return PageFiles(folder / "figures", folder / "lesson.html", folder / "lesson.md")
 
 
 def tables_of(name: str) -> dict[str, ParquetFile]:
@@ -63,8 +76,6 @@ class Verdict:
     """holds: whether all expectations do. seed: of the networks; dataset: what they learned from."""
 
     name: str
-    title: str
-    claim: str
     holds: bool
     seed: int
     dataset: str

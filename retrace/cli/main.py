@@ -19,6 +19,7 @@ COMMANDS = {
     "gate": "Fail unless the test result is surely good enough.",
     "summary": "The result in a few lines.",
     "study": "Which settings are better, and is it sure? With --mirror: live in optuna-dashboard.",
+    "lesson": "A claim about how networks learn, trained and judged anew; all of them without a number.",
     "ui": "The recorded runs in a browser.",
     "follow": "Show a training run that is under way in MLflow, as it goes on.",
     "backfill": "Record every state that git's history and DVC's cache still have.",

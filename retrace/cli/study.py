@@ -6,21 +6,18 @@ process of its own, and nothing here waits for it but at the end, for as long as
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from retrace.artifacts.study_feed import first_line
+from retrace.cli.repro import repro
 from retrace.cli.study_summary import summary_lines
 from retrace.figures.study.inputs import read_study_tables
 from retrace.report.study_advice import advice
-from retrace.runtime.signals import SIGNALS
 from retrace.tracking.study_mirror import Target
 
 GRAPH = Path("study/dvc.yaml")
@@ -43,7 +40,7 @@ def command(mirror: str | None) -> None:
     What is searched, and how long, is the section `study` of params.yaml. The exit status is DVC's."""
     target = Target.of(mirror) if mirror else None
     with mirroring(target) as mirror_process:
-        status = run_passing_signals([sys.executable, "-m", "dvc", "repro", GRAPH.as_posix()])
+        status = repro(GRAPH.as_posix())
         if mirror_process:
             end(mirror_process, status)
         if status == 0:
@@ -51,38 +48,6 @@ def command(mirror: str | None) -> None:
             print("\n".join(summary_lines(tables.result, advice(tables))), flush=True)
     if status:
         raise click.exceptions.Exit(status)
-
-
-def run_passing_signals(command: Sequence[str]) -> int:
-    """Run it and return its exit status, as a shell has it where a signal ended it.
-
-    What asks this process to end is asked of it, and of all that it started: in a process group of its own, so that
-    each of them hears it once, whether it came from a terminal or for this process alone.
-    """
-    process: subprocess.Popen[bytes] | None = None
-    early = []
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        if process is None:
-            early.append(number)
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-
-    # Some are ignored on purpose: in a job in the background, under nohup.
-    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, pass_on) for number in heeded}
-    try:
-        # `python` of the stages is this one, also where its environment is not activated.
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        process = subprocess.Popen(command, env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL, process_group=0)
-        for number in early:
-            pass_on(number, None)
-        status = process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    return status if status >= 0 else 128 - status
 
 
 @contextlib.contextmanager

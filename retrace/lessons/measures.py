@@ -74,7 +74,9 @@ class Measures:
         return found
 
     def start_spread(self, variant: str, layer: int) -> Floats:
-        """Standard deviation of what a layer's activation gives, over rows and units, before the first step."""
+        """How far rows are apart in what a layer's units give before the first step: the root mean square of the
+        units' standard deviations over the rows.
+        """
         found: Floats = self.observed[variant].start_activation[:, _place(layer)]
         return found
 
@@ -107,12 +109,13 @@ class Measures:
         return found
 
     def _whole(self, variant: str, epoch: int) -> Floats:
-        values = self.observed[variant].values[: , : epoch or None, :FIXED]
-        return np.isfinite(values).all((1, 2)).astype(float)
+        values = self.observed[variant].values[:, : epoch or None, :FIXED]
+        return np.asarray(np.isfinite(values).all((1, 2)), np.float64)
 
     @staticmethod
     def _first(reached: NDArray[np.bool_]) -> Floats:
-        return np.where(reached.any(1), reached.argmax(1) + 1.0, reached.shape[1] + 1.0)
+        found: Floats = np.where(reached.any(1), reached.argmax(1) + 1.0, reached.shape[1] + 1.0)
+        return found
 
 
 def _place(layer: int) -> int:

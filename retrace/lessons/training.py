@@ -31,7 +31,7 @@ from retrace.training.device import make_deterministic
 from retrace.training.losses import targets
 from retrace.training.members import Member, members_of, shared
 from retrace.training.pack import Data, Pack, allocate
-from retrace.training.rows import Rows, fit_preprocessing, read_rows
+from retrace.training.rows import fit_preprocessing, read_rows
 from retrace.training.trainer import draw_initial_weights
 from retrace.training.training_run import describe
 
@@ -156,8 +156,9 @@ def _observe_pack(
     places = {
         each.variant.name: slice(end - each.variant.train.replicas, end) for each, end in zip(pack, ends, strict=True)
     }
+    # The names are of variants with two inputs: lesson_run.py makes sure of that.
     planes: dict[str, dict[int, Tensor]] = {name: {} for name in places if name in drawn or name in animated}
-    points = plane_points(data.training)
+    points = plane_points(data)
     pictures = set(picture_epochs(section.epochs))
     for epoch in range(section.epochs + 1):
         if epoch:
@@ -178,10 +179,8 @@ def _observe_pack(
 
 
 @torch.no_grad()
-def _start(
-    trainer: Pack, network: Network, data: Data, members: Sequence[Member]
-) -> tuple[Floats, Floats, Floats]:
-    """Loss [members], gradient norm [members, layers], deviation of the activations [members, layers], no step made."""
+def _start(trainer: Pack, network: Network, data: Data, members: Sequence[Member]) -> tuple[Floats, Floats, Floats]:
+    """Loss [members], gradient norm [members, layers], spread of the activations [members, layers], no step made."""
     x = data.training.x[:START_ROWS].expand(len(members), -1, -1).contiguous()
     y = targets(data.training.y[:START_ROWS], network.outputs).expand(len(members), -1)
     watched = network.observe(x).watched
@@ -191,7 +190,8 @@ def _start(
     norms = torch.stack([gradient.double().square().sum((1, 2)).sqrt() for gradient in gradients[::2]], 1)
     spread = torch.full((len(members), len(network.layers)), math.nan, dtype=torch.float64)
     for layer, outputs in zip(network.watched, watched, strict=True):
-        spread[:, layer] = outputs.double().flatten(1).std(1)
+        # Of each unit over the rows, and then their root mean square: what still tells one row from another.
+        spread[:, layer] = outputs.double().var(1).mean(1).sqrt()
     return loss.double().numpy(), norms.numpy(), spread.numpy()
 
 
@@ -200,11 +200,9 @@ def picture_epochs(epochs: int) -> list[int]:
     return sorted({0, *np.unique(np.geomspace(1, epochs, PICTURES).round().astype(int)).tolist(), epochs})
 
 
-def plane_points(rows: Rows) -> Floats:
-    """[SIDE * SIDE, 2] regular points over the first two inputs of the rows, with a margin; x runs fastest."""
-    x = rows.x[:, :2].numpy().astype(np.float64)
-    if x.shape[1] < 2:
-        return np.empty((0, 2))
+def plane_points(data: Data) -> Floats:
+    """[SIDE * SIDE, 2] regular points over the two inputs of the rows, with a margin; x runs fastest."""
+    x = np.concatenate([rows.x[:, :2].numpy() for rows in (data.training, data.validation)]).astype(np.float64)
     low, high = x.min(0), x.max(0)
     margin = 0.06 * (high - low)
     across, up = (np.linspace(low[axis] - margin[axis], high[axis] + margin[axis], SIDE) for axis in (0, 1))

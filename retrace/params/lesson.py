@@ -59,8 +59,8 @@ class Question(Section):
 class Lesson(Section):
     """A file of lessons/.
 
-    why, source: Markdown. settings: of all variants, over BASE, by dotted name; variants: name -> its own settings, over
-    these. animation: variants whose boundary is shown over the epochs. next: a command to go on with.
+    why, source: Markdown. settings: of all variants, over BASE, by dotted name; variants: name -> its own, over these.
+    animation: variants whose boundary is shown over the epochs. next: a command to go on with.
     """
 
     title: Text
@@ -71,7 +71,7 @@ class Lesson(Section):
     variants: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     expect: Annotated[list[Expectation], Field(min_length=1)]
     figures: Annotated[list[Panel], Field(min_length=1)]
-    animation: list[str] = []
+    animation: list[str]
     questions: Annotated[list[Question], Field(min_length=1)]
     next: Text
 
@@ -170,6 +170,7 @@ def _with_settings(
     document: Document,
     faults: dict[Key, str],
 ) -> tuple[Create, Split, Train] | None:
+    """The sections of a variant; None, with a line for each fault, where they are not sound. own: its own settings."""
     found: list[Any] = []
     for section in SECTIONS:
         content = _copied(base[section.section_name()])
@@ -184,21 +185,21 @@ def _with_settings(
             found.append(section.model_validate(content))
         except ValidationError as error:
             for item in error.errors(include_url=False):
-                key = (*item["loc"], *str(item.get("ctx", {}).get("key", "")).split("."))
-                dotted = ".".join(map(str, (section.section_name(), *filter(lambda each: each != "", key))))
-                setting = next((each for each in settings if dotted.startswith(each)), "")
-                where: Key = ("variants", name, setting) if setting in own else ("settings", setting)
-                rule = item["ctx"]["rule"] if item["type"] == "rule" else rule_of(section, tuple(dotted.split(".")))
-                place = place_of(where, document.lines, document.path)
-                got = shown_value(settings.get(setting, item["input"]))
-                faults.setdefault(where, f"{place} {rule}; got {got}")
+                broken_rule = item["ctx"] if item["type"] == "rule" else {}
+                path = (section.section_name(), *item["loc"], *str(broken_rule.get("key", "")).split("."))
+                dotted = ".".join(str(part) for part in path if part != "")
+                setting = next((each for each in settings if dotted.startswith(each)), dotted)
+                rule = broken_rule.get("rule") or rule_of(section, tuple(setting.split(".")))
+                key: Key = ("variants", name, setting) if setting in own else ("settings", setting)
+                where = place_of(key, document.lines, document.path)
+                faults.setdefault(key, f"{where} {rule}; got {shown_value(settings.get(setting, item['input']))}")
     if len(found) < len(SECTIONS):
         return None
     create, split, train = found
     if train.patience is not None or train.ship != "best":
-        key: Key = ("variants", name)
-        place = place_of(key, document.lines, document.path)
-        faults.setdefault(key, f"{place} must leave train.patience null and train.ship best: all epochs are looked at")
+        key = ("variants", name)
+        where = place_of(key, document.lines, document.path)
+        faults.setdefault(key, f"{where} must leave train.patience null and train.ship best: each epoch is looked at")
     return create, split, train
 
 
@@ -216,9 +217,9 @@ def _check_names(lesson: Lesson, document: Document, faults: dict[Key, str]) -> 
                 place = place_of(key, document.lines, document.path)
                 known = ", ".join(lesson.variants)
                 faults.setdefault(key, f"{place} must name variants of the lesson ({known}); got {shown_value(name)}")
-    for place, panel in enumerate(lesson.figures):
+    for number, panel in enumerate(lesson.figures):
         if panel.kind != "boundaries" and panel.of is None:
-            key = ("figures", place)
+            key = ("figures", number)
             line = f"{place_of(key, document.lines, document.path)} must say what it is of, such as of: loss"
             faults.setdefault(key, line)
 
@@ -226,5 +227,3 @@ def _check_names(lesson: Lesson, document: Document, faults: dict[Key, str]) -> 
 def unknown_lesson(asked: str) -> UserError:
     names = lesson_names()
     return UserError(BAD_PARAMS, f"{FOLDER}/ has no lesson {shown_value(asked)}; it has {', '.join(names)}")
-
-

@@ -38,6 +38,9 @@ td:first-child { min-width: min(15rem, 45vw); }
 thead th { border-bottom: 2px solid var(--line); vertical-align: bottom; }
 tr.chosen td { background: var(--tint); font-weight: 600; }
 figure { margin: .6rem 0 1.2rem; }
+details { margin: .6rem 0; max-width: 48rem; }
+summary { cursor: pointer; font-weight: 600; }
+pre { padding: .6rem .8rem; background: var(--tint); white-space: pre-wrap; overflow-wrap: anywhere; font-size: .9rem; }
 img { display: block; max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line); }
 @media print {
   :root { --ink: #000; --soft: #444; --paper: #fff; --line: #bbb; --tint: #f2f2f2; --accent: #000; }
@@ -92,12 +95,15 @@ def table(
     return element("div", element("table", joined(parts), kind=kind), kind="wide")
 
 
-def picture(png: bytes, alt: str, caption: str) -> Html:
-    """A PNG inside of the page; alt: what is seen on it, for those who do not see it."""
-    width, height = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))
-    source = f"data:image/png;base64,{b64encode(png).decode()}"
-    image = f'<img src="{source}" width="{width}" height="{height}" alt="{escape(one_line(alt, 1500))}">'
-    return element("figure", Html(image), element("figcaption", caption))
+def picture(image: bytes, alt: str, caption: str) -> Html:
+    """A PNG or GIF inside of the page; alt: what is seen on it, for those who do not see it."""
+    if image.startswith(b"GIF8"):
+        kind, (width, height) = "gif", (int.from_bytes(image[start : start + 2], "little") for start in (6, 8))
+    else:
+        kind, (width, height) = "png", (int.from_bytes(image[start : start + 4], "big") for start in (16, 20))
+    source = f"data:image/{kind};base64,{b64encode(image).decode()}"
+    shown = f'<img src="{source}" width="{width}" height="{height}" alt="{escape(one_line(alt, 1500))}">'
+    return element("figure", Html(shown), element("figcaption", caption))
 
 
 def page(title: str, parts: Iterable[Html]) -> str:

@@ -23,7 +23,7 @@ from retrace.runtime.stage_log import running_stage
 
 LOCK = Path("dvc.lock")
 # What another graph than the pipeline's makes, by its folder: where that graph and its lock lie.
-GRAPHS = {Path("reports/study"): Path("study")}
+GRAPHS = {Path("reports/study"): Path("study"), Path("reports/lessons"): Path("lessons")}
 # Side files that DVC does not know: of each text the MD5 that its stage wrote last.
 NOTES = Path(".retrace/written")
 # As DVC writes a value that holds a # or quotes.
