@@ -1,7 +1,7 @@
-"""Does a lesson hold by luck? Each with 20 other seeds of its networks: `python -m benchmarks.lessons`, or with numbers.
+"""Does a lesson hold by luck? Each with 20 other seeds: `python -m benchmarks.lessons`, or with numbers of lessons.
 
-A lesson's own run is one seed; here each expectation is judged with others, and the report has the worst number that any
-of them gave. What was measured is kept in lessons.json beside this file, and a lesson whose settings change is measured
+A lesson's own run is one seed; here each expectation is judged with others, and the report has the worst number that
+any of them gave. What was measured is kept in lessons.json beside this file; a lesson whose settings change is measured
 again.
 """
 
@@ -25,7 +25,7 @@ FEWEST = 19
 
 
 def measure(name: str) -> dict[str, Any]:
-    """How many seeds each expectation held with, and the number that was nearest to the wrong side or furthest on it."""
+    """With how many seeds each expectation held, and the number that was nearest to the wrong side or deepest in it."""
     found = [teach(name, seed).verdict for seed in SEEDS]
     expectations = []
     for place, first in enumerate(found[0].expectations):
@@ -58,8 +58,8 @@ def report(found: dict[str, Any]) -> str:
             rows.append([*first, one["says"], one["bound"], worst, f"{one['held']}"])
     lucky = [name for name, each in found.items() if each["held"] < FEWEST]
     return (
-        f"# Lessons with other seeds\n\nWritten by `python -m benchmarks.lessons`: each lesson with {len(SEEDS)} other seeds"
-        f" of its networks. Held by fewer than {FEWEST} of them: {', '.join(lucky) or 'none'}.\n\n"
+        f"# Lessons with other seeds\n\nWritten by `python -m benchmarks.lessons`: each lesson with {len(SEEDS)} other"
+        f" seeds of its networks. Held by fewer than {FEWEST} of them: {', '.join(lucky) or 'none'}.\n\n"
         + table(["lesson", "all of it held", "expectation", "must be", "worst", "held"], rows)
         + "\n"
     )

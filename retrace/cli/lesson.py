@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 from retrace.artifacts.lesson import INDEX, Found, Verdict, page_files, read_verdict
+from retrace.cli.graph import with_lessons
 from retrace.cli.repro import repro
 from retrace.params.lesson import lesson_names, read_lesson, unknown_lesson
+from retrace.runtime.atomic import write_text
 from retrace.runtime.errors import GATE_FAILED
 
 GRAPH = "lessons/dvc.yaml"
@@ -26,6 +28,7 @@ def command(lesson: str | None, opens: bool) -> None:
     names = lesson_names() if lesson is None else [named(lesson)]
     for name in names:
         read_lesson(name)  # its faults are said before anything runs
+    bring_up_to_date()
     targets = [GRAPH] if lesson is None else [f"{GRAPH}:lessons_plot@{names[0]}"]
     if status := repro(*targets):
         raise click.exceptions.Exit(status)
@@ -37,6 +40,14 @@ def command(lesson: str | None, opens: bool) -> None:
         webbrowser.open((Path.cwd() / page).as_uri())
     if not all(verdict.holds for verdict in verdicts):
         raise click.exceptions.Exit(GATE_FAILED)
+
+
+def bring_up_to_date() -> None:
+    """A lesson is added by adding its file: the graph is told of it here, and of one that is gone."""
+    path = Path(GRAPH)
+    text = path.read_text("utf-8")
+    if (new := with_lessons(text, lesson_names())) != text:
+        write_text(path, new)
 
 
 def named(asked: str) -> str:

@@ -144,18 +144,16 @@ def _variants(lesson: Lesson, document: Document, faults: dict[Key, str]) -> Ite
         raise UserError(BAD_PARAMS, *base.faults.values())
     known = dict(leaves(base.values))
     for name, own in lesson.variants.items():
-        settings, sound = lesson.settings | own, True
-        for setting in settings:
-            if setting not in known:
-                key = ("variants", name, setting) if setting in own else ("settings", setting)
-                hint = suggest(setting, list(known)) or f"; {BASE} has those that there are"
-                place = place_of(key, document.lines, document.path)
-                faults.setdefault(key, f"{place} must be a parameter of {_sections()}{hint}")
-                sound = False
-        if sound:
-            sections = _with_settings(base.values, settings, name, own, document, faults)
-            if sections:
-                yield Variant(name, settings, *sections)
+        settings = lesson.settings | own
+        unknown = [setting for setting in settings if setting not in known]
+        for setting in unknown:
+            key: Key = ("variants", name, setting) if setting in own else ("settings", setting)
+            hint = suggest(setting, list(known)) or f"; {BASE} has those that there are"
+            place = place_of(key, document.lines, document.path)
+            faults.setdefault(key, f"{place} must be a parameter of {_sections()}{hint}")
+        kept = {setting: value for setting, value in settings.items() if setting in known}
+        if (sections := _with_settings(base.values, kept, name, own, document, faults)) and not unknown:
+            yield Variant(name, settings, *sections)
 
 
 def _sections() -> str:
@@ -188,7 +186,7 @@ def _with_settings(
                 broken_rule = item["ctx"] if item["type"] == "rule" else {}
                 path = (section.section_name(), *item["loc"], *str(broken_rule.get("key", "")).split("."))
                 dotted = ".".join(str(part) for part in path if part != "")
-                setting = next((each for each in settings if dotted.startswith(each)), dotted)
+                setting = next((each for each in settings if f"{dotted}.".startswith(f"{each}.")), dotted)
                 rule = broken_rule.get("rule") or rule_of(section, tuple(setting.split(".")))
                 key: Key = ("variants", name, setting) if setting in own else ("settings", setting)
                 where = place_of(key, document.lines, document.path)

@@ -20,7 +20,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from retrace.cli.graph import GRAPHS, with_code
+from retrace.cli.graph import GRAPHS, generated, with_code
 from retrace.params import reader
 from retrace.params.create import Create
 from retrace.runtime.imports import closure
@@ -31,6 +31,7 @@ from tests.project import TINY, copy_project, repro, run, turn, without_notes
 
 STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
 STUDY = ["study", "study_plot", "study_record"]  # study/dvc.yaml; tests/test_study.py
+LESSONS = ["lessons", "lessons_plot", "lessons_index"]  # lessons/dvc.yaml; tests/test_lessons.py
 
 # What the stages may read beside their deps: their own section, and for `record` the graph's own ledger.
 LEDGER = {"params.yaml", "dvc.lock"}
@@ -74,7 +75,7 @@ def restored(finished) -> Iterator[Path]:
 
 def test_the_code_in_the_deps_is_what_the_stages_import():
     for path in GRAPHS:
-        assert with_code((ROOT / path).read_text()) == (ROOT / path).read_text(), "run: retrace graph"
+        assert generated(path) == (ROOT / path).read_text(), "run: retrace graph"
 
 
 def test_a_served_model_names_the_libraries_that_its_code_imports():
@@ -88,8 +89,8 @@ def test_a_served_model_names_the_libraries_that_its_code_imports():
 
 
 def test_stages_do_not_import_each_other_and_packages_import_no_stage():
-    for stage in STAGES + STUDY:
-        others = set(closure(f"stages/{stage}.py")) & {f"stages/{name}.py" for name in STAGES + STUDY}
+    for stage in STAGES + STUDY + LESSONS:
+        others = set(closure(f"stages/{stage}.py")) & {f"stages/{name}.py" for name in STAGES + STUDY + LESSONS}
         assert others == {f"stages/{stage}.py"}
 
 
@@ -115,7 +116,7 @@ def beyond_thin(path: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", STAGES + STUDY + LESSONS)
 def test_a_stage_is_a_thin_script(stage):
     assert beyond_thin(ROOT / f"stages/{stage}.py") == []
 
@@ -183,9 +184,9 @@ def test_packages_import_only_what_stands_below_them():
 def test_graph_and_files_name_the_same_stages():
     mains = {path.stem for path in (ROOT / "stages").glob("*.py")}
     assert list(graph(ROOT)) == STAGES
-    assert mains == set(STAGES + STUDY)
+    assert mains == set(STAGES + STUDY + LESSONS)
     assert set(STAGES) - {"validate"} | {"gate", "study"} == set(YAML(typ="safe").load(ROOT / "params.yaml"))
-    assert {f"tests/test_{stage}.py" for stage in STAGES + STUDY[:1]} <= {
+    assert {f"tests/test_{stage}.py" for stage in STAGES + STUDY[:1] + LESSONS[:1]} <= {
         f"tests/{path.name}" for path in (ROOT / "tests").iterdir()
     }
     assert all(stage["desc"] for stage in graph(ROOT).values())

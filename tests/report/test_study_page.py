@@ -4,7 +4,6 @@ import json
 import re
 from base64 import b64decode
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,10 @@ from retrace.report.study_page import PAGE, study_page
 from retrace.report.study_words import alternatives, good_values, interval, number, searched_over, signed
 from stages import study_plot
 from tests.made_studies import ODD, PRESENT, example, variants
+from tests.report.html_page import PIXEL, Page
 
 VARIANTS = variants()
-# A PNG of one pixel: what a page does with pictures does not depend on what is on them.
-PIXEL = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 PICTURES = dict.fromkeys(STUDY_FIGURES, PIXEL)
-VOID = {"meta", "img", "br"}
-TAGS = VOID | {"html", "head", "title", "style", "body", "main", "h1", "h2", "h3", "p", "strong", "span", "ul", "li"}
-TAGS |= {"div", "table", "caption", "thead", "tbody", "tr", "th", "td", "figure", "figcaption"}
 
 
 def tables_of(variant: str = "as it should be", **options: Any) -> StudyTables:
@@ -36,40 +31,6 @@ def tables_of(variant: str = "as it should be", **options: Any) -> StudyTables:
 
 def changed(tables: StudyTables, **changes: Any) -> StudyTables:
     return StudyTables(replace(tables.result, **changes), tables.trials)
-
-
-class Page(HTMLParser):
-    """Checks that each tag is known and closed, and collects texts of cells, and attributes."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.attributes: list[tuple[str, str, str | None]] = []
-        self.rows: list[list[str]] = []
-        self.texts: list[str] = []
-        self.feed(source)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        assert tag in TAGS, tag
-        assert len({name for name, _ in attributes}) == len(attributes)
-        self.attributes += [(tag, name, value) for name, value in attributes]
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.texts.append(data)
-        if "td" in self.open or "th" in self.open:
-            self.rows[-1][-1] += data
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
