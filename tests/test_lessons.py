@@ -38,7 +38,7 @@ def folder(made, tmp_path) -> Path:
 
 def lesson(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "retrace", "lesson", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
 
 
 def ran(done: "subprocess.CompletedProcess[str]") -> list[str]:
@@ -81,7 +81,7 @@ def test_a_claim_that_is_untrue_fails_and_says_by_how_much(folder):
     write_lesson(folder, animation=[], figures=SMALL["figures"][:1], expect=expect)
     done = lesson(folder)
     assert done.returncode == 5
-    assert ran(done) == [f"lessons@{NAME}", f"lessons_plot@{NAME}", "lessons_index"]
+    assert sorted(ran(done)) == sorted([f"lessons@{NAME}", f"lessons_plot@{NAME}", "lessons_index"])
     assert f"FAILS    {NAME}; zeros learn: 0, must be > 0.5" in done.stdout
     assert "in all   1 of 2 lessons hold" in done.stdout
     assert "1 of 2 hold" in (folder / "reports/lessons/index.html").read_text()
@@ -108,7 +108,7 @@ def test_faults_are_said_before_anything_runs(folder):
     assert "settings.train.epoch must be a parameter of create, split, train; did you mean train.epochs?" in done.stderr
     done = lesson(folder, "7")
     assert done.returncode == 2
-    assert done.stderr.strip() == f"error: lessons/ has no lesson the text '7'; it has {NAME}, {SECOND}"
+    assert done.stderr.strip() == f"lessons/ has no lesson the text '7'; it has {NAME}, {SECOND}"
 
 
 def test_the_graph_has_each_lesson_and_reads_nothing_of_the_pipeline():
