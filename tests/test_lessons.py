@@ -62,12 +62,23 @@ def test_all_lessons_are_told_with_a_page_each_and_an_index(made, folder):
     assert "2 of 2 hold" in index
 
 
-def test_better_words_train_nothing(folder):
+def test_a_change_of_a_lesson_runs_that_lesson_and_the_index(folder):
     write_lesson(folder, animation=[], figures=SMALL["figures"][:1], title="Another title")
     done = lesson(folder, "1")
-    assert ran(done) == [f"lessons_plot@{NAME}"]
+    assert ran(done) == [f"lessons@{NAME}", f"lessons_plot@{NAME}"]
     assert "lesson   Another title" in done.stdout
     assert "Another title" in (folder / f"reports/lessons/{NAME}/lesson.html").read_text()
+
+
+def test_changed_code_runs_what_imports_it(folder):
+    """By its digest: of figures no lesson is trained again."""
+    with open(folder / "retrace/figures/lesson/panels.py", "a", encoding="utf-8") as file:
+        file.write("# another word\n")
+    done = lesson(folder, "1")
+    assert ran(done) == ["lessons_code", f"lessons_plot@{NAME}"], done.stdout
+    with open(folder / "retrace/lessons/measures.py", "a", encoding="utf-8") as file:
+        file.write("# another word\n")
+    assert ran(lesson(folder, "1"))[:2] == ["lessons_code", f"lessons@{NAME}"]
 
 
 def test_params_yaml_of_today_changes_no_lesson(folder):

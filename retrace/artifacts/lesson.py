@@ -11,6 +11,8 @@ from retrace.runtime.atomic import write_json
 
 FOLDER = Path("reports/lessons")
 INDEX, INDEX_MARKDOWN = FOLDER / "index.html", FOLDER / "index.md"
+# Digest of the code of a stage, see stages/lessons_code.py.
+CODE = {stage: FOLDER / f"{stage}.code" for stage in ("lessons", "lessons_plot")}
 
 # Columns of both tables: variant, by its name; replica, from 0; layer: of a network, from 1, the last one gives the
 # logits; start: before the first step, on rows of training. NaN where a network has diverged, or no such layer is.

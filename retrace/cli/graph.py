@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from retrace.artifacts.lesson import verdict_file
+from retrace.artifacts.lesson import CODE, verdict_file
 from retrace.params.lesson import FOLDER as LESSONS
 from retrace.params.lesson import lesson_names, path_of
 from retrace.runtime.atomic import write_text
@@ -28,7 +28,16 @@ _DEPS = re.compile(r"^    deps:\n(?:      .*\n)+", re.MULTILINE)
 
 
 def code_deps(stage: str, root: Path = ROOT) -> list[str]:
-    """The code files that a stage depends on, sorted."""
+    """The code files that a stage depends on, sorted. Lessons have the digest of theirs that stage lessons_code makes."""
+    if stage in CODE:
+        return []
+    if stage == "lessons_code":
+        return sorted(
+            {
+                *closure(f"stages/{stage}.py", root),
+                *(file for own in CODE for file in closure(f"stages/{own}.py", root)),
+            }
+        )
     served = closure(ENTRY.as_posix(), root) if stage == "record" else []
     return sorted({*closure(f"stages/{stage}.py", root), *served})
 

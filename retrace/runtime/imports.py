@@ -5,6 +5,8 @@ the code that a checkpoint belongs to.
 """
 
 import ast
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +25,15 @@ def closure(start: str, root: Path = ROOT) -> list[str]:
             reached.add(path)
             waiting += _imported(path, root)
     return sorted(reached)
+
+
+def digest_of(files: Iterable[str], root: Path = Path()) -> str:
+    """SHA-256 of the files' names and contents, in their order."""
+    digest = hashlib.sha256()
+    for file in files:
+        content = (root / file).read_bytes()
+        digest.update(f"{file} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def _imported(path: str, root: Path) -> list[str]:

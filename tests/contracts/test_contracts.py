@@ -31,7 +31,7 @@ from tests.project import TINY, copy_project, repro, run, turn, without_notes
 
 STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
 STUDY = ["study", "study_plot", "study_record"]  # study/dvc.yaml; tests/test_study.py
-LESSONS = ["lessons", "lessons_plot", "lessons_index"]  # lessons/dvc.yaml; tests/test_lessons.py
+LESSONS = ["lessons", "lessons_code", "lessons_plot", "lessons_index"]  # lessons/dvc.yaml; tests/test_lessons.py
 
 # What the stages may read beside their deps: their own section, and for `record` the graph's own ledger.
 LEDGER = {"params.yaml", "dvc.lock"}
