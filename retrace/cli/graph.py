@@ -28,7 +28,7 @@ _DEPS = re.compile(r"^    deps:\n(?:      .*\n)+", re.MULTILINE)
 
 
 def code_deps(stage: str, root: Path = ROOT) -> list[str]:
-    """The code files that a stage depends on, sorted. Lessons have the digest of theirs that stage lessons_code makes."""
+    """The code files that a stage depends on, sorted. Of lessons, stage lessons_code makes a digest instead."""
     if stage in CODE:
         return []
     if stage == "lessons_code":
