@@ -159,6 +159,8 @@ class Pack:
 
     def _check_finite(self, active: Sequence[bool], epoch: int, last: int) -> None:
         """Look at the losses since the last check, up to step `last`; one that is not finite ends the training."""
+        if not any(active):
+            return
         losses = self.state.step_losses
         if self.check_interval == 1 and math.isfinite(losses[:, last].sum().item()):
             return
