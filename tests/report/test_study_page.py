@@ -17,7 +17,8 @@ from retrace.params.space import Searched
 from retrace.report.html import Html, element, picture, table, text
 from retrace.report.study_advice import advice
 from retrace.report.study_page import PAGE, study_page
-from retrace.report.study_words import alternatives, good_values, interval, number, searched_over, signed
+from retrace.report.study_words import alternatives, good_values, interval, searched_over
+from retrace.report.words import number, signed
 from stages import study_plot
 from tests.made_studies import ODD, PRESENT, example, variants
 
