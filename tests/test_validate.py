@@ -431,7 +431,7 @@ def test_the_shipped_file_is_sound_and_the_receipt_never_changes(project, capsys
     validate.main()
     assert validate.RECEIPT.read_text() == RECEIPT
     leaves = list(reader.leaves(parse_yaml(PARAMS, "params.yaml")))
-    assert capsys.readouterr().out == f"validate: {len(leaves)} parameters in 9 sections are sound\n"
+    assert capsys.readouterr().out == f"validate: {len(leaves)} parameters in 10 sections are sound\n"
     Path("params.yaml").write_bytes(edited("learning_rate: 0.1 ", "learning_rate: 0.2 "))
     validate.main()
     assert validate.RECEIPT.read_text() == RECEIPT

@@ -16,5 +16,5 @@ def with_commit(page: str, commit: str | None, uncommitted: bool | None) -> str:
     """The page as a run keeps it. commit: None without git; uncommitted: whether files differed from it."""
     if commit is None:
         return page
-    beside = " with changes that were not committed" if uncommitted else ""
-    return page.replace(COMMIT_SPOT, f"<p>Recorded at commit <code>{commit}</code>{beside}.</p>", 1)
+    beside = ", beside changes that were not committed" if uncommitted else ""
+    return page.replace(COMMIT_SPOT, f"<p>This copy was made at commit <code>{commit}</code>{beside}.</p>", 1)

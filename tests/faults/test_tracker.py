@@ -126,7 +126,7 @@ def ready(tmp_path_factory, cases) -> Path:
         forget(root, "record")
     else:
         copy_project(root, TINY)
-        stages = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
+        stages = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "report", "record"]
     done = repro(root, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}")
     assert done.status, done.out
     assert re.search("does not answer .*; " + SAFE, done.line)
