@@ -14,7 +14,8 @@ for (const plot of document.querySelectorAll(".plot")) {
     tip.hidden = index < 0;
     if (index < 0) return;
     tip.textContent = marks[index].dataset.tip;
-    const frame = figure.getBoundingClientRect(), mark = marks[index].getBoundingClientRect();
+    const anchor = marks[index].querySelector(".dot, path") ?? marks[index];
+    const frame = figure.getBoundingClientRect(), mark = anchor.getBoundingClientRect();
     const middle = mark.left + mark.width / 2 - frame.left - tip.offsetWidth / 2;
     const above = Math.max(mark.top, plot.getBoundingClientRect().top) - frame.top - tip.offsetHeight - 6;
     tip.style.left = `${Math.max(0, Math.min(middle, frame.width - tip.offsetWidth))}px`;
