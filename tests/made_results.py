@@ -73,11 +73,9 @@ def write_result(shape: str = "as it should be", **changes: Any) -> Tables:
     )
     first = schema.features[0]
     SLICES.write([Slice(first, SCRIPT, 20, 10, 0.5, 0.3, 0.7), Slice("note", "secret", 10, 9, 0.9, 0.6, 0.98)])
-    write_findings(
-        [Finding("constant", first, f"column {SCRIPT} is the same in every row", "create.columns.ignored")] * 40
-        if "hostile" in shape
-        else []
-    )
+    constant = Finding("constant", first, f"column {SCRIPT} is the same in every row", "create.columns.ignored")
+    quoting = Finding("looks_like", "name", "column name looks like persons: Person 1, Person 2", "create.columns")
+    write_findings([quoting] * (shape == "two hostile classes") + [constant] * (40 * ("hostile" in shape)))
     values = dict(leaves({name: VALUES[name] for name in DECIDING}))
     write_decisions({**values, **changes})
     MODEL.parent.mkdir(exist_ok=True)

@@ -1,8 +1,8 @@
 """What the page of a result is made from: files that earlier stages wrote, and of the rows no more than it shows."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +106,12 @@ def read_result(section: Report) -> Result:
     told = [column for column in importance.column("column").to_pylist() if column not in section.private]
     profiles = [profile(read_table(TRAIN, [name]).column(name), name, schema) for name in told[:MOST_COLUMNS]]
     beside, places = told[:MOST_BESIDE], surest_mistakes(predictions, section.worst_rows)
+    hidden = {*section.private, *schema.carried}
     return Result(
         schema=schema,
         training=read_training_report(),
         scores=read_scores(),
-        findings=read_typed(FINDINGS, Findings).findings,
+        findings=[_quoting_nothing(each, hidden) for each in read_typed(FINDINGS, Findings).findings],
         model=read_json(MODEL),
         axes=read_axes(),
         boundary=BOUNDARY.read(),
@@ -129,6 +130,14 @@ def read_result(section: Report) -> Result:
         decisions=read_decisions(),
         shipped={key: as_written(value) for key, value in json.loads(SHIPPED.read_text("utf-8")).items()},
     )
+
+
+def _quoting_nothing(finding: Finding, hidden: Container[str]) -> Finding:
+    """What was found of a column may quote its values; of one whose values are not shown it is the kind alone."""
+    if finding.column not in hidden:
+        return finding
+    text = f"column {finding.column}, whose values are not shown: {finding.kind.replace('_', ' ')}"
+    return replace(finding, text=text)
 
 
 def surest_mistakes(predictions: pa.Table, count: int) -> list[int]:

@@ -249,6 +249,7 @@ def test_what_names_a_person_is_not_shown(project):
     source = result_page(read_result(section()), section())
     assert "Person" not in source
     assert "only in row" not in source
+    assert "column name, whose values are not shown: looks like (create.columns settles it)" in source
     page = Page(source)
     columns = {row[0]: row[1:] for row in page.table("column", "kind")}
     assert set(columns) >= {"when", "flag", "text", "rare"}
