@@ -37,6 +37,7 @@ def _cards(result: Result) -> Html:
     title, best = max(scores.baseline.items(), key=lambda item: item[1].accuracy)
     differing = len(changed(result))
     settings = f"{counted(differing, 'setting differs', 'settings differ')} from the shipped ones."
+    settings = settings if differing else "All settings as shipped."
     points = [f"{100 * value:+.2f}" for value in (best.difference, best.difference_low, best.difference_high)]
     how = element("span", "not surely different")
     if best.difference_low > 0 or best.difference_high < 0:

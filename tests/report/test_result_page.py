@@ -15,6 +15,7 @@ import pytest
 from retrace.artifacts.result_page import COMMIT_SPOT, with_commit
 from retrace.artifacts.schema import Schema
 from retrace.params.reader import leaves
+from retrace.report.charts import MOST_EPOCHS
 from retrace.report.confusion import MOST_CLASSES, pairs
 from retrace.report.inputs import SHIPPED, read_result, spread, surest_mistakes
 from retrace.report.origin_part import changed
@@ -148,7 +149,7 @@ def test_it_says_how_good_how_sure_better_than_what_where_wrong_and_how_made(pro
     assert "The best that is possible on average is 95.0%; it is not surely below that." in page.said
     assert "+10.00 points" in page.said
     assert "Most often left taken for right: 3 rows." in page.said
-    assert "Replica 2: one hidden layer of 10 units, relu. 0 settings differ from the shipped ones." in page.said
+    assert "Replica 2: one hidden layer of 10 units, relu. All settings as shipped." in page.said
     assert page.table("actual \\ predicted") == [["left", "2790.0%", "310.0%"], ["right", "310.0%", "2790.0%"]]
     rows = page.table("on the same test rows")
     assert [row[0] for row in rows] == ["Bayes limit", "gradient boosting", "logistic regression", "majority"]
@@ -370,6 +371,15 @@ def test_words():
         "a and b",
         "a, b and c",
     ]
+
+
+def test_of_a_long_training_some_epochs_are_drawn_the_best_and_the_last_among_them(project):
+    page = page_of("a long training")
+    tips = [value for _, key, value in page.attributes if key == "data-tip" and value and value.startswith("epoch ")]
+    assert 100 < len(tips) <= MOST_EPOCHS + 1
+    assert tips[0].startswith("epoch 1: training 1.3000, validation 1.5000; replicas' validation 1.2000 to 1.5000")
+    assert tips[-1].startswith("epoch 2,000: ")
+    assert [row[0] for row in page.table("epoch")][-1] == "2,000"
 
 
 def test_an_arrow_stands_for_what_is_far_off(project):
