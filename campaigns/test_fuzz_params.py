@@ -89,7 +89,7 @@ TEXTS = {
     "evaluate.slices[]": st.sampled_from(NAMES),
     **dict.fromkeys(
         ["report.purpose", "report.contact"],
-        st.sampled_from(["", "for <b>tests</b> & no one else", "größer \"\u05d0\" " + "x" * 1900]),
+        st.sampled_from(["", "for <b>tests</b> & no one else", 'größer "\u05d0" ' + "x" * 1900]),
     ),
     "report.private[]": st.sampled_from(NAMES),
     "record.experiment": st.sampled_from(["retrace", "a", "0 _.-" + "x" * 90]),
