@@ -12,7 +12,7 @@ from benchmarks.measure import interleaved
 from retrace.cli.repository import bring_sources, clone
 
 ROUNDS = 3
-STAGES = ("validate", "create", "split", "baseline", "train", "evaluate", "plot", "record")
+STAGES = ("validate", "create", "split", "baseline", "train", "evaluate", "plot", "report", "record")
 
 
 def main(root: Path, folder: Path) -> tuple[dict[str, float], dict[str, float]]:

@@ -87,6 +87,11 @@ TEXTS = {
     "split.column": st.sampled_from(NAMES),
     "train.device": st.sampled_from(["auto", "auto", "cpu", "cpu", "cuda", "cuda:0", "cuda:99999999999999999999"]),
     "evaluate.slices[]": st.sampled_from(NAMES),
+    **dict.fromkeys(
+        ["report.purpose", "report.contact"],
+        st.sampled_from(["", "for <b>tests</b> & no one else", 'größer "\u05d0" ' + "x" * 1900]),
+    ),
+    "report.private[]": st.sampled_from(NAMES),
     "record.experiment": st.sampled_from(["retrace", "a", "0 _.-" + "x" * 90]),
 }
 
@@ -211,6 +216,10 @@ def mend_evaluate(values: dict[str, Any], draw: Draw) -> None:
     values["slices"] = list(dict.fromkeys(values["slices"]))
 
 
+def mend_report(values: dict[str, Any], draw: Draw) -> None:
+    values["private"] = list(dict.fromkeys(values["private"]))
+
+
 def nothing(values: dict[str, Any], draw: Draw) -> None:
     """The texts of the strategy keep the rule by themselves."""
 
@@ -225,6 +234,7 @@ MEND = {
     "Schedule": mend_schedule,
     "Train": mend_train,
     "Evaluate": mend_evaluate,
+    "Report": mend_report,
 }
 
 
@@ -269,11 +279,12 @@ def valid(draw: Draw) -> dict[str, Any]:
     if create["dataset"] in ("digits", "breast_cancer") and changed.random() < 0.9:
         create["dataset"] = "circles"
     names = columns(create)
-    for column in (values["split"], values["evaluate"]):
+    for column in (values["split"], values["evaluate"], values["report"]):
         if column.get("column") and changed.random() < 0.8:
             column["column"] = names[changed.randrange(len(names))]
-        if column.get("slices") and changed.random() < 0.8:
-            column["slices"] = names[: len(column["slices"])]
+        for several in ("slices", "private"):
+            if column.get(several) and changed.random() < 0.8:
+                column[several] = names[: len(column[several])]
     return values
 
 
@@ -426,6 +437,7 @@ REFUSALS = {
         r"params\.yaml:(?P<line>\d+): (?P<key>split\.(test|validation)_size) must suit the \d+ distinct rows",
         r"params\.yaml:(?P<line>\d+): (?P<key>split\.column) must be a column of the data set",
         r"params\.yaml:(?P<line>\d+): (?P<key>evaluate\.slices) must name columns of the data set",
+        r"params\.yaml:(?P<line>\d+): (?P<key>report\.private) must name columns of the data set",
         r"params\.yaml:(?P<line>\d+): (?P<key>create\.columns\.\w+) must name features",
     ],
     BAD_DATA: [
@@ -482,7 +494,7 @@ def test_a_valid_file_runs_or_is_refused_for_a_reason(cases):
             # What DVC compares with dvc.lock is what the stages get.
             assert parse_yaml(text, "params.yaml") == values
             plotted = random.Random(-seed).random() < PLOT_SHARE
-            end = fuzzing.run(*STAGES, *(["plot"] if plotted else []))
+            end = fuzzing.run(*STAGES, *(["plot", "report"] if plotted else []))
             ends[reason(end)] += 1
             if not end.status:
                 fuzzing.check_predictions()
@@ -593,6 +605,7 @@ RULES: list[tuple[str, Any, dict[str, Any]]] = [
     ("train.schedule.warmup_epochs", 1, {"train.schedule.name": "one_cycle"}),
     ("train.schedule.warmup_epochs", 4, {"train.schedule.name": "cosine", "train.epochs": 3}),
     ("evaluate.slices", ["a", "b", "a"], {}),
+    ("report.private", ["a", "b", "a"], {}),
 ]
 
 

@@ -16,7 +16,7 @@ from tests.project import TINY, copy_project
 
 QEMU = shutil.which("qemu-x86_64")
 PROCESSORS = ["Haswell", "EPYC-Rome"]
-STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot"]
+STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "report"]
 pytestmark = pytest.mark.skipif(QEMU is None, reason="needs qemu-x86_64 (Debian's qemu-user)")
 
 

@@ -85,7 +85,7 @@ def finished(folder: Path) -> Path:
     with once("finished tiny project") as (made, empty):
         if empty:
             ran = repro(copy_project(made, TINY))
-            assert len(ran) == 8, ran
+            assert len(ran) == 9, ran
     return copied(made, folder)
 
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 from safetensors.numpy import save
 
+from retrace.artifacts.result_page import COMMIT_SPOT
 from retrace.artifacts.scores import HEADLINES, SCORES, ClassScores, Comparison, Metric, Scores, ShippedTraining
 from retrace.preprocessing.description import Number
 from retrace.tracking.model import CODE, ENTRY
@@ -130,6 +131,7 @@ def make_state(root: Path, ship: str = "best") -> None:
     (root / "reports/classification_report.txt").write_text("plain 0.5\n")
     (root / "reports/data.md").write_text("# The data\n")
     write_json(root / "reports/data.json", {"findings": FOUND})
+    (root / "reports/report.html").write_text(f"<p>my *table*</p>{COMMIT_SPOT}<p>größe</p>", "utf-8")
     (root / "reports/figures/confusion_matrix.png").write_bytes(PNG)
     (root / "reports/figures/loss.png").write_bytes(PNG)
     clock = {"started": "2026-01-02T03:04:05+00:00", "seconds": 30.0, "machine": "cpu"}
@@ -175,6 +177,7 @@ def write_lock(root: Path, learning_rate: float = 0.1, code: str = "1" * 32) -> 
         "train": ["models/model.json", "models/model.safetensors", "models/training.json", "reports/history.csv"],
         "evaluate": ["reports/scores.json", "reports/confusion_matrix.csv", "reports/classification_report.txt"],
         "plot": ["reports/figures/confusion_matrix.png", "reports/figures/loss.png"],
+        "report": ["reports/report.html"],
     }
     outs["train"].append("reports/steps.parquet")
     outs["split"] += ["reports/data.json", "reports/data.md"]

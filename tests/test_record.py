@@ -25,9 +25,11 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 import pytest
 from mlflow.tracking import MlflowClient
+from ruamel.yaml import YAML
 from scipy.stats import binomtest
 
 from retrace.artifacts.dvc_lock import compare, parse
+from retrace.artifacts.result_page import COMMIT_SPOT
 from retrace.artifacts.scores import HEADLINES, Metric, ShippedTraining
 from retrace.artifacts.tables import write_table
 from retrace.artifacts.training import Trained, TrainingReport
@@ -201,7 +203,7 @@ def test_a_run_has_the_files_of_the_state_and_no_other(recorded):
     pictures = {path for path in files if path.startswith("images/confusion_matrix+step+0+timestamp+")}
     assert {Path(path).suffix for path in pictures} == {".png", ".webp"}
     assert files - pictures == {
-        *("params.yaml", "dvc.lock", "tables/predictions.parquet"),
+        *("params.yaml", "dvc.lock", "report.html", "tables/predictions.parquet"),
         *("figures/confusion_matrix.png", "figures/loss.png", "tables/classification_report.txt"),
         *("tables/history.csv", "tables/confusion_matrix.csv", "tables/scores.json", "tables/baseline.json"),
         *("tables/data.json", "tables/data.md"),
@@ -276,6 +278,12 @@ def test_the_page_of_a_run_says_what_it_is_of_and_shows_its_figures(recorded):
     assert picture in recorded.page
 
 
+def test_the_page_of_a_run_leads_to_that_of_its_result(recorded):
+    """Where there is no git, that is the file as it is."""
+    assert f"/runs/{recorded.run_id}/artifacts/report.html) has all of it." in recorded.page.split("\n")[0]
+    assert (recorded.folder / "report.html").read_bytes() == (recorded.root / "reports/report.html").read_bytes()
+
+
 def test_the_same_state_is_recorded_once(here, capsys, request):
     record.main()
     (run_id,) = runs(here, request.node.name)
@@ -317,7 +325,7 @@ def test_a_change_is_a_run_that_says_so_and_the_way_back_is_none(here, request):
     assert found["retrace.stages"] == "train, plot"
     assert "- For it ran: train, plot.\n" in found["mlflow.note.content"]
     found = tags(here, third)
-    assert found["mlflow.runName"] == "5 code files changed, accuracy 0.7500"
+    assert found["mlflow.runName"] == "6 code files changed, accuracy 0.7500"
     assert found["retrace.stages"] == "not known"
     assert "For it ran" not in found["mlflow.note.content"]
     assert "learning" not in found["mlflow.note.content"].split("code:")[1]
@@ -351,6 +359,11 @@ def test_git_tells_commit_and_uncommitted_changes_and_the_committed_state_names_
     assert tags(tmp_path, run_id)["mlflow.source.git.commit"] == head
     # What the pipeline writes, dvc.lock and its outs, is not a change.
     assert tags(tmp_path, run_id)["retrace.uncommitted_changes"] == "false"
+    # The copies of the page say so, the page itself does not: it is the same whatever the commit.
+    page = "<p>my *table*</p><p>This copy was made at commit <code>%s</code>%s.</p><p>größe</p>"
+    copies = [path.read_text("utf-8") for path in Path("mlartifacts").rglob("report.html")]
+    assert copies == [page % (head, "")] * 2  # of the run, and of its model
+    assert COMMIT_SPOT in Path("reports/report.html").read_text("utf-8")
     with open("params.yaml", "a") as file:
         file.write("\n")
     write_lock(tmp_path, learning_rate=0.5)
@@ -359,6 +372,8 @@ def test_git_tells_commit_and_uncommitted_changes_and_the_committed_state_names_
     record.main()
     _, second, third = runs(tmp_path, "retrace")
     assert tags(tmp_path, second)["retrace.uncommitted_changes"] == "true"
+    copies = {path.read_text("utf-8") for path in Path("mlartifacts").rglob("report.html")}
+    assert page % (head, ", beside changes that were not committed") in copies
     # Against the committed state, not against the run before.
     assert tags(tmp_path, third)["mlflow.runName"] == "learning_rate=0.25, accuracy 0.7500"
     assert "0.5 → **0.25**" in tags(tmp_path, third)["mlflow.note.content"]
@@ -375,6 +390,22 @@ def test_a_state_from_before_there_were_two_files_is_recorded(tmp_path, monkeypa
     assert (Path("reports/metrics.json"), "tables") in found.files
     assert {point.key: point.value for point in found.points}["test/accuracy"] == 0.75
     assert found.candidate.confidence == 0.95
+
+
+def test_a_state_from_before_there_was_a_page_is_recorded(tmp_path, monkeypatch):
+    make_state(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("reports/report.html").unlink()
+    yaml = YAML()
+    lock = yaml.load(Path("dvc.lock"))
+    del lock["stages"]["report"]
+    yaml.dump(lock, Path("dvc.lock"))
+    record.main()
+    (run_id,) = runs(tmp_path, "retrace")
+    assert not [*Path("mlartifacts").rglob("report.html")]
+    assert "report.html" not in tags(tmp_path, run_id)["mlflow.note.content"]
+    monkeypatch.setattr("retrace.tracking.sync.log_files", None)  # nothing is missed, so nothing is brought back
+    record.main()
 
 
 def test_where_the_mean_ships_the_curves_are_of_the_mean(tmp_path, monkeypatch):
@@ -571,7 +602,8 @@ def test_a_mean_is_told_on_the_page_and_with_the_version():
     of_training = ShippedTraining(replicas=8, shipped=None, best_epoch=5, best_validation_loss=0.25)
     result = result_of(**dict.fromkeys(HEADLINES, headline), training=of_training)
     registered = Registered("name", "1", "Champion.")
-    page = run_page.description("run", "table", result, training, None, registered, [], [])
+    place = run_page.RunPlace("run", "1")
+    page = run_page.description(place, "table", result, training, None, registered, [], [], None)
     assert "- The mean of 8 replicas ships: best epoch 5 of 9, validation loss 0.2500. The luck of" in page
     assert "a standard error of 0.0020 in accuracy (jackknife)." in page
     assert "| one of its 8 replicas, on average&emsp; | 0.6500, standard deviation 0.0100&emsp; | 0.0500" in page
@@ -728,8 +760,9 @@ def test_files_that_were_deleted_from_the_store_come_back_and_the_registry_stays
     decided = rows(here, "SELECT * FROM model_versions WHERE run_id = ?", run_id)
     (model,) = (folder / "models").iterdir()
     parts = (folder / run_id / "artifacts/figures", folder / run_id / "artifacts/images", model / "artifacts/artifacts")
-    for gone in (folder, folder / "models", folder / run_id, *parts):
-        shutil.rmtree(gone)
+    pages = (folder / run_id / "artifacts/report.html", model / "artifacts/report.html")
+    for gone in (folder, folder / "models", folder / run_id, *parts, *pages):
+        gone.unlink() if gone in pages else shutil.rmtree(gone)
         capsys.readouterr()
         record.main()
         assert capsys.readouterr().out.startswith("record: this state is recorded already")

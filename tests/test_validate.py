@@ -11,6 +11,7 @@ import pytest
 from dvc.exceptions import DvcException
 from dvc.utils.serialize import load_yaml, parse_yaml
 
+from retrace.artifacts.decisions import DECISIONS, read_decisions
 from retrace.data.generators import DATASETS
 from retrace.networks.activations import ACTIVATIONS
 from retrace.networks.architectures import ARCHITECTURES
@@ -431,7 +432,7 @@ def test_the_shipped_file_is_sound_and_the_receipt_never_changes(project, capsys
     validate.main()
     assert validate.RECEIPT.read_text() == RECEIPT
     leaves = list(reader.leaves(parse_yaml(PARAMS, "params.yaml")))
-    assert capsys.readouterr().out == f"validate: {len(leaves)} parameters in 9 sections are sound\n"
+    assert capsys.readouterr().out == f"validate: {len(leaves)} parameters in 10 sections are sound\n"
     Path("params.yaml").write_bytes(edited("learning_rate: 0.1 ", "learning_rate: 0.2 "))
     validate.main()
     assert validate.RECEIPT.read_text() == RECEIPT
@@ -537,3 +538,21 @@ def test_registry_schema_and_comment_name_the_same(registry, model, field, key):
     # The comment goes on below the key; a section's `name` stands on the next line.
     comment = " ".join(OWN_LINES[place : place + 4])
     assert [name for name in names if not re.search(rf"\b{name}\b", comment)] == []
+
+
+def test_what_decides_a_result_is_written_down_and_what_does_not_is_not(project):
+    """So that a change of the gate, a figure or a comment makes no new page."""
+    validate.main()
+    before = DECISIONS.read_bytes()
+    found = read_decisions()
+    assert {key.partition(".")[0] for key in found} == {"create", "split", "baseline", "train", "evaluate"}
+    assert found["train.hidden"] == "[10]"
+    assert found["train.gradient_clip"] == "null"
+    assert found["create.dataset"] == "circles"
+    others = PARAMS.replace("dpi: 110", "dpi: 50").replace("min_accuracy: 0.95", "min_accuracy: 0.9")
+    Path("params.yaml").write_text(f"# a comment\n{others}")
+    validate.main()
+    assert DECISIONS.read_bytes() == before
+    Path("params.yaml").write_text(PARAMS.replace("  hidden: [10]", "  hidden: [4]"))
+    validate.main()
+    assert read_decisions()["train.hidden"] == "[4]"

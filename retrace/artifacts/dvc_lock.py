@@ -74,7 +74,7 @@ class Lock:
     @property
     def code(self) -> dict[str, str]:
         """Path -> hash of what the stages read and no stage made: the code, and a user's own files."""
-        made = self.outs
+        made = self.files
         read = {path: value for entry in self.stages.values() for path, value in _hashes(entry, "deps").items()}
         return {path: value for path, value in read.items() if path not in made and Path(path).suffix != ".ok"}
 

@@ -2,6 +2,7 @@
 
 import click
 
+from retrace.artifacts.result_page import RESULT_PAGE
 from retrace.artifacts.scores import Metric, Scores, ShippedTraining, read_scores
 from retrace.evaluation.comparisons import in_words, leads, what_ships
 
@@ -31,6 +32,7 @@ def summary(scores: Scores) -> list[str]:
         *([""] if better else []),
         *better,
         "",
+        f"On one page          {RESULT_PAGE}",
         "Figures              reports/figures/",
         "Runs                 make ui",
         "Good enough?         make gate",

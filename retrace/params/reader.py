@@ -35,8 +35,11 @@ def read_verbatim(section: type[S]) -> tuple[S, dict[str, Any]]:
     return instance, dict(leaves({name: document.values[name]}))
 
 
-def check(sections: Iterable[type[Section]]) -> int:
-    """Check the whole file against all sections; returns the number of parameters, raises UserError with all faults."""
+def check(sections: Iterable[type[Section]]) -> dict[str, Any]:
+    """Check the whole file against all sections; every parameter by dotted name as the file has it.
+
+    Raises UserError with all faults.
+    """
     document = parse(PATH)
     known = {section.section_name(): section for section in sections}
     faults = dict(document.faults)
@@ -51,7 +54,7 @@ def check(sections: Iterable[type[Section]]) -> int:
             faults[(name,)] = f"{PATH}: section {name} is missing; git show HEAD:{PATH} has it"
     if faults:
         raise UserError(BAD_PARAMS, *_in_order(faults, document))
-    return sum(1 for _ in leaves(document.values))
+    return dict(leaves(document.values))
 
 
 def fault(section: type[Section], key: str, rule: str) -> UserError:

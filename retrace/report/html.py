@@ -1,5 +1,6 @@
 """A page of HTML in one file, from texts that may come from anybody: whatever is not `Html` already is escaped."""
 
+import hashlib
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -62,19 +63,26 @@ class Html(str):
     __slots__ = ()
 
 
+class Cell(Html):
+    """A cell of a table, its element included."""
+
+    __slots__ = ()
+
+
 def text(value: str) -> Html:
     """Any text as itself, on one line; as a part of the page or of an attribute in double quotes."""
     return value if isinstance(value, Html) else Html(escape(one_line(value, LONGEST)))
 
 
-def element(tag: str, *inside: str, kind: str = "") -> Html:
-    """kind: its class."""
-    opening = f'<{tag} class="{text(kind)}">' if kind else f"<{tag}>"
-    return Html(f"{opening}{''.join(map(text, inside))}</{tag}>")
+def element(tag: str, *inside: str, kind: str = "", **attributes: str) -> Html:
+    """kind: its class; attributes: others, `_` for `-`, in the order in which they are given."""
+    named = {"class": kind, **attributes} if kind else attributes
+    written = "".join(f' {key.replace("_", "-")}="{text(value)}"' for key, value in named.items())
+    return Html(f"<{tag}{written}>{''.join(map(text, inside))}</{tag}>")
 
 
-def joined(parts: Iterable[Html], between: str = "\n") -> Html:
-    return Html(between.join(parts))
+def joined(parts: Iterable[str], between: str = "\n") -> Html:
+    return Html(between.join(map(text, parts)))
 
 
 def listing(items: Iterable[str]) -> Html:
@@ -82,17 +90,36 @@ def listing(items: Iterable[str]) -> Html:
 
 
 def table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", chosen: int | None = None, kind: str = ""
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    caption: str = "",
+    chosen: int | None = None,
+    kind: str = "",
+    label: str = "",
+    named: bool = False,
 ) -> Html:
-    """chosen: the row that is marked; kind: class of the table, "text" where all columns hold texts."""
+    """chosen: the row that is marked; kind: class of the table, "text" where all columns hold texts.
+
+    label: what a screen reader calls it, where it has no caption; named: whether the first cell of a row is its name.
+    It scrolls sideways where it is too wide, by keys, too.
+    """
     head = Html("".join(f'<th scope="col">{text(each)}</th>' for each in header))
     body = [
-        element("tr", *(element("td", cell) for cell in row), kind="chosen" if place == chosen else "")
-        for place, row in enumerate(rows)
+        element("tr", *_cells(row, named), kind="chosen" if place == chosen else "") for place, row in enumerate(rows)
     ]
     parts = [element("caption", caption)] if caption else []
-    parts += [element("thead", element("tr", head)), element("tbody", joined(body))]
-    return element("div", element("table", joined(parts), kind=kind), kind="wide")
+    # Facts have no header: each is named by its first cell.
+    parts += [element("thead", element("tr", head))] if header else []
+    parts.append(element("tbody", joined(body)))
+    said = label or caption or "a table"
+    return element(
+        "div", element("table", joined(parts), kind=kind), kind="wide", role="group", aria_label=said, tabindex="0"
+    )
+
+
+def _cells(row: Sequence[str], named: bool) -> list[Html]:
+    first = element("th", row[0], scope="row") if named else element("td", row[0])
+    return [first, *(each if isinstance(each, Cell) else element("td", each) for each in row[1:])]
 
 
 def picture(image: bytes, alt: str, caption: str) -> Html:
@@ -106,22 +133,34 @@ def picture(image: bytes, alt: str, caption: str) -> Html:
     return element("figure", Html(shown), element("figcaption", caption))
 
 
-def page(title: str, parts: Iterable[Html]) -> str:
-    """The whole file. Its policy allows no script, and nothing from elsewhere."""
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+def page(title: str, parts: Iterable[Html], style: str = "", script: str = "") -> str:
+    """The whole file. Its policy allows its own style and script, by their hashes, and nothing from elsewhere.
+
+    style: beyond STYLE; script: neither may hold what ends its element.
+    """
+    sheet = f"\n{STYLE}\n{style}"
+    program = f"\n{script}"
+    policy = f"default-src 'none'; img-src data:; style-src '{_digest(sheet)}'"
+    policy += f"; script-src '{_digest(program)}'" if script else ""
     lines = [
         "<!DOCTYPE html>",
         '<html lang="en">',
         "<head>",
         '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        f"<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}; base-uri 'none'; form-action 'none'\">",
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{text(title)}</title>",
-        f"<style>\n{STYLE}\n</style>",
+        f"<style>{sheet}</style>",
         "</head>",
         "<body>",
         element("main", Html("\n"), joined(parts), Html("\n")),
+        *([f"<script>{program}</script>"] if script else []),
         "</body>",
         "</html>",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _digest(content: str) -> str:
+    """As a content policy names what stands between two tags."""
+    return f"sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}"

@@ -9,7 +9,8 @@ import numpy as np
 from retrace.artifacts.study import Parameter
 from retrace.figures.study.inputs import StudyTables, Trial
 from retrace.params.space import faults_of
-from retrace.report.study_words import best_trials, counted, number, short, signed
+from retrace.report.study_words import best_trials, short
+from retrace.report.words import counted, number, signed
 
 # So near to an end of a range, in shares of it, a value counts as at the end.
 AT_THE_END = 0.06

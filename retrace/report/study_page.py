@@ -8,17 +8,15 @@ from retrace.report.html import Html, element, joined, listing, page, picture, t
 from retrace.report.study_advice import advice
 from retrace.report.study_words import (
     alternatives,
-    counted,
     interval,
     name_of,
-    number,
     rungs,
     searched_over,
     settings_of,
     share,
     short,
-    signed,
 )
+from retrace.report.words import counted, number, signed
 from retrace.runtime.text import one_line
 
 PAGE = STUDY.with_name("study.html")

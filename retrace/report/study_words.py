@@ -6,21 +6,13 @@ from collections import Counter
 
 from retrace.artifacts.study import Candidate, Importance, Interval, Parameter, StudyResult
 from retrace.figures.study.inputs import STATES, StudyTables, Trial, differing, show
+from retrace.report.words import number, signed
 from retrace.runtime.text import one_line
 
 # Parameters that a sentence names.
 MOST_NAMED = 6
 # The best trials are this share of those with a score, and at least three.
 BEST = 0.1
-
-
-def number(value: float | None) -> str:
-    """A log loss or a difference of two; a dash where there is none."""
-    return "-" if value is None or math.isnan(value) else f"{value + 0.0:.4f}"
-
-
-def signed(value: float | None) -> str:
-    return "-" if value is None else f"{value + 0.0:+.4f}"
 
 
 def interval(found: Interval) -> str:
@@ -31,10 +23,6 @@ def interval(found: Interval) -> str:
 def share(found: Interval) -> str:
     """`46% (37% to 57%)`."""
     return f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%})"
-
-
-def counted(count: int, one: str, more: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 def searched_over(parameter: Parameter) -> str:

@@ -4,6 +4,7 @@ from retrace.artifacts.dvc_lock import Changes, show
 from retrace.artifacts.evaluation import PREDICTIONS
 from retrace.artifacts.findings import Finding
 from retrace.artifacts.paths import FIGURES, TEST
+from retrace.artifacts.result_page import RESULT_PAGE
 from retrace.evaluation.comparisons import leads, what_ships
 from retrace.evaluation.gate_rule import gate
 from retrace.params.gate import Gate
@@ -17,7 +18,7 @@ from retrace.tracking.location import Store
 from retrace.tracking.points import MOST_POINTS, epoch_points, headline_points, safe_key, safe_keys, step_points
 from retrace.tracking.registry import Candidate, Registered
 from retrace.tracking.run_files import PICTURES
-from retrace.tracking.run_page import Previous
+from retrace.tracking.run_page import Previous, RunPlace
 from retrace.tracking.run_parts import FINGERPRINT, Outcome
 from retrace.tracking.state import State
 from retrace.tracking.study_link import TRAIN, StudyLink, train_digest
@@ -44,10 +45,11 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> RunContent:
     def name(changes: Changes | None) -> str:
         return run_page.run_name(state.schema.dataset, state.scores, state.lock.params, changes, experiment)
 
-    def description(run_id: str, previous: Previous | None, registered: Registered, study: StudyLink | None) -> str:
+    def description(run: RunPlace, previous: Previous | None, registered: Registered, study: StudyLink | None) -> str:
         lines = [*facts, study.line] if study else facts
+        page = RESULT_PAGE.name if state.page else None
         return run_page.description(
-            run_id, state.schema.dataset, state.scores, state.training, previous, registered, lines, pictures
+            run, state.schema.dataset, state.scores, state.training, previous, registered, lines, pictures, page
         )
 
     return RunContent(
@@ -69,6 +71,7 @@ def record(state: State, bar: Gate, experiment: str, now: int) -> RunContent:
         texts={
             "environment/packages.txt": packages(),
             "environment/machine.json": machine(state.training.device, state.training.precision),
+            **({RESULT_PAGE.name: state.page} if state.page else {}),
         },
         pictures=[path for path in state.figures if path.stem in PICTURES],
         datasets=state.datasets,

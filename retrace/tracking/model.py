@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from retrace.artifacts.result_page import RESULT_PAGE
 from retrace.runtime.imports import closure
 from retrace.tracking.mlflow_internals.loading import CODE_LOADER
 
@@ -33,12 +34,16 @@ LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
 
 @dataclass(frozen=True)
 class Served:
-    """description: content of models/model.json; files: the shipped ones; example: real rows, a column a feature."""
+    """description: content of models/model.json; files: the shipped ones; example: real rows, a column a feature.
+
+    page: of the result, where there is one.
+    """
 
     description: Mapping[str, Any]
     files: tuple[Path, ...]
     example: pa.Table
     threshold: float
+    page: str | None = None
 
 
 def log_model(
@@ -79,6 +84,7 @@ def lacks_model(client: "MlflowClient", model: "LoggedModel", served: Served) ->
     if model.status != LoggedModelStatus.READY:
         return True
     wanted = {"MLmodel", "code", ENTRY.name, *(f"artifacts/model/{path.name}" for path in served.files)}
+    wanted |= {RESULT_PAGE.name} if served.page else set()
     there = {
         each.path
         for folder in (None, "artifacts/model")
@@ -103,6 +109,8 @@ def write_model(folder: Path, served: Served, run_id: str, model_id: str) -> Non
     for path in CODE:
         _copy(path, folder / "code" / path)
     _copy(ENTRY, folder / ENTRY.name)
+    if served.page:
+        (folder / RESULT_PAGE.name).write_text(served.page, "utf-8")
 
     (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements()), "utf-8")
     environment = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}

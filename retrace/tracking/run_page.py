@@ -33,6 +33,14 @@ class Previous:
     changes: Changes | None
 
 
+@dataclass(frozen=True)
+class RunPlace:
+    """A run, and the experiment that it is in: what a link needs."""
+
+    run_id: str
+    experiment_id: str
+
+
 def run_name(
     dataset: str, scores: Scores, params: Mapping[str, Any], changes: Changes | None, dvc_experiment: str
 ) -> str:
@@ -74,7 +82,7 @@ def short_names(keys: list[str]) -> dict[str, str]:
 
 
 def description(
-    run_id: str,
+    run: RunPlace,
     dataset: str,
     scores: Scores,
     training: TrainingReport,
@@ -82,8 +90,11 @@ def description(
     registered: Registered,
     facts: list[str],
     pictures: list[str],
+    page: str | None,
 ) -> str:
     """The run page. facts: lines about the environment, already Markdown; pictures: names of figures that it shows.
+
+    page: its artifact that is the page of the result.
 
     MLflow folds all but the first lines away: what matters stands first.
     """
@@ -93,9 +104,12 @@ def description(
         f"**Test accuracy {accuracy.value:.4f}** ({share} interval {accuracy.low:.4f} to {accuracy.high:.4f}):"
         f" {scores.correct:,} of {scores.rows:,} test rows of {escape(dataset)} right."
     )
+    if page:
+        result += f" [The report](#/experiments/{run.experiment_id}/runs/{run.run_id}/artifacts/{page}) has all of it."
     better = " ".join(f"**{escape(lead.text)}.**" for lead in leads(scores.baseline))
     seen = " ".join(
-        f"![{name.replace('_', ' ')}](get-artifact?path=figures%2F{name}.png&run_uuid={run_id})" for name in pictures
+        f"![{name.replace('_', ' ')}](get-artifact?path=figures%2F{name}.png&run_uuid={run.run_id})"
+        for name in pictures
     )
     chosen = training.of_shipped
     ships = what_ships(training.shipped, len(training.replicas))

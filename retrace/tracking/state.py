@@ -27,6 +27,7 @@ from retrace.artifacts.evaluation import (
 from retrace.artifacts.findings import FINDINGS, Finding, Findings
 from retrace.artifacts.metrics import METRICS
 from retrace.artifacts.paths import DATA, FIGURES, MODEL, TEST, TRAIN, VALIDATION, WEIGHTS
+from retrace.artifacts.result_page import RESULT_PAGE, with_commit
 from retrace.artifacts.schema import SCHEMA, Schema, read_schema
 from retrace.artifacts.scores import SCORES, Scores
 from retrace.artifacts.tables import count_rows, read_bytes, read_first, read_table, read_types
@@ -64,7 +65,7 @@ class State(NamedTuple):
     """The pipeline's state, from its files.
 
     hits: which test rows are right; history: rows of HISTORY; steps: losses of the replica that ships, or the mean of
-    all; tables: files that go with the run as they are.
+    all; tables: files that go with the run as they are; page: of the result, None where there was none yet.
     """
 
     lock: Lock
@@ -79,6 +80,7 @@ class State(NamedTuple):
     steps: np.ndarray[Any, np.dtype[np.floating[Any]]]
     figures: list[Path]
     tables: list[Path]
+    page: str | None
     datasets: list[DataSet]
     times: Times
     git: Git
@@ -107,6 +109,10 @@ def read_state(now: int) -> State:
         (read_bytes if path.parent == ENTRY.parent else lock.check)(path)
     weights, scores = lock.check(WEIGHTS), _read(lock, of_scores, Scores)
     description = _parsed(MODEL, lock.check(MODEL), json.loads)
+    git = read_git(lock)
+    # States that were made before there was such a page have none.
+    page = lock.check(RESULT_PAGE).decode() if RESULT_PAGE.as_posix() in lock.outs else None
+    page = page and with_commit(page, git.commit, git.uncommitted)
     # Some real rows of what the model takes.
     example = read_first(TEST, EXAMPLES, description["features"]).combine_chunks()
     return State(
@@ -116,19 +122,20 @@ def read_state(now: int) -> State:
         scores=scores,
         findings=_read(lock, FINDINGS, Findings).findings,
         hits=_parsed(PREDICTIONS.path, lock.check(PREDICTIONS.path), hits),
-        served=Served(description, (MODEL, WEIGHTS), example, scores.threshold),
+        served=Served(description, (MODEL, WEIGHTS), example, scores.threshold, page),
         header=rows[0],
         history=np.array([[float(cell or "nan") for cell in row] for row in rows[1:]]).reshape(-1, len(rows[0])),
         steps=np.mean(steps, 0),
         figures=figures,
         tables=tables,
+        page=page,
         datasets=[
             _dataset(TRAIN, "training", schema, lock),
             _dataset(VALIDATION, "validation", schema, lock),
             _dataset(TEST, "test", schema, lock),
         ],
         times=read_times(weights, now),
-        git=read_git(lock),
+        git=git,
         ran=stages_that_ran(),
     )
 

@@ -15,7 +15,7 @@ from retrace.tracking.environment import Times
 from retrace.tracking.model import Served, find_model, lacks_model, log_model
 from retrace.tracking.registry import Candidate, Registered, register
 from retrace.tracking.run_files import read_artifact
-from retrace.tracking.run_page import Previous
+from retrace.tracking.run_page import Previous, RunPlace
 from retrace.tracking.run_parts import (
     COMPLETE,
     FINGERPRINT,
@@ -77,7 +77,7 @@ class RunContent(RunParts):
     datasets: list[DataSet]
     ran: list[str]
     name: Callable[[Changes | None], str]
-    description: Callable[[str, Previous | None, Registered, StudyLink | None], str]
+    description: Callable[[RunPlace, Previous | None, Registered, StudyLink | None], str]
 
 
 def sync_run(client: "MlflowClient", experiment: str, model_name: str, entry: RunContent) -> Outcome:
@@ -137,7 +137,7 @@ def sync_run(client: "MlflowClient", experiment: str, model_name: str, entry: Ru
 
     recorded = datetime.fromtimestamp(entry.now / 1000, UTC).isoformat(timespec="milliseconds")
     tags = {
-        NOTE: entry.description(run_id, previous, registered, study),
+        NOTE: entry.description(RunPlace(run_id, run.info.experiment_id), previous, registered, study),
         RECORDED: recorded,
         STAGES: ", ".join(entry.ran) or "not known",
         **({STUDY: study.run_id} if study else {}),

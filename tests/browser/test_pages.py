@@ -152,6 +152,19 @@ def test_a_run_shows_its_confusion_matrix_in_its_description_and_among_its_files
     expect_picture(page.locator("img[src^='blob:']").first)
 
 
+def test_a_run_leads_to_the_page_of_its_result_which_works_there(page, link, project):
+    open_run(page, link, 0)
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="The report").click()
+    inside = opened.value.frame_locator("iframe")
+    expect(inside.get_by_role("heading", name="How good, and how sure")).to_be_visible()
+    assert f"Right on {100 * project.runs[-1].accuracy:.1f}%" in inside.locator(".lead").inner_text()
+    expect(inside.get_by_text("This copy was made at commit")).to_be_visible()
+    accuracy = inside.get_by_role("columnheader", name="accuracy").first
+    accuracy.get_by_role("button").click()
+    expect(accuracy).to_have_attribute("aria-sort", "ascending")
+
+
 def test_a_run_leads_to_its_model_with_signature_and_example(page, link):
     open_run(page, link, 0)
     page.locator("a[href$='#/models/retrace/versions/4']").filter(has_text="v4").first.click()

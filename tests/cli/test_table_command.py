@@ -329,7 +329,7 @@ def test_the_pipeline_runs_with_what_it_writes(project, tmp_path):
     mass = np.resize([2.0, 1.0, 2.0, 3.0], ROWS) + random.normal(scale=0.2, size=ROWS)
     frame(mass=mass).to_csv(tmp_path / "p.csv", index=False)
     call(str(tmp_path / "p.csv"), "species", "--yes")
-    assert len(repro(project)) == 8
+    assert len(repro(project)) == 9
     done = run(project, "-m", "retrace", "gate")
     assert done.returncode == 0, done.stdout + done.stderr
 

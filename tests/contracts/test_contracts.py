@@ -29,7 +29,7 @@ from tests import project
 from tests.conftest import ROOT
 from tests.project import TINY, copy_project, repro, run, turn, without_notes
 
-STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
+STAGES = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "report", "record"]
 STUDY = ["study", "study_plot", "study_record"]  # study/dvc.yaml; tests/test_study.py
 LESSONS = ["lessons", "lessons_code", "lessons_plot", "lessons_index"]  # lessons/dvc.yaml; tests/test_lessons.py
 
@@ -440,6 +440,10 @@ KNOBS: dict[str, tuple[Any, dict[str, Any]]] = {
     "plot.dpi": (60, {}),
     "plot.points": (20, {}),
     "plot.smoothing": (5, {}),
+    "report.purpose": ("to learn from", {}),
+    "report.contact": ("whoever made it", {}),
+    "report.private": (["x1"], {}),
+    "report.worst_rows": (3, {}),
     "record.experiment": ("another", {}),
     "gate.min_accuracy": (0.01, {}),
     "gate.min_macro_f1": (0.01, {}),
@@ -571,7 +575,7 @@ def test_a_change_and_back_reruns_what_it_should_and_then_only_record(restored):
     lock = (restored / "dvc.lock").read_bytes()
     text = (restored / "params.yaml").read_text()
     turn(restored, {"train.epochs": 4})
-    assert repro(restored) == ["validate", "train", "evaluate", "plot", "record"]
+    assert repro(restored) == ["validate", "train", "evaluate", "plot", "report", "record"]
     (restored / "params.yaml").write_text(text)
     assert repro(restored) == ["record"]
     assert (restored / "dvc.lock").read_bytes() == lock
@@ -691,7 +695,7 @@ def test_an_undeclared_section_is_seen(restored):
     try:
         turn(restored, {"plot.dpi": 60})
         with Repo(str(restored)) as repo:
-            assert Graph(repo).stale() == rerun_table()["plot"] | {"evaluate"}
+            assert Graph(repo).stale() == rerun_table()["plot"] | {"evaluate", "report"}
     finally:
         (restored / "dvc.yaml").write_text(text)
 

@@ -45,7 +45,7 @@ from tests.project import (
     without_notes,
 )
 
-HEAVY = ["create", "split", "baseline", "train", "evaluate", "plot"]
+HEAVY = ["create", "split", "baseline", "train", "evaluate", "plot", "report"]
 MIB = 1 << 20
 
 
@@ -243,6 +243,7 @@ def test_m10_after_a_full_cache_one_command_clears_what_dvc_left(project):
         ("baseline", "reports"),
         ("evaluate", "reports"),
         ("plot", "reports"),
+        ("report", "reports"),
         ("train", ".dvc/cache"),
     ],
 )
@@ -419,7 +420,7 @@ def test_m34_the_pipeline_runs_wherever_it_lies(made, tmp_path, cases, place):
     assert place != LONG or len(place) > 190
     if cases(False, True):
         folder.mkdir(parents=True)
-        assert len(repro(copy_project(folder, TINY))) == 8
+        assert len(repro(copy_project(folder, TINY))) == 9
     else:
         if place not in (PLACES[1], LONG):
             pytest.skip("in the campaign only")

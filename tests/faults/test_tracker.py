@@ -126,7 +126,7 @@ def ready(tmp_path_factory, cases) -> Path:
         forget(root, "record")
     else:
         copy_project(root, TINY)
-        stages = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "record"]
+        stages = ["validate", "create", "split", "baseline", "train", "evaluate", "plot", "report", "record"]
     done = repro(root, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}")
     assert done.status, done.out
     assert re.search("does not answer .*; " + SAFE, done.line)
@@ -186,7 +186,7 @@ def test_m18_a_whole_pipeline_gives_the_same_bytes_whatever_the_tracker_does(rea
         root = copy_project(tmp_path / name, TINY)
         (root / "broken.db").write_text("no database\n")
         done = repro(root, **dict(variables))
-        assert len(done.ran) == 8
+        assert len(done.ran) == 9
         assert bool(done.status) == bool(variables), done.errors
         found, expected = results(root), results(ready)
         if not variables:

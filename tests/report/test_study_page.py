@@ -1,8 +1,9 @@
 """The page of a study: one valid file that needs nothing else, its numbers those of the result, its advice earned."""
 
+import hashlib
 import json
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from retrace.params.space import Searched
 from retrace.report.html import Html, element, picture, table, text
 from retrace.report.study_advice import advice
 from retrace.report.study_page import PAGE, study_page
-from retrace.report.study_words import alternatives, good_values, interval, number, searched_over, signed
+from retrace.report.study_words import alternatives, good_values, interval, searched_over
+from retrace.report.words import number, signed
 from stages import study_plot
 from tests.made_studies import ODD, PRESENT, example, variants
 from tests.report.html_page import PIXEL, Page
@@ -49,7 +51,11 @@ def test_the_page_is_valid_and_needs_nothing_from_elsewhere(variant):
     assert sum(name == "src" for _, name, _ in page.attributes) == len(STUDY_FIGURES)
     assert ("img", "width", "1") in page.attributes
     policy = next(value for _, name, value in page.attributes if name == "content" and value and "default" in value)
-    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    sheet = re.search("<style>(.*)</style>", source, re.DOTALL)
+    assert sheet
+    digest = b64encode(hashlib.sha256(sheet[1].encode()).digest()).decode()
+    alone = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'"
+    assert policy == f"{alone}; base-uri 'none'; form-action 'none'"
     # Rows of a table are all as long as its header.
     lengths = {len(row) for row in page.rows}
     assert lengths <= {2, 4, 5, 6, 10}, lengths
