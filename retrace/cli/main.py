@@ -14,6 +14,7 @@ import click
 COMMANDS = {
     "table": "A table of your own: what is in it, and a recipe for its size into params.yaml.",
     "adopt": "Write the setting that a study found surely better into params.yaml.",
+    "playground": "A TensorFlow Playground link into params.yaml; without one: the link of params.yaml.",
     "predict": "Label and probabilities for each row of a file.",
     "export": "The trained model as models/model.onnx: raw rows in.",
     "gate": "Fail unless the test result is surely good enough.",
