@@ -10,15 +10,20 @@ from retrace.artifacts.paths import MODELS, WEIGHTS
 from retrace.artifacts.training import HISTORY, LOSS, STEPS, Clock, Trained, TrainingReport, write_training_report
 from retrace.artifacts.training import write_clock as write_clock_file
 from retrace.networks.arithmetic import is_portable
-from retrace.networks.model_files import save
+from retrace.networks.model_files import save, shipped_model
+from retrace.preprocessing.reference import write_reference
 from retrace.training.checkpoint import Checkpoints
+from retrace.training.reference import reference_of
 from retrace.training.result import TrainingResult
+from retrace.training.rows import Rows
 from retrace.training.training_run import TrainingRun
 
 
-def write_results(result: TrainingResult, settings: TrainingRun) -> None:
+def write_results(result: TrainingResult, settings: TrainingRun, validation: Rows) -> None:
     """The outs of the stage: models/, the history, the losses of what ships and of every step."""
     save(MODELS, settings.description, result.state, result.shipped)
+    model = shipped_model(settings.description, result.state, result.shipped)
+    write_reference(reference_of(model, validation.x.numpy()))
     write_training_report(report(result, settings))
     HISTORY.write(result.history, result.header)
     LOSS.write(losses_of_shipped(result))
