@@ -48,10 +48,12 @@ def main() -> None:
         print(f"train: {settings.summary}; {len(training.x):,} rows")
         checkpoints = Checkpoints(settings.fingerprint, started, clock)
         result = train(training, validation, settings, checkpoints)
-        write_results(result, settings, validation)
+        report = write_results(result, settings, validation)
         write_clock(checkpoints, settings.device)
         checkpoints.remove()
         print(f"train: {summary(result)}")
+        if report.temperature:
+            print(f"train: {report.temperature.words}")
 
 
 if __name__ == "__main__":

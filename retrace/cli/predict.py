@@ -27,6 +27,7 @@ from retrace.data.numbers import PLAIN, Form
 from retrace.data.reading import open_table
 from retrace.data.source import Source
 from retrace.evaluation.new_rows import Watch, unlike_columns
+from retrace.evaluation.threshold import served_threshold
 from retrace.networks.model import Description, Model, decide
 from retrace.networks.model_files import load
 from retrace.params.create import Create, Reading
@@ -211,7 +212,7 @@ def command(input: Path, output: Path, keep: bool) -> None:  # noqa: A002
     model, reading = load(MODELS), read(Create).reading
     source = opened_for(model, input, reading)
     watch = watch_of(model, WATCHED) if REFERENCE.exists() else None  # an older model has none
-    pieces = predict(model, source, reading, read(Evaluate).threshold, keep, watch)
+    pieces = predict(model, source, reading, served_threshold(read(Evaluate)), keep, watch)
     rows, right = 0, 0
     known = model.description.target in source.names
 
