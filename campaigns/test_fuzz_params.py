@@ -432,6 +432,7 @@ REFUSALS = {
     BAD_PARAMS: [
         r"params\.yaml:(?P<line>\d+): (?P<key>train\.class_weights) must hold a weight for each of the",
         r"params\.yaml:(?P<line>\d+): (?P<key>train\.device) must be a device of this machine",
+        r"params\.yaml:(?P<line>\d+): (?P<key>evaluate\.threshold) must be a number with \d+ classes",
         r"params\.yaml:(?P<line>\d+): (?P<key>split\.(test|validation)_size) must suit the \d+ distinct rows",
         r"params\.yaml:(?P<line>\d+): (?P<key>split\.column) must be a column of the data set",
         r"params\.yaml:(?P<line>\d+): (?P<key>evaluate\.slices) must name columns of the data set",

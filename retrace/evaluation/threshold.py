@@ -144,10 +144,10 @@ def best(chances: Floats, positive: Truths, aim: Aim) -> float:
     found = np.cumsum(positive[order], dtype=np.float64)
     alarms = np.arange(1.0, len(chances) + 1)
     below = np.append(sorted_chances[1:], 0.0)
-    whole = sorted_chances > below  # rows of the same chance are alarms together
     middles = ((sorted_chances + below) / 2).round(DIGITS)
     scores = aim.score(found, alarms, found[-1], len(chances))
-    possible = whole & (middles > below) & (middles <= sorted_chances) & (middles > 0) & (middles < 1)
+    # Rows of the same chance are alarms together: nothing lies between them.
+    possible = (middles > below) & (middles <= sorted_chances) & (middles > 0) & (middles < 1)
     if not possible.any():
         return 0.5
     tied = possible & (scores >= scores[possible].max() - 1e-12)

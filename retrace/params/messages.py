@@ -36,7 +36,6 @@ def describe_error(section: type[Section], key: Key, item: Any, lines: dict[Key,
             f"{PATH}: {dotted_key(key)} is missing; {rule_of(section, key)}; git show HEAD:{PATH} has its last value",
         )
     # A union ("a number or null") reports one error for each of its members: keep the key, not the member.
-    key = of_union or key
     while len(key) > 1 and key not in lines:
         key = key[:-1]
     value = item["input"]
