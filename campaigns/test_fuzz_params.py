@@ -136,6 +136,12 @@ def any_value(key: str, node: dict[str, Any]) -> st.SearchStrategy[Any]:
     """All values that a field allows, but for what only costs time; its ends more often than others."""
     if "anyOf" in node:
         return st.one_of([any_value(key, each) for each in node["anyOf"]])
+    if "$ref" in node:
+        (section,) = (each for each in PIPELINE if each.section_name() == key.partition(".")[0])
+        inner = resolved(section, node)["properties"]
+        return st.fixed_dictionaries({name: any_value(f"{key}.{name}", each) for name, each in inner.items()})
+    if "const" in node:
+        return st.just(node["const"])
     if "enum" in node:
         return st.sampled_from(node["enum"])
     match node["type"]:
@@ -244,7 +250,10 @@ TAME = {
     "create.table.path": "data/tables/table.csv",
     "split.test_size": 0.33,
     "split.validation_size": 0.3,
-    **{key: shipped(key) for key in ("create.table.target", "split.method", "train.device", "train.class_weights")},
+    **{
+        key: shipped(key)
+        for key in ("create.table.target", "split.method", "train.device", "train.class_weights", "evaluate.threshold")
+    },
     **{f"create.reading.{key}": shipped(f"create.reading.{key}") for key in ("delimiter", "encoding", "decimal")},
     **{f"create.columns.{key}": [] for key in VALUES["create"]["columns"]},
 }
@@ -434,6 +443,7 @@ REFUSALS = {
     BAD_PARAMS: [
         r"params\.yaml:(?P<line>\d+): (?P<key>train\.class_weights) must hold a weight for each of the",
         r"params\.yaml:(?P<line>\d+): (?P<key>train\.device) must be a device of this machine",
+        r"params\.yaml:(?P<line>\d+): (?P<key>evaluate\.threshold) must be a number with \d+ classes",
         r"params\.yaml:(?P<line>\d+): (?P<key>split\.(test|validation)_size) must suit the \d+ distinct rows",
         r"params\.yaml:(?P<line>\d+): (?P<key>split\.column) must be a column of the data set",
         r"params\.yaml:(?P<line>\d+): (?P<key>evaluate\.slices) must name columns of the data set",

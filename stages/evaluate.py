@@ -1,12 +1,12 @@
 """Stage `evaluate`: how good, and how sure?
 
 Reads   models/model.json, models/model.safetensors, models/replicas.safetensors, models/training.json
-        data/test.parquet, data/schema.json, reports/baseline.parquet; data/train.parquet for the pictures' plane only
+        data/test.parquet, data/schema.json, reports/baseline.parquet; data/train.parquet for the pictures' plane only,
+        data/validation.parquet for a threshold only that is to be found there
 Writes  reports/scores.json               every number of the result, rounded and sorted
         reports/metrics.json              a few of them, for DVC's own tables; in git
         reports/predictions.parquet       class, prediction, probabilities and place in the plane of each test row
-        the other tables of retrace/artifacts/evaluation.py, and reports/plane.json
-
+        reports/plane.json, and the other tables of retrace/artifacts/evaluation.py
 The model is read as a user would read it, from its files, and given raw rows: what is tested is what is served.
 """
 
@@ -23,6 +23,7 @@ from retrace.evaluation import reports
 from retrace.evaluation.predictions import others, predict, require_room
 from retrace.evaluation.scoring import evaluate, summary
 from retrace.evaluation.slices import sliced, slices
+from retrace.evaluation.threshold import settle
 from retrace.networks.arithmetic import compute_as_in_training
 from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
@@ -33,16 +34,17 @@ MOST_DRAWN = 100_000
 
 
 def main() -> None:
-    section, schema = read(Evaluate), read_schema()
+    wanted, schema = read(Evaluate), read_schema()
     training = read_training_report()
     compute_as_in_training(training.portable)
     model, replicas = load(MODELS), load(MODELS, "replicas")
-    require_room(model, len(training.replicas), schema, section)
+    require_room(model, len(training.replicas), schema, wanted)
+    section, choice = settle(model, schema, wanted)
     test, baseline = read_table(TEST), read_baseline_rows()
     drawn = read_first(TRAIN, MOST_DRAWN, [*schema.features, schema.target])
     columns = sliced(test, schema, section)
     inputs, verdict, each = predict(model, replicas, test, schema, section)
-    scores, spread = evaluate(verdict, each, others(baseline, test, schema), schema, section, training)
+    scores, spread = evaluate(verdict, each, others(baseline, test, schema), schema, section, training, choice)
     reports.write_curves(verdict, schema, section)
     by_value = slices(columns, verdict.predicted == verdict.actual, section.confidence)
     reports.write_slices(by_value)
@@ -51,8 +53,7 @@ def main() -> None:
     reports.write_replicas(spread, training)
     write_scores(scores)
     write_metrics(metrics_of(scores))
-    for line in summary(scores, by_value):
-        print(f"evaluate: {line}")
+    print("\n".join(f"evaluate: {line}" for line in summary(scores, by_value)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Writes  models/model.json            names, widths, preprocessing, SHA-256 of bo
         models/model.safetensors     weights of what ships, as torch.nn.Linear lays them out: a replica, or all, stacked
         models/replicas.safetensors  best weights of every replica, stacked along a first axis
         models/training.json         device and why, best epoch and validation loss of each replica
+        models/reference.json        what the training rows were like: new ones are held against it
         reports/history.csv          a row for each epoch and replica
         reports/loss.csv             training and validation loss of what ships, for `dvc plots`
         reports/steps.parquet        training loss of every step, a column a replica
@@ -47,10 +48,12 @@ def main() -> None:
         print(f"train: {settings.summary}; {len(training.x):,} rows")
         checkpoints = Checkpoints(settings.fingerprint, started, clock)
         result = train(training, validation, settings, checkpoints)
-        write_results(result, settings)
+        report = write_results(result, settings, validation)
         write_clock(checkpoints, settings.device)
         checkpoints.remove()
         print(f"train: {summary(result)}")
+        if report.temperature:
+            print(f"train: {report.temperature.words}")
 
 
 if __name__ == "__main__":

@@ -115,6 +115,37 @@ HEADLINES = tuple(field.name for field in fields(Headlines))
 
 
 @dataclass(frozen=True)
+class ThresholdChoice:
+    """What was found where `evaluate.threshold` is an aim and no number.
+
+    aim:       "best_f1" or "cost_ratio R"; rows: validation rows that were asked.
+    threshold: 0.5 where none is surely better.
+    score:     of 0.5: F1 of the second class, or minus the cost of a row; gain: what a threshold adds to it that was
+               chosen without the row that it judges, and low: the lower end of that; None where there are too few rows.
+    model:     SHA-256 of the models/model.json that it was chosen for.
+    """
+
+    aim: str
+    rows: int
+    threshold: float
+    score: float | None
+    gain: float | None
+    low: float | None
+    model: str
+
+    @property
+    def words(self) -> str:
+        if self.score is None or self.gain is None or self.low is None:
+            return f"{self.threshold:.4f} for {self.aim}: {self.rows:,} validation rows are too few for another one"
+        what = "F1" if self.aim == "best_f1" else "gain a row"
+        sure = "surely better" if self.low > 0 else "stays, since none is surely better"
+        return (
+            f"{self.threshold:.4f} for {self.aim}, {sure} than 0.5 on {self.rows:,} validation rows: {what}"
+            f" {self.score:.4f} with 0.5, {self.score + self.gain:.4f} with one (by {self.low:+.4f} at least)"
+        )
+
+
+@dataclass(frozen=True)
 class Scores(Headlines):
     """The whole.
 
@@ -123,6 +154,7 @@ class Scores(Headlines):
     classes:       by name.
     bayes:         the best that is possible, None where the density of the data is not known.
     baseline:      by name, as retrace/evaluation/baselines.py has them.
+    threshold_choice: where `evaluate.threshold` is an aim: how the threshold was found.
     """
 
     rows: int
@@ -133,6 +165,7 @@ class Scores(Headlines):
     bayes: Comparison | None
     baseline: dict[str, Comparison]
     training: ShippedTraining
+    threshold_choice: ThresholdChoice | None = None
 
     @property
     def headlines(self) -> dict[str, Metric]:
@@ -144,7 +177,10 @@ def read_scores(root: Path = Path()) -> Scores:
 
 
 def write_scores(scores: Scores) -> None:
-    write_json(SCORES, rounded(asdict(scores)))
+    content = asdict(scores)
+    if scores.threshold_choice is None:
+        del content["threshold_choice"]
+    write_json(SCORES, rounded(content))
 
 
 def rounded(content: Any) -> Any:

@@ -28,12 +28,39 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class TemperatureReport:
+    """What `train.temperature: validation` found.
+
+    rows:        validation rows that were asked; temperature: of the model, 1 where none is surely better.
+    log_loss:    of the model without one, on these rows; gain: by how much one found on the others lowers it, in the
+                 mean, and low: the lower end of that; None where the rows, or those that are wrong, are too few.
+    """
+
+    rows: int
+    temperature: float
+    log_loss: float
+    gain: float | None
+    low: float | None
+
+    @property
+    def words(self) -> str:
+        if self.gain is None or self.low is None:
+            return f"temperature 1: {self.rows} validation rows say too little for another one"
+        kept = f"temperature {self.temperature:.3f}" if self.low > 0 else "temperature 1: none is surely better"
+        return (
+            f"{kept}; log loss {self.log_loss:.4f} on {self.rows:,} validation rows without one,"
+            f" {self.log_loss - self.gain:.4f} with one (better by {self.gain:.4f}, surely by {self.low:.4f})"
+        )
+
+
+@dataclass(frozen=True)
 class TrainingReport:
     """models/training.json.
 
     device, device_reason: where it ran, and why there; precision: float32 or tf32.
     shipped:               the replica that ships, counted from 0; None where the mean of all does.
     mean:                  of the replicas' mean, where that ships.
+    temperature:           what was found of it, where it was asked for.
     portable:              whether every x86-64 processor with AVX2 gives these bytes, or only one of the same type.
     """
 
@@ -45,6 +72,7 @@ class TrainingReport:
     replicas: list[Trained]
     mean: Trained | None = None
     portable: bool = False
+    temperature: TemperatureReport | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError where nothing is said of what ships."""
@@ -65,8 +93,9 @@ def read_training_report(root: Path = Path()) -> TrainingReport:
 
 def write_training_report(report: TrainingReport) -> None:
     content = asdict(report)
-    if report.mean is None:
-        del content["mean"]
+    for name in ("mean", "temperature"):
+        if content[name] is None:
+            del content[name]
     write_json(TRAINING, content)
 
 

@@ -1,7 +1,8 @@
 """`make export`: the trained model as one ONNX file, models/model.onnx, that takes raw rows.
 
-Reads models/model.json, models/model.safetensors and `evaluate.threshold`. What its inputs and outputs are, the file
-itself says (retrace/serving/onnx_graph.py); its metadata names the classes and the digest of the weights.
+Reads models/model.json, models/model.safetensors and `evaluate.threshold`; where that is an aim, reports/scores.json.
+What its inputs and outputs are, the file itself says (retrace/serving/onnx_graph.py); its metadata names the classes
+and the digest of the weights.
 """
 
 import json
@@ -10,6 +11,7 @@ import click
 
 from retrace.artifacts.paths import MODELS
 from retrace.artifacts.tables import read_json
+from retrace.evaluation.threshold import served_threshold
 from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
@@ -22,7 +24,7 @@ EXPORTED = MODELS / "model.onnx"
 @click.command(epilog="Example: retrace export")
 def command() -> None:
     """The trained model as one ONNX file, models/model.onnx: raw rows in, label and probabilities out."""
-    threshold, model = read(Evaluate).threshold, load(MODELS)
+    threshold, model = served_threshold(read(Evaluate)), load(MODELS)
     description = model.description
     made = build(model, threshold)
     facts = {

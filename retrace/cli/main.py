@@ -14,7 +14,9 @@ import click
 COMMANDS = {
     "table": "A table of your own: what is in it, and a recipe for its size into params.yaml.",
     "adopt": "Write the setting that a study found surely better into params.yaml.",
+    "playground": "A TensorFlow Playground link into params.yaml; without one: the link of params.yaml.",
     "predict": "Label and probabilities for each row of a file.",
+    "check": "Whether the rows of a file are like those that the model was trained on.",
     "export": "The trained model as models/model.onnx: raw rows in.",
     "gate": "Fail unless the test result is surely good enough.",
     "summary": "The result in a few lines.",

@@ -8,6 +8,7 @@ Parquet has each text as it is.
 """
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from retrace.data.conversion import converted, label_texts
 from retrace.data.numbers import PLAIN, Form
 from retrace.data.reading import open_table
 from retrace.data.source import Source
+from retrace.evaluation.new_rows import Watch, unlike_columns
+from retrace.evaluation.threshold import served_threshold
 from retrace.networks.model import Description, Model, decide
 from retrace.networks.model_files import load
 from retrace.params.create import Create, Reading
@@ -32,19 +35,25 @@ from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
 from retrace.preprocessing.apply import AS_TEXTS, sure
 from retrace.preprocessing.description import Category, Preprocessing, Unusable
+from retrace.preprocessing.reference import REFERENCE, read_reference
 from retrace.runtime.atomic import FORMULA, write
 from retrace.runtime.errors import BAD_DATA, UserError
+from retrace.runtime.integrity import restore
 from retrace.runtime.text import listed, shown
 
 WITHOUT_LABEL = "leave the column out, or the row"
 NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
 WHOLE = re.compile(r"-?\d{1,15}")
+WATCHED = 4096  # rows of a piece that are held against the training rows, which costs time
 
 
 def predict(
-    model: Model, source: Source, reading: Reading, threshold: float, keep: bool
+    model: Model, source: Source, reading: Reading, threshold: float, keep: bool, watch: Watch | None = None
 ) -> Iterator[tuple[pa.Table, int]]:
-    """Pieces of the output, and how many of their rows are known to be right, since the input has the target."""
+    """Pieces of the output, and how many of their rows are known to be right, since the input has the target.
+
+    watch: sees the rows and the answers, and has no say.
+    """
     description = model.description
     for name in description.features:
         if name not in source.names:
@@ -78,9 +87,12 @@ def predict(
         labels = pa.array(description.classes, pa.string()).take(chosen)
         output = dict(zip(block.schema.names, block.columns, strict=True)) if keep else {}
         output |= zip(added, [labels, *map(np.ascontiguousarray, probabilities.T)], strict=True)
-        right = 0
+        right, actual = 0, None
         if description.target in source.names:
-            right = _right(source, block.column(description.target), description, labels, rows)
+            actual = _actual(source, block.column(description.target), description, rows)
+            right = int(pc.sum(pc.equal(actual, labels)).as_py())
+        if watch:
+            watch.add(raw, probabilities, actual)
         yield pa.table(output), right
         rows += block.num_rows
 
@@ -118,7 +130,8 @@ def _as_known(category: Category, column: pa.Array, missing: list[str]) -> pa.Ar
     return pc.coalesce(pa.array(wholes, pa.string()).take(places), texts)
 
 
-def _right(source: Source, column: pa.Array, description: Description, labels: pa.Array, rows: int) -> int:
+def _actual(source: Source, column: pa.Array, description: Description, rows: int) -> pa.Array:
+    """The classes that the rows have, as texts."""
     actual = label_texts(source, column, description.target, rows, WITHOUT_LABEL)
     known = pc.is_in(actual, pa.array(description.classes, pa.string()))
     if not pc.all(known).as_py():
@@ -128,7 +141,23 @@ def _right(source: Source, column: pa.Array, description: Description, labels: p
             f"{source.path}: row {rows + row + 1:,}: the label {actual[row].as_py()!r} is not one of"
             f" the model's ({listed(description.classes)}); {WITHOUT_LABEL}",
         )
-    return int(pc.sum(pc.equal(actual, labels)).as_py())
+    return actual
+
+
+def opened_for(model: Model, path: Path, reading: Reading) -> Source:
+    """A file of new rows, read as the model's training rows were."""
+    texts = frozenset([model.description.target, *model.description.kinds])
+    source = open_table(path, reading, model.description.features[0])
+    return replace(source, learned=_learned(model), apart=texts)
+
+
+def watch_of(model: Model, most: int | None = None) -> Watch:
+    """Raises UserError where the model's reference is missing, damaged or another model's."""
+    reference = read_reference()
+    known = [each.column for each in reference.columns]
+    if known != model.description.features or len(reference.classes) != len(model.description.classes):
+        raise UserError(BAD_DATA, f"{REFERENCE} is not of the model beside it; {restore(REFERENCE)}")
+    return Watch(reference, model.description, most)
 
 
 def _learned(model: Model) -> dict[str, Form]:
@@ -181,10 +210,9 @@ def command(input: Path, output: Path, keep: bool) -> None:  # noqa: A002
     if output.suffix not in (".csv", ".parquet"):
         raise UserError(BAD_DATA, f"{output} must end with .csv or .parquet, which says how it is written")
     model, reading = load(MODELS), read(Create).reading
-    source = open_table(input, reading, model.description.features[0])
-    texts = frozenset([model.description.target, *model.description.kinds])
-    source = replace(source, learned=_learned(model), apart=texts)
-    pieces = predict(model, source, reading, read(Evaluate).threshold, keep)
+    source = opened_for(model, input, reading)
+    watch = watch_of(model, WATCHED) if REFERENCE.exists() else None  # an older model has none
+    pieces = predict(model, source, reading, served_threshold(read(Evaluate)), keep, watch)
     rows, right = 0, 0
     known = model.description.target in source.names
 
@@ -209,3 +237,8 @@ def command(input: Path, output: Path, keep: bool) -> None:  # noqa: A002
     write(output, fill)
     scored = f"; {right:,} of them right ({right / rows:.4f})" if known else ""
     print(shown(f"predict: {rows:,} rows of {input} to {output}{scored}"))
+    if watch and (unlike := unlike_columns(watch.differences())):
+        print(
+            shown(f"predict: warning: {input} is unlike the training rows in {unlike}; see: retrace check"),
+            file=sys.stderr,
+        )

@@ -16,6 +16,8 @@ def summary(scores: Scores) -> list[str]:
         f"Macro-F1             {balance.value:.4f}   {balance.low:.4f} to {balance.high:.4f}; mean of classes",
         f"Log loss             {loss.value:.4f}   {loss.low:.4f} to {loss.high:.4f}",
     ]
+    if scores.threshold_choice:
+        lines.append(f"Threshold            {scores.threshold_choice.words}")
     if scores.bayes:
         lines.append(f"Bayes limit          {scores.bayes.accuracy:.4f}   no classifier can do better on average")
     for name, other in sorted(scores.baseline.items(), key=lambda item: -item[1].accuracy):

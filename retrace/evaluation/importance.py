@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from retrace.evaluation.intervals import quantile
 from retrace.evaluation.metrics import log_losses
 from retrace.networks.model import Model, decide
-from retrace.params.evaluate import Evaluate
+from retrace.params.evaluate import Decided
 from retrace.preprocessing.apply import parts
 
 Floats = NDArray[np.float64]
@@ -37,7 +37,7 @@ class Importance(NamedTuple):
 
 
 def importance(
-    model: Model, inputs: NDArray[np.float32], actual: NDArray[np.int64], section: Evaluate
+    model: Model, inputs: NDArray[np.float32], actual: NDArray[np.int64], section: Decided
 ) -> tuple[list[Importance], int]:
     """Permutation importance of each column (Breiman 2001; Fisher, Rudin and Dominici 2019), the largest first.
 

@@ -14,7 +14,7 @@ from retrace.artifacts.tables import count_rows
 from retrace.data.densities import bayes_probabilities
 from retrace.evaluation.metrics import Predictions, log_losses
 from retrace.networks.model import Model, decide
-from retrace.params.evaluate import Evaluate
+from retrace.params.evaluate import Decided, Evaluate
 from retrace.preprocessing.apply import encode, sure
 from retrace.preprocessing.description import Unusable
 from retrace.runtime.disk import require_disk
@@ -48,7 +48,7 @@ def output_bytes(schema: Schema, section: Evaluate, rows: int) -> int:
     return rows * (32 + 4 * classes + 2 * (longest + 1) + points) + 28 * section.grid**2
 
 
-def predict(model: Model, replicas: Model, test: pa.Table, schema: Schema, section: Evaluate) -> AllPredictions:
+def predict(model: Model, replicas: Model, test: pa.Table, schema: Schema, section: Decided) -> AllPredictions:
     """Of raw rows; raises UserError for a row that the network cannot take."""
     actual = test.column(schema.target).to_numpy()
     preprocessing = model.description.preprocessing

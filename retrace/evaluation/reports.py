@@ -32,14 +32,14 @@ from retrace.evaluation.importance import importance
 from retrace.evaluation.metrics import Predictions, calibration
 from retrace.evaluation.plane import Plane, grid, plane, space
 from retrace.networks.model import Model, decide
-from retrace.params.evaluate import Evaluate
+from retrace.params.evaluate import Decided
 from retrace.runtime.atomic import write_text
 from retrace.runtime.text import shown
 
 LESS_THAN = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
 
 
-def write_curves(verdict: Predictions, schema: Schema, section: Evaluate) -> None:
+def write_curves(verdict: Predictions, schema: Schema, section: Decided) -> None:
     """The tables behind the confusion matrix, ROC, precision-recall and calibration figures, and the report."""
     indices = list(range(len(schema.classes)))
     matrix = confusion_matrix(verdict.actual, verdict.predicted, labels=indices)
@@ -78,7 +78,7 @@ def write_slices(found: list[Slice]) -> None:
     SLICES.write(found)
 
 
-def write_importance(model: Model, inputs: NDArray[np.float32], actual: NDArray[np.int64], section: Evaluate) -> None:
+def write_importance(model: Model, inputs: NDArray[np.float32], actual: NDArray[np.int64], section: Decided) -> None:
     found, rows = importance(model, inputs, actual, section)
     IMPORTANCE.write([each.column, *each.accuracy, *each.log_loss, rows] for each in found)
 
@@ -89,7 +89,7 @@ def write_plane(
     test: pa.Table,
     inputs: NDArray[np.float32],
     verdict: Predictions,
-    section: Evaluate,
+    section: Decided,
 ) -> None:
     """The surface, and the rows on it.
 
@@ -105,7 +105,7 @@ def write_plane(
     write_axes(PlaneAxes(surface.labels[0], surface.labels[1], surface.projected, count_rows(TRAIN)))
 
 
-def write_boundary(model: Model, surface: Plane, test: NDArray[np.float64], section: Evaluate) -> None:
+def write_boundary(model: Model, surface: Plane, test: NDArray[np.float64], section: Decided) -> None:
     points = grid(surface.coordinates(test), section.grid)
     chances = planes.probabilities(model, surface.points(points))
     predicted = decide(chances, section.threshold)

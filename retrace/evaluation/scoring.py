@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from retrace.artifacts.baseline import Other
 from retrace.artifacts.evaluation import Slice
 from retrace.artifacts.schema import Schema
-from retrace.artifacts.scores import ClassScores, Comparison, Metric, Scores, ShippedTraining
+from retrace.artifacts.scores import ClassScores, Comparison, Metric, Scores, ShippedTraining, ThresholdChoice
 from retrace.artifacts.training import TrainingReport
 from retrace.evaluation.comparisons import leads
 from retrace.evaluation.intervals import wilson
 from retrace.evaluation.metrics import Predictions, class_scores, log_losses, metrics, resamples
 from retrace.networks.model import decide
-from retrace.params.evaluate import Evaluate
+from retrace.params.evaluate import Decided
 
 
 class Evaluation(NamedTuple):
@@ -29,10 +29,14 @@ def evaluate(
     replicas: list[Predictions],
     others: dict[str, Other],
     schema: Schema,
-    section: Evaluate,
+    section: Decided,
     training: TrainingReport,
+    choice: ThresholdChoice | None = None,
 ) -> Evaluation:
-    """Score what ships on the test rows, with intervals, beside single replicas and other classifiers."""
+    """Score what ships on the test rows, with intervals, beside single replicas and other classifiers.
+
+    choice: how the threshold was found, where that was asked for.
+    """
     rows = len(verdict.actual)
     once = np.ones((1, rows))
     values = {name: float(value[0]) for name, value in metrics(verdict, once, section.calibration_bins).items()}
@@ -107,11 +111,12 @@ def evaluate(
         training=ShippedTraining(
             len(training.replicas), training.shipped, chosen.best_epoch, chosen.best_validation_loss
         ),
+        threshold_choice=choice,
     )
     return Evaluation(scores, spread)
 
 
-def jackknife(replicas: list[Predictions], section: Evaluate) -> dict[str, float]:
+def jackknife(replicas: list[Predictions], section: Decided) -> dict[str, float]:
     """Standard error of each metric of the replicas' mean, by leaving out one of them at a time (Efron 1982, ch. 3).
 
     It says how much of a metric is the luck of these seeds: about how far the mean of as many other replicas would be
@@ -136,6 +141,8 @@ def summary(scores: Scores, by_value: list[Slice]) -> list[str]:
         f"accuracy {accuracy.value:.4f} ({accuracy.low:.4f} to {accuracy.high:.4f}), macro-F1"
         f" {scores.macro_f1.value:.4f} on {scores.rows:,} test rows; {scores.correct:,} correct"
     ]
+    if scores.threshold_choice:
+        lines.append(f"threshold {scores.threshold_choice.words}")
     if by_value:
         worst = by_value[0]
         lines.append(

@@ -37,7 +37,8 @@ ENCODED_AT_ONCE, ROWS_AT_ONCE, ROWS_OF_REPLICAS_AT_ONCE = 65_536, 8_192, 2_048
 class Description:
     """All of a model but its weights. kinds: of the features that are not numeric (see retrace/artifacts/schema.py).
 
-    label_smoothing: of its training, which the probabilities are without (see probabilities.py).
+    label_smoothing: of its training, which the probabilities are without; temperature: by which the logits are divided
+    (for both see probabilities.py).
     """
 
     features: list[str]
@@ -50,6 +51,7 @@ class Description:
     preprocessing: Preprocessing
     label_smoothing: float = 0.0
     architecture: str = "mlp"
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         texts = [self.target, *self.features, *self.classes, *self.kinds, *self.kinds.values()]
@@ -57,6 +59,8 @@ class Description:
             raise TypeError("names must be texts")
         if not 0 <= self.label_smoothing < 1:
             raise TypeError("label_smoothing must be at least 0 and below 1")
+        if not 0 < self.temperature <= 1e6:
+            raise TypeError("temperature must be above 0 and at most 1e6")
 
     @property
     def widths(self) -> list[int]:
@@ -97,7 +101,7 @@ class Description:
         """For JSON."""
         content = {**asdict(self), "preprocessing": self.preprocessing.content()}
         # As files have been before there was any other.
-        for name, first in (("label_smoothing", 0.0), ("architecture", "mlp")):
+        for name, first in (("label_smoothing", 0.0), ("architecture", "mlp"), ("temperature", 1.0)):
             if content[name] == first:
                 del content[name]
         return content
@@ -147,13 +151,21 @@ class Model:
             [self._probabilities(self.network.classify(x)).mean(0).numpy() for x in self._pieces(inputs)]
         )
 
+    def logits(self, inputs: NDArray[np.float32]) -> Tensor:
+        """Of each replica [replicas, rows, outputs], from what the network sees."""
+        return torch.cat([self._logits(x) for x in self._pieces(inputs)], 1)
+
     def _each(self, inputs: Tensor) -> Tensor:
-        if self.quick is None:
-            return self._probabilities(self.network(inputs.expand(self.network.replicas, -1, -1)))
-        return self._probabilities(self.quick(inputs))
+        return self._probabilities(self._logits(inputs))
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        if self.quick is not None:
+            return self.quick(inputs)
+        found: Tensor = self.network(inputs.expand(self.network.replicas, -1, -1))
+        return found
 
     def _probabilities(self, logits: Tensor) -> Tensor:
-        return class_probabilities(logits, self.description.label_smoothing)
+        return class_probabilities(logits, self.description.label_smoothing, self.description.temperature)
 
     def _pieces(self, inputs: NDArray[np.float32]) -> Iterator[Tensor]:
         size = ROWS_AT_ONCE if self.network.replicas == 1 else ROWS_OF_REPLICAS_AT_ONCE

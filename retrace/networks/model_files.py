@@ -43,6 +43,14 @@ def save(folder: Path, description: Description, replicas: dict[str, Tensor], sh
     write_json(folder / "model.json", {**content, "sha256": digests})
 
 
+def shipped_model(description: Description, replicas: dict[str, Tensor], shipped: int | None) -> Model:
+    """What `save` would write as the model, without a file between."""
+    stacked = to_torch_layout(replicas)
+    return Model(
+        description, stacked if shipped is None else {name: each[shipped, None] for name, each in stacked.items()}
+    )
+
+
 def load(folder: Path, name: str = "model") -> Model:
     """As `model.read`, which reads it where it is served; raises UserError with the command that brings a file back."""
     try:

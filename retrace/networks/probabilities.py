@@ -9,13 +9,16 @@ from retrace.networks.activations import sigmoid
 POSSIBLE = 0.1
 
 
-def class_probabilities(logits: Tensor, smoothing: float = 0.0) -> Tensor:
+def class_probabilities(logits: Tensor, smoothing: float = 0.0, temperature: float = 1.0) -> Tensor:
     """Logits [replicas, rows, outputs] -> probabilities [replicas, rows, classes] float64.
 
     smoothing: of the labels in training, which is taken out: where the chances of K classes are p, labels smoothed by e
     make a network answer q = (1 - e) p + e / K. Smoothing keeps it from being too sure of single rows, and is no part
     of the answer: p = max((q - e / K) / (1 - e), POSSIBLE e / K), over the sum of all classes.
+    temperature: by which the logits are divided first; above 1 the answers are less sure (see training/temperature.py).
     """
+    if temperature != 1:
+        logits = logits.double() / temperature
     if logits.shape[2] == 1:
         probabilities = _of_two(logits.double())
     else:

@@ -1,14 +1,21 @@
 """Section `evaluate`: how predictions are judged."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from retrace.params.section import Section, broken
 
 
+class Costs(Section):
+    cost_ratio: Annotated[float, Field(ge=0.001, le=1000)]
+
+
 class Evaluate(Section):
-    threshold: Annotated[float, Field(gt=0, lt=1)]
+    threshold: Annotated[
+        Annotated[float, Field(gt=0, lt=1)] | Literal["best_f1"] | Costs,
+        Field(description="a number > 0 and < 1, best_f1, or {cost_ratio: R} with R from 0.001 to 1,000"),
+    ]
     confidence: Annotated[float, Field(ge=0.5, lt=1)]
     resamples: Annotated[int, Field(ge=100, le=100_000)]
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
@@ -23,3 +30,13 @@ class Evaluate(Section):
             if name in self.slices[:place]:
                 raise broken("slices", f"must not name the column {name!r} twice")
         return self
+
+    def decided(self, threshold: float) -> "Decided":
+        """The section with the threshold that was chosen, or that stands there."""
+        return Decided.model_validate(self.model_dump() | {"threshold": threshold})
+
+
+class Decided(Evaluate):
+    """With a number as the threshold, as all that judges predictions needs it."""
+
+    threshold: Annotated[float, Field(gt=0, lt=1)]

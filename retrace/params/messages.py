@@ -28,14 +28,15 @@ def describe_error(section: type[Section], key: Key, item: Any, lines: dict[Key,
         for part in item["ctx"]["key"].split("."):
             value = value[part] if isinstance(value, dict) else getattr(value, part)
         return key, f"{place_of(key, lines)} {item['ctx']['rule']}; got {shown_value(value)}"
-    if item["type"] == "extra_forbidden":
+    of_union = _union_in(section, key)
+    if of_union is None and item["type"] == "extra_forbidden":
         siblings = list(_model(section, key[1:-1]).model_fields)
         everywhere = {dotted.rsplit(".", 1)[-1]: dotted for dotted in _fields(section, section.section_name())}
         hint = suggest(str(key[-1]), siblings, dotted_key(key[:-1]))
         if not hint and key[-1] in everywhere:
             hint = f"; did you mean {everywhere[str(key[-1])]}?"
         return key, f"{place_of(key, lines)} is not a parameter{hint or '; delete the line'}"
-    if item["type"] == "missing":
+    if of_union is None and item["type"] == "missing":
         return (
             key,
             f"{PATH}: {dotted_key(key)} is missing; {rule_of(section, key)}; git show HEAD:{PATH} has its last value",
@@ -66,6 +67,16 @@ def _schema(section: type[Section], key: Key) -> dict[str, Any]:
     return node
 
 
+def _union_in(section: type[Section], key: Key) -> Key | None:
+    """The key of the parameter that may be one of several things, one of which has keys itself; None: there is none."""
+    for length in range(2, len(key)):
+        if any("$ref" in option for option in _schema(section, key[:length]).get("anyOf", ())):
+            return key[:length]
+        if "$ref" not in _schema(section, key[:length]):
+            return None
+    return None
+
+
 def _model(section: type[Section], path: Key) -> type[BaseModel]:
     model: type[BaseModel] = section
     for part in path:
@@ -93,6 +104,8 @@ def rule_of(section: type[Section], key: Key) -> str:
 
 def _wording(schema: dict[str, Any]) -> str:
     """A constraint in words, derived from the field that enforces it, so that the two cannot disagree."""
+    if "anyOf" in schema and "description" in schema:
+        return str(schema["description"])
     if "anyOf" in schema:
         return " or ".join(_wording(option) for option in schema["anyOf"])
     if "enum" in schema:

@@ -77,6 +77,7 @@ class Train(Section):
     batch_size: Annotated[int, Field(ge=1, le=10_000_000)]
     epochs: Annotated[int, Field(ge=1, le=1_000_000)]
     patience: Annotated[int, Field(ge=1, le=1_000_000)] | None
+    temperature: Literal["none", "validation"]
 
     @model_validator(mode="after")
     def _residual_has_a_width(self) -> Self:

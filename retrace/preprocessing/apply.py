@@ -29,7 +29,7 @@ def encode(preprocessing: Preprocessing, rows: pa.Table | pa.RecordBatch) -> NDA
     encoded = np.empty((rows.num_rows, preprocessing.width), dtype=np.float32)
     paired, gaps = preprocessing.paired, {}
     for column, inputs, encoder in parts(preprocessing):
-        found = encoder(_one(rows.column(column)))
+        found = encoder(one_chunk(rows.column(column)))
         encoded[:, inputs] = found[:, : len(inputs)]
         if inputs[0] in paired:
             gaps[inputs[0]] = found[:, 1] != 0
@@ -76,7 +76,7 @@ def sure(
         row = int(np.nonzero(wrong)[-1].min())
         seen = np.abs(encode(preprocessing, rows.slice(row, 1))[0, : len(preprocessing.numbers)])
         number = preprocessing.numbers[int(seen.argmax())]
-        value = numbers(_one(rows.slice(row, 1).column(number.column)), number.part)[0]
+        value = numbers(one_chunk(rows.slice(row, 1).column(number.column)), number.part)[0]
         raise Unusable(number.column, row, value, "is too large for this network, whose sums are not finite numbers")
     return probabilities
 
@@ -101,7 +101,7 @@ def _number(number: Number, column: pa.Array) -> Floats:
 
 
 def _category(category: Category, column: pa.Array) -> Floats:
-    return _codes(category, column).astype(np.float64)[:, None]
+    return codes(category, column).astype(np.float64)[:, None]
 
 
 def _filled(number: Number, values: Floats, absent: NDArray[np.bool_]) -> Floats:
@@ -140,8 +140,8 @@ def ranks(values: Floats, quantiles: Sequence[float]) -> Floats:
     return np.where(values <= known[0], 0.0, np.where(values >= known[-1], 1.0, middle))
 
 
-def _codes(category: Category, column: pa.Array) -> NDArray[np.int64]:
-    """[rows], 0 to `codes`."""
+def codes(category: Category, column: pa.Array) -> NDArray[np.int64]:
+    """The code of each value [rows], 0 to `category.codes`, of which the last one is what training did not have."""
     own = len(category.values)
     other = own + (category.missing == "own") if category.other else category.codes
     absent = {"own": own, "other": other, "none": other}[category.missing]
@@ -156,7 +156,8 @@ def _codes(category: Category, column: pa.Array) -> NDArray[np.int64]:
     return np.where(column.is_null().to_numpy(zero_copy_only=False), absent, found).astype(np.int64)
 
 
-def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+def one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The same column in one piece."""
     if not isinstance(column, pa.ChunkedArray):
         return column
     if column.num_chunks == 1:

@@ -9,6 +9,7 @@ BAD_PARAMS = 2
 BAD_DATA = 3
 MACHINE_FAULT = 4
 GATE_FAILED = 5
+UNLIKE = 6  # new rows are unlike the training rows
 
 # How libraries spell a MemoryError: torch on CPU and CUDA, the loader of shared libraries, threads, C++, the kernel.
 _NO_MEMORY = re.compile(

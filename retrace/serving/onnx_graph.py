@@ -58,6 +58,8 @@ def build(model: Model, threshold: float) -> onnx.ModelProto:
 def _decision(graph: Graph, logits: str, description: Description, threshold: float) -> tuple[str, str]:
     """Names of label and probabilities, from logits float64 [replicas, rows, outputs]."""
     label, probabilities, classes = graph.name("label"), graph.name("probabilities"), description.classes
+    if description.temperature != 1:
+        logits = graph.with_number("Div", logits, description.temperature)
     if len(classes) == 2:
         second = graph.op("Sigmoid", logits)
         each = graph.op("Concat", graph.op("Sub", graph.constant(1, np.float64), second), second, axis=2)

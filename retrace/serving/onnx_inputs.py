@@ -183,7 +183,7 @@ def _ranks(graph: Graph, known: NDArray[np.float64], value: str) -> str:
 
 
 def _codes(graph: Graph, category: Category) -> str:
-    """int64 [rows, 1], as apply._codes has it."""
+    """int64 [rows, 1], as apply.codes has it."""
     if "" in category.values:
         raise UserError(
             BAD_DATA,

@@ -148,6 +148,8 @@ def headline_points(scores: Scores, names: Mapping[str, str]) -> list[Point]:
     values |= {f"test/f1/{names[name]}": each.f1 for name, each in scores.classes.items()}
     others = {"bayes": scores.bayes, **scores.baseline}
     values |= {f"baseline/{name}": other.accuracy for name, other in others.items() if other}
+    if scores.threshold_choice:
+        values["best/threshold"] = scores.threshold
     values["best/epoch"] = scores.training.best_epoch
     values["best/validation_loss"] = scores.training.best_validation_loss
     return [Point(key, 0, float(value), 1.0, _side(key)) for key, value in values.items() if value is not None]

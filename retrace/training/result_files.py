@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+from dataclasses import replace
 
 import pyarrow as pa
 import torch
@@ -10,20 +11,33 @@ from retrace.artifacts.paths import MODELS, WEIGHTS
 from retrace.artifacts.training import HISTORY, LOSS, STEPS, Clock, Trained, TrainingReport, write_training_report
 from retrace.artifacts.training import write_clock as write_clock_file
 from retrace.networks.arithmetic import is_portable
-from retrace.networks.model_files import save
+from retrace.networks.model_files import save, shipped_model
+from retrace.preprocessing.reference import write_reference
 from retrace.training.checkpoint import Checkpoints
+from retrace.training.reference import reference_of
 from retrace.training.result import TrainingResult
+from retrace.training.rows import Rows
+from retrace.training.temperature import find_temperature
 from retrace.training.training_run import TrainingRun
 
 
-def write_results(result: TrainingResult, settings: TrainingRun) -> None:
+def write_results(result: TrainingResult, settings: TrainingRun, validation: Rows) -> TrainingReport:
     """The outs of the stage: models/, the history, the losses of what ships and of every step."""
-    save(MODELS, settings.description, result.state, result.shipped)
-    write_training_report(report(result, settings))
+    description, found = settings.description, None
+    if settings.section.temperature == "validation":
+        model = shipped_model(description, result.state, result.shipped)
+        found = find_temperature(model, validation, settings.section.seed)
+        description = replace(description, temperature=found.temperature)
+    save(MODELS, description, result.state, result.shipped)
+    model = shipped_model(description, result.state, result.shipped)
+    write_reference(reference_of(model, validation.x.numpy()))
+    told = replace(report(result, settings), temperature=found)
+    write_training_report(told)
     HISTORY.write(result.history, result.header)
     LOSS.write(losses_of_shipped(result))
     steps = torch.cat(result.step_losses).T
     STEPS.write(pa.table({f"replica_{index}": column.numpy() for index, column in enumerate(steps)}))
+    return told
 
 
 def report(result: TrainingResult, settings: TrainingRun) -> TrainingReport:

@@ -52,5 +52,5 @@ def test_an_unknown_command_and_a_missing_argument_are_named():
 
 
 def test_a_shell_completes_it():
-    done = ask(_RETRACE_COMPLETE="bash_complete", COMP_WORDS="retrace ch", COMP_CWORD="1")
+    done = ask(_RETRACE_COMPLETE="bash_complete", COMP_WORDS="retrace check-", COMP_CWORD="1")
     assert done.stdout.splitlines() == ["plain,check-cache"], done.stderr

@@ -1360,6 +1360,8 @@ ELSEWHERE = {
     "; set {} to less": "runtime/test_workers.py::test_where_no_further_process_can_be_made",
     "; did you mean {}?": "test_study.py::test_each_fault_of_a_space_is_a_line",
     "run: make study, or: dvc repro study/dvc.yaml": "test_study.py::test_a_change_of_its_section_reruns",
+    "copy it from the address line": "test_playground.py::test_advice_that_a_link_gets_is_followed",
+    "from the link": "test_playground.py::test_advice_that_a_link_gets_is_followed",
     "add --yes": "test_adopt.py::test_it_asks_and_with_nobody_there",
     "lower the learning rates that are searched": "test_study_page.py::test_many_diverged_trials_above_a_value",
     "where none trained: lower the high end": "test_study_page.py::test_many_diverged_trials_above_a_value",

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from retrace.artifacts import paths
+from retrace.artifacts.training import TemperatureReport
 from retrace.cli import export
 from retrace.cli.main import invoke
 from retrace.data.values import PARTS
@@ -124,6 +125,19 @@ def test_smoothed_labels(classes):
     assert list(label) == [""]
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_temperature(classes):
+    from retrace.preprocessing.fit import fit
+
+    fitted = fit(rows(400), SCHEMA, "standard", 0, 1.0, 10, 64)
+    model = model_of(fitted, classes=classes, replicas=3, smoothing=0.1)
+    before = model.probabilities(rows(300, seed=1))
+    model = Model(replace(model.description, temperature=0.4), to_torch_layout(model.network.state_dict()))
+    ours, _, probabilities = both(model, rows(300, seed=1), threshold=0.4)
+    np.testing.assert_allclose(probabilities, ours, atol=1e-6)
+    assert np.abs(ours - before).max() > 0.01
+
+
 def replace_smoothing(model: Model, smoothing: float) -> Model:
     return Model(replace(model.description, label_smoothing=smoothing), to_torch_layout(model.network.state_dict()))
 
@@ -197,8 +211,13 @@ def test_predict_and_mlflow_and_onnx_say_the_same(ship, tmp_path, monkeypatch, c
     others = {"train.scaling": "standard", "train.embed_above": 3, "train.optimizer.learning_rate": 0.05}
     turn(tmp_path, {**TINY, "create.dataset": "table", **table, **shipped, **others})
     monkeypatch.chdir(tmp_path)
+    if ship == "mean":  # the rows are too few to find one
+        turn(tmp_path, {"train.temperature": "validation"})
+        found = TemperatureReport(54, 1.7, 1.0, 0.1, 0.05)
+        monkeypatch.setattr("retrace.training.result_files.find_temperature", lambda *_: found)
     for stage in (create, split, train):
         stage.main()
+    assert load(paths.MODELS).description.temperature == (1.7 if ship == "mean" else 1.0)
     invoke(["export"])
     content = export.EXPORTED.read_bytes()
     assert load(paths.MODELS).network.replicas == (3 if ship == "mean" else 1)
