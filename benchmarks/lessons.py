@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from retrace.lessons.lesson_run import teach
-from retrace.params.lesson import BASE, lesson_names, read_lesson
+from retrace.params.lesson import lesson_names, read_lesson
+from retrace.params.shipped import shipped
 from retrace.runtime.atomic import write_json, write_text
 from retrace.runtime.markdown import table
 
@@ -45,7 +46,7 @@ def measure(name: str) -> dict[str, Any]:
 
 def state_of(name: str) -> str:
     lesson = read_lesson(name).lesson
-    content = [lesson.settings, lesson.variants, [each.model_dump() for each in lesson.expect], BASE.read_text("utf-8")]
+    content = [lesson.settings, lesson.variants, [each.model_dump() for each in lesson.expect], shipped()]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 

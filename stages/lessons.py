@@ -1,6 +1,6 @@
 """Stage `lessons`, once for each lesson: do the numbers say what it claims?
 
-Reads   lessons/NAME.yaml, and lessons/base.yaml, from which its settings differ
+Reads   lessons/NAME.yaml, and retrace/params/shipped.json, from which its settings differ
 Writes  reports/lessons/NAME/verdict.json      its expectations with their numbers, and each variant's result
         reports/lessons/NAME/history.parquet   a row for each variant, replica and epoch
         reports/lessons/NAME/start.parquet     a row for each variant, replica and layer, before the first step

@@ -6,7 +6,7 @@ Reads   data/decisions.json, data/schema.json
         reports/data.json, reports/history.csv, reports/scores.json, reports/predictions.parquet, reports/plane.json,
         reports/boundary.parquet, reports/confusion_matrix.csv, reports/calibration.csv, reports/replicas.csv,
         reports/slices.csv, reports/importance.csv
-        retrace/report/shipped.json, page.css and page.js there
+        retrace/params/shipped.json, retrace/report/page.css and page.js
 Writes  reports/report.html
 
 The same state gives the same bytes: no commit, date or machine is in it (retrace/artifacts/result_page.py).

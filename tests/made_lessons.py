@@ -1,13 +1,11 @@
 """Small lessons for tests: their files, and folders that have them."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from retrace.params.lesson import BASE, path_of
-from tests.conftest import ROOT
+from retrace.params.lesson import path_of
 
 NAME = "01-a-small-one"
 SMALL: dict[str, Any] = {
@@ -40,8 +38,7 @@ WILD = {"train.init": "normal", "train.init_scale": 1e3, "train.hidden": [16] * 
 
 def write_lesson(folder: Path, name: str = NAME, **changes: Any) -> Path:
     """The small lesson with some parts of it changed; None takes one away. Returns the folder."""
-    (folder / BASE).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(ROOT / BASE, folder / BASE)
+    (folder / path_of(name)).parent.mkdir(parents=True, exist_ok=True)
     content = {key: value for key, value in (SMALL | changes).items() if value is not None}
     with open(folder / path_of(name), "w", encoding="utf-8") as file:
         YAML().dump(content, file)  # in this order

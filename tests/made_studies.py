@@ -190,6 +190,7 @@ def _result(
                 calibration_error=0.012,
                 epochs=93.5,
                 work=1 + place / 4,
+                over_guess=Interval(0.5, 0.4, 0.6),
             )
         )
     if not compared:

@@ -78,6 +78,7 @@ def candidate(trial: int, settings: dict[str, Any], improvement: Interval | None
         calibration_error=0.03,
         epochs=12.0,
         work=1.0,
+        over_guess=Interval(0.3, 0.2, 0.4),
     )
     return replace(plain, **changes)
 

@@ -65,6 +65,7 @@ class Candidate:
                        interval that allows for the number of settings compared; None for the present one.
     accuracy, calibration_error: of what would ship, on the validation rows.
     work:              multiplications of its training, in multiples of the present setting's.
+    over_guess:        log loss of who knows the classes' shares and nothing else minus its own, as `improvement`.
     """
 
     trial: int
@@ -78,6 +79,7 @@ class Candidate:
     calibration_error: float
     epochs: float
     work: float
+    over_guess: Interval
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,15 @@ from pydantic import Field, ValidationError, model_validator
 from retrace.params.create import Create
 from retrace.params.document import Document, parse
 from retrace.params.messages import Key, dotted_key, place_of, rule_of, shown_value, suggest
-from retrace.params.reader import leaves
 from retrace.params.section import Section, broken
+from retrace.params.shipped import shipped
 from retrace.params.split import Split
 from retrace.params.train import Train
 from retrace.runtime.errors import BAD_PARAMS, UserError
 
 FOLDER = Path("lessons")
-# What a lesson's settings change: the params that the project came with, whatever params.yaml says today.
-BASE = FOLDER / "base.yaml"
 SECTIONS: tuple[type[Section], ...] = (Create, Split, Train)
+PREFIXES = tuple(f"{section.section_name()}." for section in SECTIONS)
 NAME = re.compile(r"[0-9]{2}-[a-z0-9-]+")
 
 Text = Annotated[str, Field(min_length=1)]
@@ -59,8 +58,8 @@ class Question(Section):
 class Lesson(Section):
     """A file of lessons/.
 
-    why, source: Markdown. settings: of all variants, over BASE, by dotted name; variants: name -> its own, over these.
-    animation: variants whose boundary is shown over the epochs. next: a command to go on with.
+    why, source: Markdown. settings: of all variants, over the shipped ones, by dotted name; variants: name -> its own,
+    over these. animation: variants whose boundary is shown over the epochs. next: a command to go on with.
     """
 
     title: Text
@@ -77,7 +76,7 @@ class Lesson(Section):
 
 
 class Variant(NamedTuple):
-    """settings: in which it differs from BASE, by dotted name."""
+    """settings: in which it differs from what was shipped, by dotted name."""
 
     name: str
     settings: dict[str, Any]
@@ -139,58 +138,41 @@ def _validated(document: Document, faults: dict[Key, str]) -> Lesson | None:
 
 
 def _variants(lesson: Lesson, document: Document, faults: dict[Key, str]) -> Iterator[Variant]:
-    base = parse(BASE)
-    if base.faults:
-        raise UserError(BAD_PARAMS, *base.faults.values())
-    known = dict(leaves(base.values))
+    known = {name: value for name, value in shipped().items() if name.startswith(PREFIXES)}
     for name, own in lesson.variants.items():
         settings = lesson.settings | own
         unknown = [setting for setting in settings if setting not in known]
         for setting in unknown:
             key: Key = ("variants", name, setting) if setting in own else ("settings", setting)
-            hint = suggest(setting, list(known)) or f"; {BASE} has those that there are"
+            hint = suggest(setting, list(known)) or "; delete it"
             place = place_of(key, document.lines, document.path)
-            faults.setdefault(key, f"{place} must be a parameter of {_sections()}{hint}")
-        kept = {setting: value for setting, value in settings.items() if setting in known}
-        if (sections := _with_settings(base.values, kept, name, own, document, faults)) and not unknown:
+            faults.setdefault(key, f"{place} must be a parameter of section create, split or train{hint}")
+        values = known | {setting: value for setting, value in settings.items() if setting in known}
+        if (sections := _validated_sections(values, name, own, document, faults)) and not unknown:
             yield Variant(name, settings, *sections)
 
 
-def _sections() -> str:
-    return ", ".join(section.section_name() for section in SECTIONS)
-
-
-def _with_settings(
-    base: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    name: str,
-    own: Mapping[str, Any],
-    document: Document,
-    faults: dict[Key, str],
+def _validated_sections(
+    values: Mapping[str, Any], name: str, own: Mapping[str, Any], document: Document, faults: dict[Key, str]
 ) -> tuple[Create, Split, Train] | None:
-    """The sections of a variant; None, with a line for each fault, where they are not sound. own: its own settings."""
+    """The sections of a variant; None, with a line for each fault, where they are not sound.
+
+    values: of all parameters, by dotted name; own: those that this variant says itself.
+    """
     found: list[Any] = []
     for section in SECTIONS:
-        content = _copied(base[section.section_name()])
-        for setting, value in settings.items():
-            first, *parents, last = setting.split(".")
-            if first == section.section_name():
-                place = content
-                for part in parents:
-                    place = place[part]
-                place[last] = value
         try:
-            found.append(section.model_validate(content))
+            found.append(section.model_validate(_nested(values)[section.section_name()]))
         except ValidationError as error:
             for item in error.errors(include_url=False):
                 broken_rule = item["ctx"] if item["type"] == "rule" else {}
                 path = (section.section_name(), *item["loc"], *str(broken_rule.get("key", "")).split("."))
                 dotted = ".".join(str(part) for part in path if part != "")
-                setting = next((each for each in settings if f"{dotted}.".startswith(f"{each}.")), dotted)
+                setting = next(each for each in values if f"{dotted}.".startswith(f"{each}."))
                 rule = broken_rule.get("rule") or rule_of(section, tuple(setting.split(".")))
                 key: Key = ("variants", name, setting) if setting in own else ("settings", setting)
                 where = place_of(key, document.lines, document.path)
-                faults.setdefault(key, f"{where} {rule}; got {shown_value(settings.get(setting, item['input']))}")
+                faults.setdefault(key, f"{where} {rule}; got {shown_value(values[setting])}")
     if len(found) < len(SECTIONS):
         return None
     create, split, train = found
@@ -201,8 +183,15 @@ def _with_settings(
     return create, split, train
 
 
-def _copied(content: Any) -> Any:
-    return {key: _copied(value) for key, value in content.items()} if isinstance(content, dict) else content
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for dotted, value in values.items():
+        *parents, last = dotted.split(".")
+        place = found
+        for part in parents:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return found
 
 
 def _check_names(lesson: Lesson, document: Document, faults: dict[Key, str]) -> None:

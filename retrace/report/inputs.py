@@ -1,6 +1,5 @@
 """What the page of a result is made from: files that earlier stages wrote, and of the rows no more than it shows."""
 
-import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,12 +32,11 @@ from retrace.figures.columns import Floats, indices, numbers
 from retrace.params.messages import suggest
 from retrace.params.reader import fault
 from retrace.params.report import Report
+from retrace.params.shipped import shipped
 from retrace.report.profile import Profile, profile, shown
 from retrace.runtime.digest import md5
 from retrace.runtime.text import listed
 
-# The values of the shipped params.yaml by dotted name; a test compares.
-SHIPPED = Path(__file__).with_name("shipped.json")
 # Columns that the page describes, and those of them that stand beside a row that is wrong.
 MOST_COLUMNS, MOST_BESIDE = 30, 5
 
@@ -128,7 +126,7 @@ def read_result(section: Report) -> Result:
         beside=beside,
         wrong=_wrong_rows(predictions, places, beside, profiles),
         decisions=read_decisions(),
-        shipped={key: as_written(value) for key, value in json.loads(SHIPPED.read_text("utf-8")).items()},
+        shipped={key: as_written(value) for key, value in shipped().items()},
     )
 
 

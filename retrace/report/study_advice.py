@@ -60,6 +60,12 @@ def _more_certainty(tables: StudyTables) -> Iterator[str]:
     best = max(judged, key=lambda each: each.improvement.value if each.improvement else -math.inf)
     assert best.improvement
     found = best.improvement
+    if found.low > 0:
+        yield (
+            "No setting learned more than the shares of the classes: what would help is other columns or more rows, and"
+            " not other settings."
+        )
+        return
     if found.value <= 0:
         yield (
             "No setting that was trained again was better than the present one, not even by luck: search other"

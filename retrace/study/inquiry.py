@@ -138,7 +138,7 @@ class Inquiry:
             yield write_fold(rows, places == fold, folders / f"fold-{fold}")
 
     def _judging(self, folders: list[Path], first: int = 0) -> Judging:
-        weights, actual, groups = [], [], []
+        weights, actual, guesses, groups = [], [], [], []
         for folder in folders:
             of_training, of_validation = (
                 read_table(folder / path.name, [self.schema.target]).column(0).to_numpy().astype(np.int64)
@@ -147,7 +147,10 @@ class Inquiry:
             counts = torch.from_numpy(np.bincount(of_training, minlength=len(self.schema.classes)))
             weights.append(shares(self.section, counts, torch.from_numpy(of_validation)))
             actual.append(of_validation)
+            # What each class counts in the training rows, as the criterion weighs it.
+            each_class = shares(self.section, counts, torch.arange(len(counts))) * counts.numpy()
+            share = each_class / each_class.sum()
+            guesses.append(np.log(np.maximum(share, np.finfo(np.float64).eps))[of_validation])
             groups.append(groups_of(read_table(folder / VALIDATION.name), self.schema, self.split))
-        return Judging(
-            self.study, self.section, self.crew, self.memo, self.live, folders, weights, actual, groups, first
-        )
+        within = (self.crew, self.memo, self.live, folders)
+        return Judging(self.study, self.section, *within, weights, actual, guesses, groups, first)

@@ -8,7 +8,8 @@ where it was on folds, too, all of its trials are. Test rows have no part in it.
 
 Two settings are compared by pairs of row and seed, in log loss. The variance of the mean difference is that of the rows
 and that of the seeds (jackknife over a fold's seeds, Efron and Stein 1981), the quantile Student's with Satterthwaite's
-degrees of freedom, and the confidence is Bonferroni's for the number of settings compared.
+degrees of freedom, and the confidence is Bonferroni's for the number of settings compared. A setting that is surely
+better than the present one, and not than a guess by the shares of the classes, has learned nothing: it is not adopted.
 """
 
 from collections.abc import Sequence
@@ -60,7 +61,8 @@ class Fresh(NamedTuple):
 
 class Judging(NamedTuple):
     """folders: of the folds' rows; weights, actual: of the rows of each fold, their shares of its log loss, 1 in all,
-    and their class indices; groups: of rows that belong together, a number each; first: how many folds were before.
+    and their class indices; guesses: logarithms of their classes' shares of the training rows; groups: of rows that
+    belong together, a number each; first: how many folds were before.
     """
 
     study: Study
@@ -71,6 +73,7 @@ class Judging(NamedTuple):
     folders: Sequence[Path]
     weights: Sequence[Floats]
     actual: Sequence[NDArray[np.int64]]
+    guesses: Sequence[Floats]
     groups: Sequence[NDArray[np.uint64]]
     first: int = 0
 
@@ -121,6 +124,8 @@ class Judging(NamedTuple):
         if present:
             others = [each.right for each in present.judged]
             improvement = difference(own, others, self.weights, self.groups, of_mean, self.study.confidence, compared)
+        guesses = [np.tile(guess, (len(right), 1)) for guess, right in zip(self.guesses, own, strict=True)]
+        over_guess = difference(own, guesses, self.weights, self.groups, of_mean, self.study.confidence, compared)
         of_folds = [np.var(right @ weights, ddof=1) for right, weights in zip(own, self.weights, strict=True)]
         score = self.score(fresh)
         accuracy, calibration_error = self._quality(fresh, of_mean)
@@ -139,6 +144,7 @@ class Judging(NamedTuple):
             calibration_error=calibration_error,
             epochs=fresh.epochs,
             work=fresh.work / present.work if present else 1.0,
+            over_guess=over_guess,
         )
 
     def score(self, fresh: Fresh) -> float:
@@ -235,6 +241,12 @@ def decide(
         text = f"none is surely better; the best, trial {best.trial}, is {better} {between}"
         return None, f"{text}; the present one stays"
     best = max(surely, key=_improvement)
+    learned = [each for each in surely if each.over_guess.low > 0]
+    if not learned:
+        over = best.over_guess
+        text = f"trial {best.trial} is surely better than the present one, and not than a guess by the classes' shares"
+        return None, f"{text} ({over.value:+.4f}; {over.low:+.4f} to {over.high:+.4f}); the present one stays"
+    best = max(learned, key=_improvement)
     said = best.improvement
     assert said
     return (

@@ -18,7 +18,7 @@ SETTINGS = {"optimizer.learning_rate": 0.0000012, "hidden": [32, 8], "activation
 
 
 def result(adopted: int | None) -> StudyResult:
-    present = Candidate(0, {}, 0.2, 0.2, None, 0.01, None, 0.9, 0.01, 100.0, 1.0)
+    present = Candidate(0, {}, 0.2, 0.2, None, 0.01, None, 0.9, 0.01, 100.0, 1.0, Interval(0.5, 0.4, 0.6))
     winner = replace(present, trial=7, settings=SETTINGS, improvement=Interval(0.05, 0.02, 0.08))
     return StudyResult(
         *("circles", "tpe", 64, 3, 4, 0.95, 6700, read_verbatim(Train)[1], [], [12, 34, 100], {"complete": 64}, 7),

@@ -154,7 +154,20 @@ def test_values_that_are_lists_and_null_come_out_as_they_are():
 
 def test_a_candidate_differs_where_its_settings_do():
     _, result = example()
-    own = Candidate(7, {"init": "normal", "init_scale": 1.0, "activation": "tanh"}, 1, 1, 0, 0, None, 1, 0, 1, 1)
+    own = Candidate(
+        7,
+        {"init": "normal", "init_scale": 1.0, "activation": "tanh"},
+        1,
+        1,
+        0,
+        0,
+        None,
+        1,
+        0,
+        1,
+        1,
+        Interval(0.1, 0.0, 0.2),
+    )
     assert differing(own, result) == {"init": "normal", "activation": "tanh"}
 
 

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from retrace.lessons.measures import faults_of_expression
-from retrace.params.lesson import BASE, lesson_names, read_lesson, unknown_lesson
+from retrace.params.lesson import lesson_names, read_lesson, unknown_lesson
 from retrace.params.reader import check, leaves
 from retrace.runtime.errors import UserError
 from stages.validate import SECTIONS
@@ -22,11 +22,6 @@ NAMES = lesson_names(ROOT)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def test_lessons_start_from_what_the_project_came_with():
-    shipped = YAML(typ="safe").load(PARAMS)
-    assert YAML(typ="safe").load(ROOT / BASE) == {name: shipped[name] for name in ("create", "split", "train")}
 
 
 def test_the_shipped_lessons_are_numbered_one_by_one():

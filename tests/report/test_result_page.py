@@ -15,8 +15,9 @@ import pytest
 from retrace.artifacts.result_page import COMMIT_SPOT, with_commit
 from retrace.artifacts.schema import Schema
 from retrace.params.reader import leaves
+from retrace.params.shipped import SHIPPED
 from retrace.report.confusion import MOST_CLASSES, pairs
-from retrace.report.inputs import SHIPPED, read_result, spread, surest_mistakes
+from retrace.report.inputs import read_result, spread, surest_mistakes
 from retrace.report.origin_part import changed
 from retrace.report.profile import FEWEST, MISSING, RARE, profile, shown
 from retrace.report.result_page import PARTS, SCRIPT, STYLE, result_page
@@ -26,15 +27,17 @@ from retrace.runtime.errors import BAD_PARAMS, UserError
 from tests.conftest import VALUES
 from tests.made_results import DECIDING, HOSTILE, SHAPES, made, section, write_result
 from tests.made_results import SCRIPT as HOSTILE_SCRIPT
-from tests.report import test_study_page
+from tests.report import html_page
 
 MOST_BYTES = 1_500_000
-TAGS = {*test_study_page.TAGS, "header", "nav", "section", "footer", "a", "bdi", "code", "script", "details", "summary"}
+TAGS = {*html_page.TAGS, "header", "nav", "section", "footer", "a", "bdi", "code", "script", "details", "summary"}
 TAGS |= {"svg", "g", "line", "rect", "circle", "path", "text"}
 
 
-class Page(test_study_page.Page):
+class Page(html_page.Page):
     """Knows the elements of this page, too; collects what scripts and styles hold, and the rows of each table."""
+
+    tags = TAGS
 
     def __init__(self, source: str) -> None:
         self.inside: dict[str, list[str]] = {"script": [], "style": []}
@@ -42,12 +45,9 @@ class Page(test_study_page.Page):
         super().__init__(source)
 
     def handle_starttag(self, tag: str, attributes: Any) -> None:
-        assert tag in TAGS, tag
         if tag == "table":
             self.tables.append([])
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(test_study_page, "TAGS", TAGS)
-            super().handle_starttag(tag, attributes)
+        super().handle_starttag(tag, attributes)
         if tag == "tr":
             self.tables[-1].append(self.rows[-1])
 

@@ -73,9 +73,12 @@ def test_a_setting_against_itself_is_no_better():
     assert difference(own, own, WEIGHTS, GROUPS, False, 0.95, 1) == Interval(0.0, 0.0, 0.0)
 
 
-def candidate(trial: int, *interval: float) -> Candidate:
+LEARNED = Interval(0.3, 0.2, 0.4)
+
+
+def candidate(trial: int, *interval: float, over_guess: Interval = LEARNED) -> Candidate:
     improvement = Interval(*interval) if interval else None
-    return Candidate(trial, {}, 0.1, 0.2 - trial / 100, None, 0.0, improvement, 0.9, 0.0, 10.0, 1.0)
+    return Candidate(trial, {}, 0.1, 0.2 - trial / 100, None, 0.0, improvement, 0.9, 0.0, 10.0, 1.0, over_guess)
 
 
 def test_the_best_of_the_surely_better_ones_is_adopted():
@@ -93,6 +96,14 @@ def test_the_best_of_the_surely_better_ones_is_adopted():
         " the present one stays"
     )
     assert decide([candidate(0)], False, 0.95, 1)[0] is None
+    unlearned = candidate(7, 0.05, 0.01, 0.09, over_guess=Interval(-0.001, -0.002, 0.001))
+    assert decide([candidate(0), sure, unlearned], False, 0.95, 3)[0] == 4
+    adopted, reason = decide([candidate(0), unlearned], False, 0.95, 3)
+    assert adopted is None
+    assert reason == (
+        "trial 7 is surely better than the present one, and not than a guess by the classes' shares"
+        " (-0.0010; -0.0020 to +0.0010); the present one stays"
+    )
     assert decide([vague, sure], True, 0.95, 3)[0] == 6, "where the present one diverges, the lowest log loss"
 
 
@@ -112,7 +123,7 @@ def test_rows_that_belong_together_are_one_row():
 def test_no_network_judges_in_two_folds_or_was_in_the_search():
     """The luck of a seed would be the same in all folds, and the interval too narrow."""
     study = SimpleNamespace(seeds=3, fresh_seeds=4)
-    judging = Judging(study, *[None] * 4, folders=[], weights=[], actual=[], groups=[])
+    judging = Judging(study, *[None] * 4, folders=[], weights=[], actual=[], guesses=[], groups=[])
     later = judging._replace(first=FOLDS)
     used = [set(range(3)), *(set(each.fresh(fold)) for each in (judging, later) for fold in range(FOLDS))]
     assert sum(map(len, used)) == len(set().union(*used)) == 3 + 2 * FOLDS * 4
