@@ -116,7 +116,10 @@ def test_faults_are_said_before_anything_runs(folder):
     write_lesson(folder, settings={"train.epoch": 3})
     done = lesson(folder)
     assert (done.returncode, ran(done)) == (2, [])
-    assert "settings.train.epoch must be a parameter of section create, split or train; did you mean train.epochs?" in done.stderr
+    assert (
+        "settings.train.epoch must be a parameter of section create, split or train; did you mean train.epochs?"
+        in done.stderr
+    )
     done = lesson(folder, "7")
     assert done.returncode == 2
     assert done.stderr.strip() == f"lessons/ has no lesson the text '7'; it has {NAME}, {SECOND}"
