@@ -58,7 +58,8 @@ def test_a_shipped_lesson_is_sound_and_what_it_tells_to_try_next_can_be_run(name
         ({"variants": {}, "animation": []}, r"lessons/01-a-small-one.yaml:\d+: variants .*"),
         (
             {"settings": {"train.epoch": 3}},
-            r".*:\d+: settings.train.epoch must be a parameter of section create, split or train; did you mean train.epochs\?",
+            r".*:\d+: settings.train.epoch must be a parameter of section create, split or train; did you mean "
+            r"train.epochs\?",
         ),
         (
             {"settings": {"train.epochs": 0}},
