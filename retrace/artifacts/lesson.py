@@ -11,6 +11,7 @@ from retrace.runtime.atomic import write_json
 
 FOLDER = Path("reports/lessons")
 INDEX, INDEX_MARKDOWN = FOLDER / "index.html", FOLDER / "index.md"
+SIDES = {"above": ">", "below": "<", "equals": "="}
 # Digest of the code of a stage, see stages/lessons_code.py.
 CODE = {stage: FOLDER / f"{stage}.code" for stage in ("lessons", "lessons_plot")}
 
@@ -57,6 +58,10 @@ class Found:
     side: str
     bound: float
     holds: bool
+
+    @property
+    def must_be(self) -> str:
+        return f"{SIDES[self.side]} {self.bound:g}"
 
 
 @dataclass(frozen=True)

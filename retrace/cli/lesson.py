@@ -11,10 +11,10 @@ from retrace.cli.graph import with_lessons
 from retrace.cli.repro import repro
 from retrace.params.lesson import lesson_names, read_lesson, unknown_lesson
 from retrace.runtime.atomic import write_text
-from retrace.runtime.errors import GATE_FAILED
+from retrace.runtime.errors import BAD_PARAMS, GATE_FAILED, UserError
+from retrace.runtime.text import listed
 
 GRAPH = "lessons/dvc.yaml"
-SIDES = {"above": ">", "below": "<", "equals": "="}
 
 
 @click.command(epilog="Example: retrace lesson 9 --open")
@@ -53,10 +53,12 @@ def bring_up_to_date() -> None:
 def named(asked: str) -> str:
     """The lesson with this number, or of this name; raises UserError where there is none."""
     number = f"{int(asked):02}-" if asked.isascii() and asked.isdigit() else None
-    for name in lesson_names():
-        if name == asked or (number and name.startswith(number)):
-            return name
-    raise unknown_lesson(asked)
+    found = [name for name in lesson_names() if name == asked or (number and name.startswith(number))]
+    if len(found) > 1:
+        raise UserError(BAD_PARAMS, f"lessons/ has {listed(found)}: one number is for one lesson; rename one of them")
+    if not found:
+        raise unknown_lesson(asked)
+    return found[0]
 
 
 def summary(verdicts: Sequence[Verdict]) -> list[str]:
@@ -84,4 +86,4 @@ def told(verdict: Verdict) -> list[str]:
 
 def _numbers(found: Found) -> str:
     value = "no number" if found.value is None else f"{found.value:.3g}"
-    return f"{value}, must be {SIDES[found.side]} {found.bound:g}"
+    return f"{value}, must be {found.must_be}"

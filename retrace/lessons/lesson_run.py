@@ -43,6 +43,7 @@ def teach(name: str, seed: int | None = None) -> Taught:
     with tempfile.TemporaryDirectory(dir=SCRATCH, prefix="lesson-") as folder:
         prepared = prepare(variants, Path(folder))
         _require_plane(told, prepared, drawn | set(lesson.animation))
+        _require_numbers(told, prepared)
         observed = observe(prepared, sorted(drawn), lesson.animation)
     measures = Measures(observed)
     found = [_found(told, each, measures) for each in lesson.expect]
@@ -65,6 +66,13 @@ def _require_sound(told: Told) -> None:
     ]
     if lines:
         raise UserError(BAD_PARAMS, *lines)
+
+
+def _require_numbers(told: Told, prepared: Sequence[Prepared]) -> None:
+    """Raise UserError, before anything is trained, where an expectation would give no number."""
+    measures = Measures({each.variant.name: each.untrained() for each in prepared})
+    for each in told.lesson.expect:
+        _found(told, each, measures)
 
 
 def _require_plane(told: Told, prepared: Sequence[Prepared], drawn: set[str]) -> None:

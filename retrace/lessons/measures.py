@@ -137,6 +137,13 @@ REDUCERS: dict[str, Callable[..., Any]] = {
 }
 
 
+# Of what an expression is made: no attribute of anything can be reached, whatever a variant is called.
+NODES = (
+    *(ast.Expression, ast.Call, ast.keyword, ast.Name, ast.Load, ast.Constant, ast.BinOp, ast.UnaryOp),
+    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd),
+)
+
+
 def faults_of_expression(expression: str, variants: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with it, as a rule, before anything is trained."""
     try:
@@ -146,6 +153,9 @@ def faults_of_expression(expression: str, variants: Mapping[str, Any]) -> Iterat
         return
     known = [*MEASURES, *REDUCERS]
     for node in ast.walk(tree):
+        if not isinstance(node, NODES) or (isinstance(node, ast.Call) and not isinstance(node.func, ast.Name)):
+            yield f"must hold calls of measures, numbers and arithmetic only; got {ast.unparse(node)}"
+            return
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in known:
             hint = suggest(node.func.id, known)
             yield f"must use {', '.join(known)} only{hint}; got {node.func.id}"

@@ -60,6 +60,13 @@ class Prepared(NamedTuple):
         content = shared(self.variant.train) | {"seed": 0, "epochs": epochs}
         return f"{self.key} {content}"
 
+    def untrained(self) -> "Observed":
+        """What is observed, in its shapes, of networks that were never made: ones."""
+        replicas, layers = self.variant.train.replicas, len(self.description.layers)
+        own = np.ones((replicas, layers))
+        values = np.ones((replicas, self.variant.train.epochs, 3 + 2 * layers - 1))
+        return Observed(values, layers, "", own[:, 0], own, own, {}, np.empty((0, 2)))
+
 
 class Observed(NamedTuple):
     """Of a variant; arrays of replicas [replicas, epochs, columns] and [replicas, layers].

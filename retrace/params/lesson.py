@@ -18,6 +18,13 @@ from retrace.runtime.errors import BAD_PARAMS, UserError
 
 FOLDER = Path("lessons")
 SECTIONS: tuple[type[Section], ...] = (Create, Split, Train)
+# What figures of a kind may be of.
+OF: dict[str, list[str]] = {
+    "curves": ["accuracy", "loss", "train_loss", "health"],
+    "dots": ["accuracy", "loss", "train_loss", "start_loss"],
+    "layers": ["gradient", "activation"],
+    "boundaries": [],
+}
 PREFIXES = tuple(f"{section.section_name()}." for section in SECTIONS)
 NAME = re.compile(r"[0-9]{2}-[a-z0-9-]+")
 
@@ -176,10 +183,17 @@ def _validated_sections(
     if len(found) < len(SECTIONS):
         return None
     create, split, train = found
-    if train.patience is not None or train.ship != "best":
+    if create.dataset == "table":
+        setting = "create.dataset"
+        key = ("variants", name, setting) if setting in own else ("settings", setting)
+        where = place_of(key, document.lines, document.path)
+        faults.setdefault(key, f"{where} must be made or come with scikit-learn: a lesson has no table beside it")
+    if train.patience is not None or train.ship != "best" or train.temperature != "none":
         key = ("variants", name)
         where = place_of(key, document.lines, document.path)
-        faults.setdefault(key, f"{where} must leave train.patience null and train.ship best: each epoch is looked at")
+        faults.setdefault(
+            key, f"{where} must leave train.patience, ship and temperature as they are: no epoch is left out"
+        )
     return create, split, train
 
 
@@ -205,10 +219,12 @@ def _check_names(lesson: Lesson, document: Document, faults: dict[Key, str]) -> 
                 known = ", ".join(lesson.variants)
                 faults.setdefault(key, f"{place} must name variants of the lesson ({known}); got {shown_value(name)}")
     for number, panel in enumerate(lesson.figures):
-        if panel.kind != "boundaries" and panel.of is None:
+        known_of = OF[panel.kind]
+        if (panel.of is None) == bool(known_of) or (panel.of and panel.of not in known_of):
             key = ("figures", number)
-            line = f"{place_of(key, document.lines, document.path)} must say what it is of, such as of: loss"
-            faults.setdefault(key, line)
+            rule = f"must be of one of {', '.join(known_of)}" if known_of else "must be of nothing"
+            where = place_of(key, document.lines, document.path)
+            faults.setdefault(key, f"{where} is of kind {panel.kind}, and {rule}; got {shown_value(panel.of)}")
 
 
 def unknown_lesson(asked: str) -> UserError:

@@ -61,6 +61,7 @@ class Result:
     rows:      rows of each class in training, validation and test [3, classes].
     profiles:  of the columns that are needed most and whose values may be shown.
     wrong:     the surest mistakes first; beside: the columns of their values.
+    private:   columns whose values the page must not show.
     decisions: each parameter, as params.yaml has it; shipped: the same of the shipped one.
     """
 
@@ -83,6 +84,7 @@ class Result:
     profiles: list[Profile]
     beside: list[str]
     wrong: list[WrongRow]
+    private: frozenset[str]
     decisions: dict[str, str]
     shipped: dict[str, str]
 
@@ -125,6 +127,7 @@ def read_result(section: Report) -> Result:
         profiles=profiles,
         beside=beside,
         wrong=_wrong_rows(predictions, places, beside, profiles),
+        private=frozenset(section.private),
         decisions=read_decisions(),
         shipped={key: as_written(value) for key, value in shipped().items()},
     )

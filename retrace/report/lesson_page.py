@@ -9,15 +9,18 @@ from retrace.params.lesson import Told, path_of
 from retrace.report.html import Html, element, listing, page, picture, table, text
 from retrace.runtime import markdown
 
-# Without HTML: what looks like a tag in a lesson's text is shown as it is.
-MARKDOWN = MarkdownIt("commonmark", {"html": False})
+# Without HTML, and without pictures from elsewhere: what looks like a tag in a lesson's text is shown as it is.
+MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable("image")
+NEXT = (
+    "In the project's folder, its environment activated. The values are written into params.yaml; back again: git"
+    " checkout params.yaml."
+)
 CAPTIONS = {
     "curves": "Lines are means over the networks, which differ in their seed only; bands are their range.",
     "dots": "A point is a network.",
     "layers": "Lines are medians over the networks, bands their range.",
     "boundaries": "One network of each, the one in the middle by accuracy; dots are validation rows.",
 }
-SIDES = {"above": ">", "below": "<", "equals": "="}
 
 
 def lesson_html(told: Told, verdict: Verdict, figures: Sequence[bytes], animation: bytes | None) -> str:
@@ -40,7 +43,7 @@ def lesson_html(told: Told, verdict: Verdict, figures: Sequence[bytes], animatio
         parts.append(picture(animation, said, said))
     parts += [
         element("h2", "The claim in numbers"),
-        table(["", "found", "must be", "margin"], map(_expectation_row, verdict.expectations)),
+        table(["expectation", "found", "must be", "margin"], map(_expectation_row, verdict.expectations)),
         table(
             ["variant", "what is set", "accuracy", "deviation", "loss", "diverged"],
             map(_variant_row, verdict.variants),
@@ -50,11 +53,18 @@ def lesson_html(told: Told, verdict: Verdict, figures: Sequence[bytes], animatio
         ),
         element("h2", "Why"),
         _rendered(lesson.why),
-        element("p", Html(f"Sources: {MARKDOWN.renderInline(lesson.source)}"), kind="soft"),
+        element("p", Html(f"Sources: {_inline(lesson.source)}"), kind="soft"),
         element("h2", "Questions"),
-        *(element("details", element("summary", each.ask), element("p", each.answer)) for each in lesson.questions),
+        *(
+            element("details", element("summary", _inline(each.ask)), element("p", _inline(each.answer)))
+            for each in lesson.questions
+        ),
         element("h2", "Try next"),
-        element("p", "In the project's folder; every such run is an experiment of its own, and params.yaml stays."),
+        element(
+            "p",
+            "In the project's folder, its environment activated. The values are written into params.yaml; back again:"
+            " git checkout params.yaml.",
+        ),
         element("pre", element("code", Html(text(lesson.next)))),
         element("h2", "How it was made"),
         listing(_made(told, verdict)),
@@ -135,6 +145,10 @@ def _rendered(source: str) -> Html:
     return Html(MARKDOWN.render(source))
 
 
+def _inline(source: str) -> Html:
+    return Html(MARKDOWN.renderInline(source.strip()))
+
+
 def _link(target: str, said: str) -> Html:
     return Html(f'<a href="{text(target)}">{text(said)}</a>')
 
@@ -162,7 +176,7 @@ def _alt(verdict: Verdict) -> str:
 
 def _expectation_row(found: Found) -> list[str]:
     mark = "yes" if found.holds else "NO"
-    return [found.says, _number(found.value), f"{SIDES[found.side]} {_number(found.bound)}: {mark}", _margin(found)]
+    return [found.says, _number(found.value), f"{found.must_be}: {mark}", _margin(found)]
 
 
 def _margin(found: Found) -> str:
@@ -187,17 +201,17 @@ def _variant_row(each: VariantFound) -> list[str]:
 
 def _made(told: Told, verdict: Verdict) -> list[str]:
     common = ", ".join(f"{name}: {value}" for name, value in told.lesson.settings.items()) or "none"
-    first = verdict.variants[0]
+    networks = sum(each.replicas for each in verdict.variants)
     return [
         f"Data: {verdict.dataset}; settings of all variants, over those that the project came with: {common}",
-        f"{first.replicas} networks a variant, seed {verdict.seed}; the same bytes on any number of cores",
+        f"{networks:,} networks, seed {verdict.seed}; the same bytes on any number of cores",
         f"The lesson is {path_of(told.name).as_posix()}; again: retrace lesson {number_of(told.name)}",
     ]
 
 
 def _number(value: float | None) -> str:
     if value is None:
-        return "none"
+        return "not finite"
     return f"{value:.3g}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.1e}"
 
 

@@ -115,6 +115,10 @@ def _outputs(result: Result) -> str:
     said = "a label, and a probability of each class"
     if len(result.schema.classes) == 2:
         said += f"; {plain(result.schema.classes[1])} is predicted from a probability of {result.scores.threshold:g} on"
+    if choice := result.scores.threshold_choice:
+        said += f" (evaluate.threshold: {choice.aim}, asked of {choice.rows:,} validation rows)"
+    if temperature := result.training.temperature:
+        said += f"; {temperature.words}"
     return said
 
 

@@ -15,9 +15,12 @@ MOST_CELLS, MOST_RIGHT, MOST_WRONG, MOST_CLASSES = 110, 500, 200, 10
 
 
 def plane(result: Result) -> Html | None:
-    """None where there is no plane: with one feature, or more classes than can be told apart."""
+    """None where there is no plane: with one feature, or more classes than can be told apart; or where an axis is a
+    column whose values the page must not show.
+    """
     classes = [plain(each, 24) for each in result.schema.classes]
-    if not result.axes.y or len(classes) > MOST_CLASSES or not result.boundary.num_rows:
+    private = not result.axes.projected and {result.axes.x, result.axes.y} & result.private
+    if private or not result.axes.y or len(classes) > MOST_CLASSES or not result.boundary.num_rows:
         return None
     xs, ys = np.unique(numbers(result.boundary, "x")), np.unique(numbers(result.boundary, "y"))
     entries = [(dot(8, 0, 4, f"f{index}"), each) for index, each in enumerate(classes)]

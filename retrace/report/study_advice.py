@@ -60,10 +60,10 @@ def _more_certainty(tables: StudyTables) -> Iterator[str]:
     best = max(judged, key=lambda each: each.improvement.value if each.improvement else -math.inf)
     assert best.improvement
     found = best.improvement
-    if found.low > 0:
+    if any(each.improvement and each.improvement.low > 0 for each in judged):
         yield (
-            "No setting learned more than the shares of the classes: what would help is other columns or more rows, and"
-            " not other settings."
+            "What was better than the present setting did not surely learn more than the shares of the classes: other"
+            " columns or more rows would help, and not other settings."
         )
         return
     if found.value <= 0:

@@ -227,7 +227,10 @@ def decide(
     others = [each for each in candidates if each.trial]
     if not others:
         return None, "no other setting trained to the end with fresh seeds; the present one stays"
+    if present_diverged and not any(each.over_guess.low > 0 for each in others):
+        return None, "the present setting diverges, and no other learned more than the classes' shares; it stays"
     if present_diverged:
+        others = [each for each in others if each.over_guess.low > 0]
         best = min(others, key=lambda each: (each.fresh_score, each.trial))
         return best.trial, f"the present setting diverges, and trial {best.trial} does with no fresh seed"
     best = max(others, key=_improvement)

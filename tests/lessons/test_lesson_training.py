@@ -117,6 +117,8 @@ def test_an_expression_that_is_none_is_said_before_anything_is_trained(folder, m
         ("mean(", "must be an expression"),
         ("open('ten')", "must use "),
         ('mean(accuracy("ten")', "must be an expression"),
+        ('accuracy("ten").tofile("ten")', "must hold calls of measures, numbers and arithmetic only"),
+        ('[accuracy("ten")]', "must hold calls of measures, numbers and arithmetic only"),
     ],
 )
 def test_faults_of_an_expression(expression, expected):
@@ -129,6 +131,16 @@ def test_no_expression_reaches_what_is_not_a_measure():
     for expression in ("__import__('os')", "mean.__globals__", "().__class__", '[1 for x in "ten"]', '"ten" * 10**9'):
         with pytest.raises(ValueError, match=r".+"):
             measures.value(expression)
+
+
+@pytest.mark.parametrize(
+    "expression", ['accuracy("ten")', "mean(accuracy(ten))", 'mean(accuracy("ten", 99))', 'mean(start_gradient("ten"))']
+)
+def test_what_gives_no_number_is_said_before_anything_is_trained(folder, monkeypatch, expression):
+    monkeypatch.setattr(training, "Pack", None)
+    write_lesson(folder, expect=[{"says": "x", "value": expression, "above": 0}])
+    with pytest.raises(UserError, match=r"01-a-small-one.yaml: expect\[0\].value must give one number"):
+        teach(NAME)
 
 
 def by_hand() -> Observed:

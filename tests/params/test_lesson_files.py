@@ -71,7 +71,11 @@ def test_a_shipped_lesson_is_sound_and_what_it_tells_to_try_next_can_be_run(name
         ),
         (
             {"variants": {"ten": {"train.patience": 3}}, "animation": []},
-            r".*:\d+: variants.ten must leave train.patience null and train.ship best: each epoch is looked at",
+            r".*:\d+: variants.ten must leave train.patience, ship and temperature as they are: .*",
+        ),
+        (
+            {"settings": {"create.dataset": "table"}},
+            r".*:\d+: settings.create.dataset must be made or come with scikit-learn: a lesson has no table beside it",
         ),
         (
             {"animation": ["eleven"]},
@@ -79,7 +83,11 @@ def test_a_shipped_lesson_is_sound_and_what_it_tells_to_try_next_can_be_run(name
         ),
         (
             {"figures": [{"kind": "curves", "title": "x"}]},
-            r".*:\d+: figures\[0\] must say what it is of, such as of: loss",
+            r".*:\d+: figures\[0\] is of kind curves, and must be of one of accuracy, loss, .*, health; got null",
+        ),
+        (
+            {"figures": [{"kind": "layers", "of": "loss", "title": "x"}]},
+            r".*:\d+: figures\[0\] is of kind layers, and must be of one of gradient, activation; got the text 'loss'",
         ),
         (
             {"expect": [{"says": "x", "value": "1"}]},
