@@ -84,6 +84,8 @@ def _binned(number: Number, frame: pd.DataFrame, bins: int, schema: Schema) -> N
         return number
     quantiles = scaled(number, np.quantile(values, np.linspace(0, 1, bins + 1)))
     edges = np.unique(_as_float32(quantiles).astype(np.float32))
+    # One over the width of a narrower bin is infinite in float32.
+    edges = edges[np.insert(np.diff(edges) >= np.finfo(np.float32).tiny, 0, True)]
     # One value has no bin between edges.
     return replace(number, edges=edges.tolist()) if len(edges) > 1 else number
 

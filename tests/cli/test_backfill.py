@@ -50,14 +50,14 @@ def past(tmp_path_factory) -> Past:
     lock.write_text("schema: '2.0'\nstages:\n  train:\n    cmd: python train.py\n")
     commit(folder, "of another kind")
     lock.write_text(committed)
-    assert run(folder, "-m", "dvc", "repro", "plot").returncode == 0
+    assert run(folder, "-m", "dvc", "repro", "plot", "report").returncode == 0
     (folder / ".retrace/recorded").write_text("as it was\n")
     # Its own `record` must not run.
     record.write_text("raise SystemExit('the code of then')\n")
     first = commit(folder, "first")
     record.write_text(code)
     turn(folder, {"plot.dpi": 60})
-    assert run(folder, "-m", "dvc", "repro", "plot").returncode == 0
+    assert run(folder, "-m", "dvc", "repro", "plot", "report").returncode == 0
     second = commit(folder, "second")
     # Of a line of params.yaml that no result depends on.
     edit(lock, ("validate", "deps", 0, "md5"), "0" * 32)

@@ -580,7 +580,9 @@ def test_a_change_and_back_reruns_what_it_should_and_then_only_record(restored):
     lock = (restored / "dvc.lock").read_bytes()
     text = (restored / "params.yaml").read_text()
     turn(restored, {"train.epochs": 4})
-    assert repro(restored) == ["validate", "train", "evaluate", "plot", "report", "record"]
+    ran = repro(restored)
+    assert ran[:3] + sorted(ran[3:]) == ["validate", "train", "evaluate", "plot", "record", "report"]
+    assert ran[-1] == "record"
     (restored / "params.yaml").write_text(text)
     assert repro(restored) == ["record"]
     assert (restored / "dvc.lock").read_bytes() == lock
