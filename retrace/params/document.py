@@ -161,7 +161,7 @@ def _build(node: Node, key: Key, document: Document, seen: set[int]) -> Any:
     if isinstance(node, SequenceNode):
         return [_build(item, (*key, index), document, seen) for index, item in enumerate(node.value)]
     text = str(node.value)
-    if node.style == ">":  # ruamel's marks of where it would fold the text again
+    if getattr(node, "style", None) == ">":  # ruamel's marks of where it would fold the text again
         text = text.replace("\a", "")
     odd = _ODD_INTEGER.fullmatch(text) and not _PLAIN_INTEGER.fullmatch(text)
     if plain and (odd or (kind == "float" and "_" in text)):

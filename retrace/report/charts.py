@@ -32,6 +32,8 @@ from retrace.report.words import confidence, name, number, percent, plain, signe
 WIDTH, MARGIN = 760.0, 215.0
 # Epochs that are drawn, columns in the chart of importance, characters of a name at the left of a chart.
 MOST_EPOCHS, MOST_BARS, LONGEST = 160, 20, 20
+# A best epoch beyond this share of all is among the last ones.
+LATE = 0.95
 
 
 class Score(NamedTuple):
@@ -100,7 +102,7 @@ def accuracy(result: Result) -> Html:
     alt = f"Accuracy with intervals: {said}." + ("" if limit is None else f" Bayes limit {number(limit)}.")
     caption = f"Points with {confidence(scores)} intervals."
     if any(each.high < axis.low for each in shown):
-        caption += " An arrow: further down than the chart reaches."
+        caption += " An arrow: to the left of what is drawn."
     rows = [[each.title, number(each.value), number(each.low), number(each.high)] for each in shown]
     rows += [["Bayes limit", number(limit), "-", "-"]] if limit is not None else []
     rows += [[f"replica {index}", number(value), "-", "-"] for index, value in enumerate(replicas[:100].tolist())]
@@ -157,7 +159,9 @@ def loss(result: Result) -> Html:
         f"Loss by epoch. Training ends at {_known(_last(of_train))}, validation at {_known(_last(of_validation))}; the"
         f" lowest validation loss is {number(best.best_validation_loss)}, in epoch {best.best_epoch}."
     )
-    caption = f"Lower is better; the loss that was trained on. Solid: {result.ships}, which ships."
+    caption = f"Lower is better. Solid: {result.ships}, which ships."
+    if best.best_epoch > LATE * best.epochs:
+        caption += " The best epoch is among the last ones: with more epochs it might become better."
     values = table(["epoch", "training", "validation"], rows, label="loss by epoch", kind="sort")
     return chart(drawing(WIDTH, 312, parts, alt), caption, values)
 

@@ -73,7 +73,7 @@ def _decisions(result: Result) -> list[Html]:
 
 def _commands(result: Result) -> list[Html]:
     commands = {
-        f"git log --oneline -S {result.digest} -- dvc.lock": "the commits of this result; the lowest line is the first",
+        f"git log --oneline -S {result.digest} -- dvc.lock": "lowest: its commit; above: what replaced it",
         "git checkout COMMIT": "its code and settings, and dvc.lock: the hash of each file that it was made of",
         "make run": "makes it, or takes it from DVC's cache",
         "make verify": "makes it in a fresh clone, and compares every output with dvc.lock",
@@ -93,6 +93,7 @@ def _commands(result: Result) -> list[Html]:
 def card_part(result: Result, section: Report) -> list[Html]:
     schema, training = result.schema, result.training
     train, validation, test = (f"{count:,}" for count in result.rows.sum(1).tolist())
+    split = plain(result.decisions["split.method"], LONGEST_VALUE)
     weights = result.model.get("sha256", {}).get("model.safetensors", "not known")
     facts: dict[str, str] = {
         "Task": joined(["the class of a row, ", name(schema.target), f": one of {len(schema.classes):,}"], ""),
@@ -100,7 +101,8 @@ def card_part(result: Result, section: Report) -> list[Html]:
         "Inputs": _names(schema.features),
         "Outputs": _outputs(result),
         "Network": f"{made_of(result)}; preprocessing fitted on training rows is part of it",
-        "Rows": f"{train} training, {validation} validation, {test} test",
+        "Data": _source(result),
+        "Rows": f"{train} training, {validation} validation, {test} test (split.method: {split})",
         "Trained on": f"{training.device} ({training.device_reason}), {training.precision}",
         "Weights": f"models/model.safetensors, SHA-256 {weights}",
         "Result": f"{SCORES}, MD5 {result.digest}",
@@ -109,6 +111,12 @@ def card_part(result: Result, section: Report) -> list[Html]:
     }
     card = table([], list(facts.items()), label="model card", kind="facts text", named=True)
     return [card, element("h3", "Limits"), listing(_limits(result))]
+
+
+def _source(result: Result) -> str:
+    if result.schema.own:
+        return f"the table {plain(result.decisions['create.table.path'], LONGEST_VALUE)}"
+    return f"{plain(result.schema.dataset, LONGEST_VALUE)} (create.dataset), made by a generator or of scikit-learn's"
 
 
 def _outputs(result: Result) -> str:

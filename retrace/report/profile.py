@@ -53,7 +53,7 @@ def profile(column: pa.ChunkedArray, name: str, schema: Schema) -> Profile:
     words = [_day(value) if moments else f"{value:.4g}" for value in (middle, low, high)]
     inside = values[(values >= low) & (values <= high)] if high > low else values
     counts, _ = np.histogram(inside, BARS) if high > low else (np.array([1]), None)
-    about = f"half below {words[0]}; nine tenths from {words[1]} to {words[2]}"
+    about = f"median {words[0]}; 90% of rows from {words[1]} to {words[2]}"
     return Profile(name, kind, missing, about, [float(count) / counts.max() for count in counts])
 
 

@@ -28,7 +28,10 @@ PARTS = {
     "made": "How it was made, and how to make it again",
     "card": "Model card and limits",
 }
-ENDING = "Every number comes from files of the pipeline, in data/, models/ and reports/. This page needs no network."
+ENDING = (
+    "Every number comes from files of the pipeline, in data/, models/ and reports/. This page asks nothing of another"
+    " machine."
+)
 
 
 def result_page(result: Result, section: Report) -> str:

@@ -1,6 +1,7 @@
 """How good a classifier is and how sure that is; its probabilities, what it looks at, and how its training went."""
 
 from retrace.evaluation.comparisons import in_words, leads
+from retrace.figures.columns import numbers
 from retrace.report import charts
 from retrace.report.html import Html, element, table
 from retrace.report.inputs import Result
@@ -20,8 +21,10 @@ def trust_part(result: Result) -> list[Html]:
     error = result.scores.calibration_error
     said = (
         "Of rows for which it says that it is 90% sure, is it right on 9 in 10? On average it is off by"
-        f" {percent(error.value)} ({percent(error.low)} to {percent(error.high)}), its expected calibration error."
+        f" {percent(error.value)} ({percent(error.low)} to {percent(error.high)}), its expected calibration error"
     )
+    sure, right, rows = (numbers(result.calibration, each) for each in ("confidence", "accuracy", "rows"))
+    said += f": on the whole it is {'too sure' if rows @ sure > rows @ right else 'not sure enough'}."
     return [element("p", said), charts.calibration(result)]
 
 
@@ -35,7 +38,10 @@ def importance_part(result: Result) -> list[Html]:
 
 def training_part(result: Result) -> list[Html]:
     count = len(result.training.replicas)
-    said = f"{count:,} networks that differ only in their seed were trained side by side; {result.ships} ships."
+    by_loss = ", which has the lowest validation loss" if result.training.shipped is not None else ""
+    said = (
+        f"{count:,} networks that differ only in their seed were trained side by side; {result.ships} ships{by_loss}."
+    )
     if count == 1:
         said = "One network was trained, so that nothing is known of the luck of its seed."
     names = [each for each in OF_REPLICAS if each in result.replicas.column_names]
@@ -63,8 +69,9 @@ def _comparison(result: Result) -> list[Html]:
     header = ["on the same test rows", "accuracy", "network minus it", "log loss", "network minus it"]
     caption = (
         f"Differences with paired {confidence(scores)} intervals: where one leaves out 0, they surely differ."
-        " Of log loss less is better."
+        " A lower log loss is better."
     )
+    caption += " The Bayes limit is who knows how the data were made." if scores.bayes else ""
     said = [
         element("p", f"{lead.text[:1].upper()}{lead.text[1:]}.", kind="bad" if lead.surely else "")
         for lead in leads(scores.baseline)

@@ -28,7 +28,9 @@ def _against(result: Result) -> str:
     said = [f"{how[0].upper()}{how[1:]} accurate than {enumerated(each)}." for how, each in standing.items() if each]
     if bayes := result.scores.bayes:
         surely = "surely" if bayes.difference_high < 0 else "not surely"
-        said.append(f"The best that is possible on average is {percent(bayes.accuracy)}; it is {surely} below that.")
+        said.append(
+            f"The best that is possible there is {percent(bayes.accuracy)}; the network is {surely} below that."
+        )
     return " ".join(said)
 
 
@@ -64,9 +66,9 @@ def _bad(said: str) -> Html:
 def _luck(result: Result) -> str:
     own, replicas = result.scores.accuracy, result.scores.training.replicas
     if own.jackknife is not None:
-        return f"The luck of the seeds: ±{number(own.jackknife)}."
+        return f"The luck of the seeds: a deviation of {100 * own.jackknife:.2f} points."
     if own.deviation is not None:
-        return f"The luck of a seed: ±{number(own.deviation)} over {counted(replicas, 'replica')}."
+        return f"The luck of a seed: {counted(replicas, 'replica')} deviate by {100 * own.deviation:.2f} points."
     return "One network: the luck of its seed is not known."
 
 

@@ -145,7 +145,7 @@ def test_it_says_how_good_how_sure_better_than_what_where_wrong_and_how_made(pro
     own = result.scores.accuracy
     assert "Right on 90.0% of the test rows (54 of 60), which it did not see in training." in page.said
     assert f"between {percent(own.low)} and {percent(own.high)}. Surely more accurate than" in page.said
-    assert "The best that is possible on average is 95.0%; it is not surely below that." in page.said
+    assert "The best that is possible there is 95.0%; the network is not surely below that." in page.said
     assert "+10.00 points" in page.said
     assert "Most often left taken for right: 3 rows." in page.said
     assert "Replica 2: one hidden layer of 10 units, relu. All settings as shipped." in page.said
@@ -256,7 +256,7 @@ def test_what_names_a_person_is_not_shown(project):
     assert not {"name", "note"} & set(columns)
     assert columns["text"][2].startswith("6 values; most often ")
     assert columns["flag"][2] == "true in 66.5%"
-    assert "half below 2026-01-14" in columns["when"][2]
+    assert "median 2026-01-14" in columns["when"][2]
     assert "secret" in page.said  # of evaluate.slices, where a person named the column
     private = section(private=["note", "text", "when"])
     page = Page(result_page(read_result(private), private))
@@ -278,7 +278,7 @@ def test_a_column_in_a_few_words():
     schema = Schema("a", ["x"], "y", [], [], None, kinds={"text": "categorical"})
     numbers = pa.chunked_array([pa.array([None, *range(101)], pa.float64())])
     found = profile(numbers, "x", schema)
-    assert found.about == "half below 50; nine tenths from 5 to 95"
+    assert found.about == "median 50; 90% of rows from 5 to 95"
     assert found.missing == 1 / 102
     assert len(found.bars) == 16
     assert max(found.bars) == 1
@@ -291,7 +291,7 @@ def test_a_column_in_a_few_words():
     empty = profile(pa.chunked_array([pa.array([None], pa.float64())]), "x", schema)
     assert (empty.about, empty.bars) == ("no value at all", [])
     same = profile(pa.chunked_array([pa.array([2.0] * 9)]), "x", schema)
-    assert (same.about, same.bars) == ("half below 2; nine tenths from 2 to 2", [1])
+    assert (same.about, same.bars) == ("median 2; 90% of rows from 2 to 2", [1])
 
 
 # --- how made ---------------------------------------------------------------------------------------------------------
