@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from retrace.cli.graph import with_lessons
 from retrace.cli.lesson import GRAPH
 from retrace.params.lesson import lesson_names, path_of
 from tests.conftest import ROOT
@@ -123,6 +124,12 @@ def test_faults_are_said_before_anything_runs(folder):
     done = lesson(folder, "7")
     assert done.returncode == 2
     assert done.stderr.strip() == f"lessons/ has no lesson the text '7'; it has {NAME}, {SECOND}"
+
+
+def test_the_graph_of_the_shipped_lessons_is_up_to_date_as_it_is():
+    """So that `retrace lesson` leaves the file alone."""
+    text = (ROOT / GRAPH).read_text()
+    assert with_lessons(text, lesson_names(ROOT)) == text
 
 
 def test_the_graph_has_each_lesson_and_reads_nothing_of_the_pipeline():

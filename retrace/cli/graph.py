@@ -58,7 +58,12 @@ def with_lessons(text: str, names: Sequence[str]) -> str:
     text = _MATRIX.sub("".join(["      lesson:\n", *(f"        - {name}\n" for name in names)]), text)
     head, index = text.split("  lessons_index:\n")
     listed = [f"      - {path}\n" for name in names for path in (path_of(name), verdict_file(name))]
-    index = _DEPS.sub(lambda deps: _LISTED.sub("", deps[0]) + "".join(sorted(listed)), index)
+
+    def deps(found: re.Match[str]) -> str:
+        others = _LISTED.sub("", _CODE.sub("", found[0]))
+        return "".join([others, *sorted(listed), *_CODE.findall(found[0])])
+
+    index = _DEPS.sub(deps, index)
     return f"{head}  lessons_index:\n{index}"
 
 
