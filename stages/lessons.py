@@ -22,8 +22,7 @@ def main() -> None:
     for each, file in tables_of(name).items():
         file.write(tables[each])
     write_verdict(verdict)
-    held = sum(each.holds for each in verdict.expectations)
-    print(f"lessons: {name}: {'holds' if verdict.holds else 'DOES NOT HOLD'}, {held} of {len(verdict.expectations)}")
+    print(f"lessons: {name}: {'holds' if verdict.holds else 'DOES NOT HOLD'}, {verdict.held}")
 
 
 if __name__ == "__main__":

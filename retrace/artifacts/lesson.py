@@ -89,6 +89,10 @@ class Verdict:
     expectations: list[Found]
     variants: list[VariantFound]
 
+    @property
+    def held(self) -> str:
+        return f"{sum(each.holds for each in self.expectations)} of {len(self.expectations)}"
+
 
 def read_verdict(name: str, root: Path = Path()) -> Verdict:
     return read_typed(verdict_file(name, root), Verdict)

@@ -32,12 +32,7 @@ def code_deps(stage: str, root: Path = ROOT) -> list[str]:
     if stage in CODE:
         return []
     if stage == "lessons_code":
-        return sorted(
-            {
-                *closure(f"stages/{stage}.py", root),
-                *(file for own in CODE for file in closure(f"stages/{own}.py", root)),
-            }
-        )
+        return sorted({file for each in (stage, *CODE) for file in closure(f"stages/{each}.py", root)})
     served = closure(ENTRY.as_posix(), root) if stage == "record" else []
     return sorted({*closure(f"stages/{stage}.py", root), *served})
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from retrace.artifacts.lesson import HISTORY, Found, VariantFound, Verdict
-from retrace.lessons.measures import ACCURACY, FIXED, LOSS, Measures, faults_of_expression
-from retrace.lessons.training import Observed, Prepared, observe, prepare, rows_shown
+from retrace.artifacts.lesson import HISTORY, PLANE, POINTS, START, Found, VariantFound, Verdict
+from retrace.lessons.measures import Measures, faults_of_expression
+from retrace.lessons.training import ACCURACY, FIXED, LOSS, Observed, Prepared, observe, prepare, rows_shown
 from retrace.params.edit import written
 from retrace.params.lesson import Expectation, Told, path_of, read_lesson
 from retrace.runtime.errors import BAD_PARAMS, UserError
@@ -123,9 +123,9 @@ def _tables(prepared: Sequence[Prepared], observed: dict[str, Observed]) -> dict
     header += [f"health_layer_{layer}" for layer in range(1, watched + 1)]
     return {
         "history": _table(header, _history_rows(observed, layers, watched)),
-        "start": _table(["variant", "replica", "layer", "loss", "gradient", "activation"], _start_rows(observed)),
-        "plane": _table(["variant", "epoch", "x", "y", "value"], _plane_rows(observed)),
-        "points": _table(["variant", "x", "y", "class"], _point_rows(prepared, observed)),
+        "start": _table(START, _start_rows(observed)),
+        "plane": _table(PLANE, _plane_rows(observed)),
+        "points": _table(POINTS, _point_rows(prepared, observed)),
     }
 
 

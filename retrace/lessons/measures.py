@@ -16,13 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from simpleeval import InvalidExpression, SimpleEval
 
-from retrace.lessons.training import Observed
+from retrace.lessons.training import ACCURACY, FIXED, LOSS, Observed
 from retrace.params.messages import suggest
 
 Floats = NDArray[np.float64]
-LOSS, ACCURACY = 1, 2
-# Columns of Observed.values before those of layers.
-FIXED = 3
 
 
 class Measures:

@@ -20,7 +20,6 @@ from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import write_table
 from retrace.data.dataset import create
 from retrace.data.splitting import split
-from retrace.networks.activations import UNIT_HEALTH
 from retrace.networks.arithmetic import is_small, set_portable
 from retrace.networks.model import Description
 from retrace.networks.network import Network
@@ -42,6 +41,8 @@ DEVICE = torch.device("cpu")
 START_ROWS = 2_000
 # Points a side of the plane in which a boundary is drawn, rows that are drawn upon it, and pictures of an animation.
 SIDE, SHOWN_ROWS, PICTURES = 80, 400, 24
+# Columns of Observed.values; and how many there are before those of layers.
+LOSS, ACCURACY, FIXED = 1, 2, 3
 
 
 class Prepared(NamedTuple):
@@ -64,8 +65,8 @@ class Prepared(NamedTuple):
         """What is observed, in its shapes, of networks that were never made: ones."""
         replicas, layers = self.variant.train.replicas, len(self.description.layers)
         own = np.ones((replicas, layers))
-        values = np.ones((replicas, self.variant.train.epochs, 3 + 2 * layers - 1))
-        return Observed(values, layers, "", own[:, 0], own, own, {}, np.empty((0, 2)))
+        values = np.ones((replicas, self.variant.train.epochs, FIXED + 2 * layers - 1))
+        return Observed(values, layers, own[:, 0], own, own, {}, np.empty((0, 2)))
 
 
 class Observed(NamedTuple):
@@ -78,7 +79,6 @@ class Observed(NamedTuple):
 
     values: Floats
     layers: int
-    health: str
     start_loss: Floats
     start_gradient: Floats
     start_activation: Floats
@@ -175,14 +175,13 @@ def _observe_pack(
             if epoch == section.epochs or (name in animated and epoch in pictures):
                 planes[name][epoch] = _plane(network.of(places[name]), points, section.label_smoothing)
     history = np.stack(values, 1)
-    health = UNIT_HEALTH[section.activation][0] if section.activation in UNIT_HEALTH else ""
     for name, own in places.items():
         # Of several networks the one in the middle is shown.
         last = np.nan_to_num(history[own, -1, 2], nan=-1.0)
         shown = int(np.argsort(last, kind="stable")[(len(last) - 1) // 2])
         plane = {epoch: each[shown].double().numpy() for epoch, each in planes.get(name, {}).items()}
         loss, gradient, activation = (each[own] for each in start)
-        yield name, Observed(history[own], len(network.layers), health, loss, gradient, activation, plane, points)
+        yield name, Observed(history[own], len(network.layers), loss, gradient, activation, plane, points)
 
 
 @torch.no_grad()

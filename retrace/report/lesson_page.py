@@ -158,14 +158,12 @@ def _holds(verdict: Verdict) -> str:
 
 
 def _short(verdict: Verdict) -> str:
-    held = sum(each.holds for each in verdict.expectations)
-    return f"{'yes' if verdict.holds else 'NO'}, {held} of {len(verdict.expectations)}"
+    return f"{'yes' if verdict.holds else 'NO'}, {verdict.held}"
 
 
 def _measured(verdict: Verdict) -> str:
-    held = sum(each.holds for each in verdict.expectations)
     networks = sum(each.replicas for each in verdict.variants)
-    return f"{held} of {len(verdict.expectations)} expectations, measured on {networks} networks."
+    return f"{verdict.held} expectations, measured on {networks} networks."
 
 
 def _alt(verdict: Verdict) -> str:

@@ -227,11 +227,11 @@ def decide(
     others = [each for each in candidates if each.trial]
     if not others:
         return None, "no other setting trained to the end with fresh seeds; the present one stays"
-    if present_diverged and not any(each.over_guess.low > 0 for each in others):
+    learned = [each for each in others if each.over_guess.low > 0]
+    if present_diverged and not learned:
         return None, "the present setting diverges, and no other learned more than the classes' shares; it stays"
     if present_diverged:
-        others = [each for each in others if each.over_guess.low > 0]
-        best = min(others, key=lambda each: (each.fresh_score, each.trial))
+        best = min(learned, key=lambda each: (each.fresh_score, each.trial))
         return best.trial, f"the present setting diverges, and trial {best.trial} does with no fresh seed"
     best = max(others, key=_improvement)
     surely = [each for each in others if each.improvement and each.improvement.low > 0]
@@ -244,12 +244,11 @@ def decide(
         text = f"none is surely better; the best, trial {best.trial}, is {better} {between}"
         return None, f"{text}; the present one stays"
     best = max(surely, key=_improvement)
-    learned = [each for each in surely if each.over_guess.low > 0]
-    if not learned:
+    if not (adoptable := [each for each in surely if each in learned]):
         over = best.over_guess
         text = f"trial {best.trial} is surely better than the present one, and not than a guess by the classes' shares"
         return None, f"{text} ({over.value:+.4f}; {over.low:+.4f} to {over.high:+.4f}); the present one stays"
-    best = max(learned, key=_improvement)
+    best = max(adoptable, key=_improvement)
     said = best.improvement
     assert said
     return (

@@ -154,7 +154,7 @@ def by_hand() -> Observed:
     values[1] = values[0]
     values[1, 2:] = np.nan
     start = np.array([[1.0, 4.0], [2.0, 8.0]])
-    return Observed(values, 2, "dead", np.array([0.7, 0.9]), start, start / 10, {}, np.empty((0, 2)))
+    return Observed(values, 2, np.array([0.7, 0.9]), start, start / 10, {}, np.empty((0, 2)))
 
 
 @pytest.mark.parametrize(
