@@ -26,7 +26,7 @@ from retrace.networks.entrance import Shape
 from retrace.networks.mlp import MLP
 from retrace.params.reader import read
 from retrace.params.train import Train
-from retrace.runtime.workers import cores
+from retrace.runtime.workers import Workers, cores
 from retrace.training import pack_runner
 from retrace.training.members import members_of
 from retrace.training.rows import Rows
@@ -121,7 +121,7 @@ def worker_share(rows: Rows) -> float:
     training = trainer_of(rows, MEMBERS_OF_MILLION, 2)
     with training.runner as runner:
         runner.train_epoch(1, training.active)
-        assert runner.workers
+        assert isinstance(runner.workers, Workers)
         return median(map(_own_bytes, runner.workers.pids)) / peak
 
 

@@ -6,6 +6,7 @@ the code that a checkpoint belongs to.
 
 import ast
 import hashlib
+import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def digest_of(files: Iterable[str], root: Path = Path()) -> str:
     digest = hashlib.sha256()
     for file in files:
         content = (root / file).read_bytes()
+        digest.update(f"{file} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def digest_as_imported(files: Iterable[str]) -> str:
+    """As `digest_of` has it of those files that this process imports by these names, wherever they lie."""
+    digest = hashlib.sha256()
+    for file in files:
+        spec = importlib.util.find_spec(file.removesuffix(".py").replace("/", "."))
+        content = Path(spec.origin).read_bytes() if spec and spec.origin else b""
         digest.update(f"{file} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 

@@ -1,22 +1,34 @@
-"""Who trains the networks of a study: this process, or one for each core. No byte of what is measured tells."""
+"""Who trains the networks of a study: this process, one for each core, or nodes of a cluster.
 
+No byte of what is measured tells.
+"""
+
+import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import torch
 
+from retrace.artifacts.schema import Schema
 from retrace.params.train import Train
+from retrace.preprocessing.description import Preprocessing
+from retrace.runtime.cluster import Cluster
+from retrace.runtime.cluster_work import Tasks
 from retrace.runtime.memory import require_memory
 from retrace.runtime.workers import Workers, cores
 from retrace.study.measuring import Course, Judged, Measured, judge, train
-from retrace.study.prepared import Preparation, Prepared
+from retrace.study.prepared import MOST, Floats, Preparation, Prepared, way
+from retrace.training.cluster_packs import Rowset, rowset
 from retrace.training.members import shared
 from retrace.training.pack_runner import WORTHWHILE_SECONDS, seconds_an_epoch
 from retrace.training.resources import memory_bytes
 
+# What runs on a node begins here.
+CODE_OF_STUDIES = "retrace/study/crew.py"
 # Networks of a block, about: more of them side by side are hardly quicker, and would be long under way.
 WIDE = 32
 
@@ -24,22 +36,28 @@ Block = list[Course]
 Done = tuple[Course, Measured, Judged | None]
 
 
-def workers_worth_having(prepared: Prepared, section: Train, epochs: int, device: torch.device) -> int:
-    """How many processes: where they make so many epochs of networks surely quicker, one a core; 1 on a GPU."""
-    epoch = seconds_an_epoch(prepared.describe(section).weights, WIDE, prepared.data, section.batch_size)
-    seconds = epochs * epoch / WIDE
+def seconds_of(prepared: Prepared, section: Train, epochs: int) -> float:
+    """What one core takes, about, for so many epochs of one network."""
+    rows, judged = (len(part.y) for part in prepared.data[:2])
+    return epochs * seconds_an_epoch(prepared.describe(section).weights, WIDE, rows, judged, section.batch_size) / WIDE
+
+
+def workers_worth_having(seconds: float, device: torch.device) -> int:
+    """How many processes: where they make work of so many seconds surely quicker, one a core; 1 on a GPU."""
     return cores() if device.type == "cpu" and seconds * (1 - 1 / cores()) > WORTHWHILE_SECONDS else 1
 
 
 class Crew:
-    """count: of processes, there within `with`; 1: this one does it all."""
+    """count: of processes, there within `with`; 1: this one does it all. cluster: which does it, where there is one."""
 
-    def __init__(self, preparation: Preparation, device: torch.device, count: int):
-        self.preparation, self.device, self.count = preparation, device, count
+    def __init__(self, preparation: Preparation, device: torch.device, count: int, cluster: Cluster | None = None):
+        self.preparation, self.device, self.cluster = preparation, device, cluster
+        self.count = cluster.cores if cluster else count
         self.workers: Workers | None = None
+        self.rows: dict[tuple[Any, ...], Any] = {}  # what the cluster holds of them
 
     def __enter__(self) -> Self:
-        if self.count > 1:
+        if self.count > 1 and not self.cluster:
             self.workers = Workers([self._work] * self.count, ["study"] * self.count, "dvc repro study/dvc.yaml")
             self.workers.__enter__()
         return self
@@ -52,31 +70,36 @@ class Crew:
     def run(self, courses: Iterable[Course]) -> Iterator[Done]:
         """Each as it is done, with what its networks say of the validation rows, where that is asked for."""
         blocks = self._blocks(courses)
-        if self.workers:
-            for _, done in self.workers.each(blocks, [_said(block) for block in blocks]):
+        does = [_said(block) for block in blocks]
+        if self.cluster:
+            requests = [self._request(block) for block in blocks]
+            memory = [_bytes(block, self._prepared(block), self.device) for block in blocks]
+            for _, done in Tasks(self.cluster, _on_a_node, _digest).each(requests, does, memory):
+                yield from done
+        elif self.workers:
+            for _, done in self.workers.each(blocks, does):
                 yield from done
         else:
             for block in blocks:
                 yield from self._work(block)
 
-    def _work(self, block: Block) -> list[Done]:
-        prepared = self.preparation(block[0].task.section, block[0].task.folder)
-        self._require_room(block, prepared)
-        train(block, prepared, self.device)
-        wanted = [course.task.judged and not course.diverged for course in block]
-        judged = [judge(course, prepared) if each else None for course, each in zip(block, wanted, strict=True)]
-        return [(course, course.measured(prepared), each) for course, each in zip(block, judged, strict=True)]
+    def _prepared(self, block: Block) -> Prepared:
+        return self.preparation(block[0].task.section, block[0].task.folder)
 
-    def _require_room(self, block: Block, prepared: Prepared) -> None:
-        """Raise UserError (status 4) where memory has no room for these networks."""
-        networks = sum(len(course.task.replicas) for course in block)
-        section = block[0].task.section.model_copy(update={"replicas": networks})
-        rows = [len(part.y) for part in (prepared.data.training, prepared.data.validation)]
-        require_memory(
-            memory_bytes(prepared.describe(section), section, rows[0], rows[1], self.device),
-            _said(block),
-            "leave such networks out of study.space, or lower train.batch_size; what was measured is kept",
-        )
+    def _work(self, block: Block) -> list[Done]:
+        return _done(block, self._prepared(block), self.device)
+
+    def _request(self, block: Block) -> tuple[Any, ...]:
+        """What a node is told; the rows, as these settings see them, travel to it once."""
+        own = (block[0].task.folder, *way(block[0].task.section))
+        if own not in self.rows:
+            prepared = self._prepared(block)
+            while len(self.rows) >= MOST:
+                del self.rows[next(iter(self.rows))]
+            assert self.cluster
+            content = (prepared.schema, prepared.preprocessing, rowset(prepared.data), prepared.weights)
+            self.rows[own] = self.cluster.put(content)
+        return self.rows[own], block, str(self.device)
 
     def _blocks(self, courses: Iterable[Course]) -> list[Block]:
         """Courses that can train side by side, the longest first; at least one for each worker where there are so many.
@@ -100,6 +123,49 @@ class Crew:
         steps = 1 / course.task.section.batch_size
         wide = sum(len(each.task.replicas) for each in block) * (1 + sum(course.task.section.hidden))
         return math.ceil((course.task.budget - course.epoch) * (1e6 * steps + wide))
+
+
+def _done(block: Block, prepared: Prepared, device: torch.device) -> list[Done]:
+    _require_room(block, prepared, device)
+    train(block, prepared, device)
+    wanted = [course.task.judged and not course.diverged for course in block]
+    judged = [judge(course, prepared) if each else None for course, each in zip(block, wanted, strict=True)]
+    return [(course, course.measured(prepared), each) for course, each in zip(block, judged, strict=True)]
+
+
+def _on_a_node(rows: tuple[Schema, Preprocessing, Rowset, Floats], block: Block, device: str) -> list[Done]:
+    schema, preprocessing, arrays, weights = rows
+    place = torch.device(device)
+    # What arrives lies in memory that nobody may change.
+    return _done(deepcopy(block), Prepared(schema, preprocessing, arrays.data(place), weights), place)
+
+
+def _digest(done: Sequence[Done]) -> str:
+    """SHA-256 of all that was learned and measured."""
+    digest = hashlib.sha256()
+    for course, measured, judged in done:
+        digest.update(repr(measured).encode())
+        arrays = [*course.best, course.right, *(each for content in course.parameters for each in content.values())]
+        for array in (*arrays, *(judged or ())):
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _bytes(block: Block, prepared: Prepared, device: torch.device) -> int:
+    """Of memory, that these networks take at least."""
+    networks = sum(len(course.task.replicas) for course in block)
+    section = block[0].task.section.model_copy(update={"replicas": networks})
+    training, validation = (len(part.y) for part in prepared.data[:2])
+    return memory_bytes(prepared.describe(section), section, training, validation, device)
+
+
+def _require_room(block: Block, prepared: Prepared, device: torch.device) -> None:
+    """Raise UserError (status 4) where memory has no room for these networks."""
+    require_memory(
+        _bytes(block, prepared, device),
+        _said(block),
+        "leave such networks out of study.space, or lower train.batch_size; what was measured is kept",
+    )
 
 
 def _cut(block: Block, networks: int) -> list[Block]:

@@ -18,6 +18,7 @@ from retrace.training.pack import Data
 from retrace.training.rows import fit_preprocessing, read_rows
 from retrace.training.training_run import describe
 
+Floats = NDArray[np.float64]
 # What of section `train` preprocessing depends on.
 PREPROCESSING = ("scaling", "bins", "residuals_above", "rare_below", "embed_above")
 # Ways of preparing rows that are kept in memory.
@@ -32,7 +33,7 @@ class Prepared(NamedTuple):
     schema: Schema
     preprocessing: Preprocessing
     data: Data
-    weights: NDArray[np.float64]
+    weights: Floats
 
     def describe(self, section: Train) -> Description:
         return describe(self.schema, section, self.preprocessing)
@@ -73,7 +74,7 @@ class Preparation:
         return Prepared(schema, preprocessing, Data(training, validation, counts), weights)
 
 
-def shares(section: Train, counts: Tensor, classes: Tensor) -> NDArray[np.float64]:
+def shares(section: Train, counts: Tensor, classes: Tensor) -> Floats:
     """Of rows of these classes [rows] in the log loss, as the section weighs them; counts: training rows of each."""
     weights = class_weights(section.class_weights, counts)
     each = row_weights(None if weights is None else weights[None], classes[None])

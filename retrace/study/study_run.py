@@ -19,8 +19,9 @@ from retrace.params.space import Searched, broken_combinations, searched, value_
 from retrace.params.split import Split
 from retrace.params.study import Study
 from retrace.params.train import Train
+from retrace.runtime.cluster import joined
 from retrace.runtime.errors import BAD_PARAMS, UserError
-from retrace.study.crew import Crew, workers_worth_having
+from retrace.study.crew import CODE_OF_STUDIES, Crew, seconds_of, workers_worth_having
 from retrace.study.importance import importance
 from retrace.study.inquiry import FOLDERS, Finding, Inquiry
 from retrace.study.live import Live
@@ -30,6 +31,7 @@ from retrace.study.search import Trial, budget, counts, planned_epochs, shortene
 from retrace.study.verdict import BEST, FOLDS
 from retrace.training.checkpoint import fingerprint
 from retrace.training.device import choose, make_deterministic
+from retrace.training.likeness import Likeness
 from retrace.training.rows import fit_preprocessing
 from retrace.training.training_run import broken_by_weights, describe
 
@@ -57,7 +59,9 @@ def run_study(
     judged = (BEST + 1) * (1 if by_time else FOLDS) * study.fresh_seeds
     epochs = planned_epochs(study, space, shortened(study, section)) + judged * section.epochs
     prepared = preparation(section, DATA)
-    workers = workers_worth_having(prepared, section, epochs, device)
+    seconds = seconds_of(prepared, section, epochs)
+    workers = workers_worth_having(seconds, device)
+    alike = Likeness.of(CODE_OF_STUDIES, section, prepared.describe(section), prepared.data.training, device)
     criterion = f"{section.class_weights} {is_portable()}"
     memo = Memo(fingerprint("study", {}, criterion, (TRAIN, VALIDATION, SCHEMA), device))
     if known := len(memo.tasks):
@@ -65,7 +69,8 @@ def run_study(
     procedure = None
     with (
         Live(schema.dataset, space, number, (1 + (study.folds or 0)) * epochs) as live,
-        Crew(preparation, device, workers) as crew,
+        joined("study", seconds / workers, alike, device.type == "cuda") as cluster,
+        Crew(preparation, device, workers, cluster) as crew,
     ):
         inquiry = Inquiry(study, section, space, schema, split, by_time, crew, memo, live)
         finding = inquiry.find(DATA, FOLDERS)

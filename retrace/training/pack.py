@@ -64,6 +64,11 @@ class PackState(NamedTuple):
     values: Tensor
     right: Tensor | None
 
+    def tensors(self) -> list[Tensor]:
+        """All of it, in an order that follows from the network and the optimizer."""
+        groups = [each for group in self.groups for each in (group.weights, *group.state.values())]
+        return [*groups, self.step_losses, self.values, *([] if self.right is None else [self.right])]
+
     def of(self, members: slice) -> "PackState":
         right = None if self.right is None else self.right[members]
         return PackState(

@@ -1,4 +1,7 @@
-"""Who trains a pack: this process, or one for each core, where the work is worth that. No byte of the result tells."""
+"""Who trains a pack: this process, or one for each core, or nodes of a cluster, where the work is worth that.
+
+No byte of the result tells.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,6 +13,7 @@ from torch import Tensor
 
 from retrace.networks.network import Network
 from retrace.runtime.workers import Workers, cores, shared_memory
+from retrace.training.cluster_packs import ClusterPacks, Nodes
 from retrace.training.members import Member, shared
 from retrace.training.pack import Data, Pack, PackState, allocate
 from retrace.training.validation import Zeros
@@ -19,6 +23,8 @@ STEP_SECONDS = 150e-6
 FLOPS_A_SECOND = 25e9
 # What another process costs: to be made and ended, and in each epoch to be asked and waited for.
 WORKER_SECONDS, ASKING_SECONDS = 0.1, 0.5e-3
+# The same of a process on a node of a cluster, which is there when it is counted.
+NODE_ASKING_SECONDS = 5e-3
 # That a training run is so much quicker by more processes is worth having them.
 WORTHWHILE_SECONDS = 1.0
 
@@ -26,29 +32,41 @@ WORTHWHILE_SECONDS = 1.0
 class PackRunner:
     """All members of a network, trained by an epoch at a time. state: of all of them, in the network's order.
 
-    Raises ValueError for members that cannot train side by side.
+    nodes: which train them, else this machine. Raises ValueError for members that cannot train side by side.
     """
 
-    def __init__(self, network: Network, data: Data, members: Sequence[Member], device: torch.device):
+    def __init__(
+        self,
+        network: Network,
+        data: Data,
+        members: Sequence[Member],
+        device: torch.device,
+        nodes: Nodes | None = None,
+    ):
         if any(shared(member.section) != shared(members[0].section) for member in members):
             raise ValueError("members of a pack may differ in settings of their own only")
-        self.count = packs_worth_having(network, data, members, device)
-        zeros = _shared_zeros if self.count > 1 else _zeros_on(device)
+        self.count = packs_worth_having(network, data, members, device, nodes)
+        zeros = _shared_zeros if self.count > 1 and not nodes else _zeros_on(device)
         self.state: PackState = allocate(network, data, members, zeros, members[0].section.ship == "mean")
         bounds = [round(place * len(members) / self.count) for place in range(self.count + 1)]
         self.parts = [slice(*pair) for pair in pairwise(bounds)]
         self.packs = [Pack(network.of(part), data, members[part], self.state.of(part), device) for part in self.parts]
-        self.steps = self.packs[0].steps
-        self.workers: Workers | None = None
+        self.data, self.steps = data, self.packs[0].steps
+        self.nodes = nodes
+        self.workers: Workers | ClusterPacks | None = None
 
     def __enter__(self) -> Self:
-        if self.count > 1:
+        does = [f"train: {_said(pack.members)}" for pack in self.packs]
+        if self.nodes:
+            self.workers = ClusterPacks(self.nodes, self.data, self.packs, does)
+            self.workers.__enter__()
+        elif self.count > 1:
             if torch.get_num_threads() > 1:  # the other threads are not copied, and would be waited for for ever
                 raise RuntimeError(
                     "torch must compute on one thread (make_deterministic) where packs train in parallel"
                 )
             functions = [lambda request, pack=pack: pack.train_epoch(*request) for pack in self.packs]
-            self.workers = Workers(functions, [f"train: {_said(pack.members)}" for pack in self.packs])
+            self.workers = Workers(functions, does)
             self.workers.__enter__()
         return self
 
@@ -71,26 +89,31 @@ def _said(members: Sequence[Member]) -> str:
     return f"replica {first}" if first == last else f"replicas {first} to {last}"
 
 
-def packs_worth_having(network: Network, data: Data, members: Sequence[Member], device: torch.device) -> int:
-    """How many processes train in parallel: as many as make the run surely quicker, on the CPU; 1 on a GPU."""
-    if device.type != "cpu" or len(members) == 1:
+def packs_worth_having(
+    network: Network, data: Data, members: Sequence[Member], device: torch.device, nodes: Nodes | None = None
+) -> int:
+    """How many processes train in parallel: as many as make the run surely quicker; 1 on a GPU of this machine."""
+    if len(members) == 1 or (device.type != "cpu" and not nodes):
         return 1
     section, weights = members[0].section, sum(parameter[0].numel() for parameter in network.parameters())
 
+    rows, judged = len(data.training.x), len(data.validation.x)
+
     def seconds(packs: int) -> float:
-        epoch = seconds_an_epoch(weights, math.ceil(len(members) / packs), data, section.batch_size)
+        epoch = seconds_an_epoch(weights, math.ceil(len(members) / packs), rows, judged, section.batch_size)
+        if nodes:
+            return epoch + NODE_ASKING_SECONDS * packs
         return section.epochs * (epoch + ASKING_SECONDS * (packs > 1)) + WORKER_SECONDS * packs * (packs > 1)
 
-    most = min(cores(), len(members))
+    most = min(nodes.cluster.cores if nodes else cores(), len(members))
     quickest = min(range(1, most + 1), key=seconds)
-    return quickest if seconds(1) - seconds(quickest) > WORTHWHILE_SECONDS else 1
+    return quickest if nodes or seconds(1) - seconds(quickest) > WORTHWHILE_SECONDS else 1
 
 
-def seconds_an_epoch(weights: int, members: int, data: Data, batch_size: int) -> float:
-    """What one core takes, about, for a pack of so many members of so many weights each."""
-    rows = len(data.training.x)
+def seconds_an_epoch(weights: int, members: int, rows: int, judged: int, batch_size: int) -> float:
+    """What one core takes, about, for a pack of so many members of so many weights each; judged: validation rows."""
     # Forward, and backward twice as much, each a multiplication and an addition; validation rows go forward only.
-    flops = 2 * weights * (3 * rows + len(data.validation.x))
+    flops = 2 * weights * (3 * rows + judged)
     return math.ceil(rows / batch_size) * STEP_SECONDS + members * flops / FLOPS_A_SECOND
 
 

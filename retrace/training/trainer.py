@@ -11,6 +11,7 @@ from retrace.networks.network import Network
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.training.callbacks import BestWeights, Callback, EarlyStopping, Epoch, History
 from retrace.training.checkpoint import Snapshot
+from retrace.training.cluster_packs import Nodes
 from retrace.training.members import Member
 from retrace.training.pack import Data
 from retrace.training.pack_runner import PackRunner
@@ -29,13 +30,14 @@ def fit(
     device: torch.device,
     callbacks: Sequence[Callback] = (),
     resume_from: Snapshot | None = None,
+    nodes: Nodes | None = None,
 ) -> TrainingResult:
     """Initialize and train the network; raises UserError (status 4) in the step in which a loss is no longer finite.
 
-    resume_from: of the same training, which goes on from there.
+    resume_from: of the same training, which goes on from there. nodes: which train it, else this machine.
     """
     draw_initial_weights(network, members)
-    trainer = Trainer(network.to(device), train, validation, members, device, callbacks)
+    trainer = Trainer(network.to(device), train, validation, members, device, callbacks, nodes)
     if resume_from:
         trainer.resume(resume_from)
     return trainer.run()
@@ -63,12 +65,13 @@ class Trainer:
         members: Sequence[Member],
         device: torch.device,
         callbacks: Sequence[Callback] = (),
+        nodes: Nodes | None = None,
     ):
         self.network, self.members, self.device = network, members, device
         self.section = members[0].section  # where it is the same for all
         counts = torch.bincount(train.y.long(), minlength=max(2, network.outputs))
         self.data = Data(train.to(device), validation.to(device), counts)
-        self.runner = PackRunner(network, self.data, members, device)
+        self.runner = PackRunner(network, self.data, members, device, nodes)
         self.state = self.runner.state
         self.active = [True] * len(members)
         self.epoch = 0

@@ -15,6 +15,7 @@ from retrace.networks.model import Description
 from retrace.params.reader import fault
 from retrace.params.train import Train
 from retrace.preprocessing.description import Preprocessing
+from retrace.runtime.cluster import joined
 from retrace.runtime.memory import memory_errors
 from retrace.runtime.processes import born
 from retrace.runtime.signals import DeferredSignals
@@ -22,8 +23,11 @@ from retrace.runtime.text import listed
 from retrace.runtime.workers import cores
 from retrace.training.callbacks import Checkpointing, LiveHistory, Progress
 from retrace.training.checkpoint import Checkpoints, fingerprint
+from retrace.training.cluster_packs import CODE_OF_PACKS, Nodes
 from retrace.training.device import choose, make_deterministic
+from retrace.training.likeness import Likeness
 from retrace.training.members import members_of
+from retrace.training.pack_runner import seconds_an_epoch
 from retrace.training.resources import fewer
 from retrace.training.result import TrainingResult
 from retrace.training.rows import Rows, fit_preprocessing
@@ -85,6 +89,13 @@ def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> De
     )
 
 
+def _seconds(settings: TrainingRun, training: int, validation: int) -> float:
+    """What this machine's cores take, about; training, validation: rows."""
+    section, weights = settings.section, settings.description.weights
+    epoch = seconds_an_epoch(weights, section.replicas, training, validation, section.batch_size)
+    return section.epochs * epoch / min(cores(), section.replicas)
+
+
 def broken_by_weights(weights: str | Sequence[float], classes: Sequence[str]) -> str:
     """The rule that these class weights break; "" where they suit the classes."""
     if isinstance(weights, str) or len(weights) == len(classes):
@@ -111,5 +122,12 @@ def train(training: Rows, validation: Rows, settings: TrainingRun, checkpoints: 
         if rule := broken_by_weights(section.class_weights, description.classes):
             raise fault(Train, "class_weights", rule)
         network = description.network(section.replicas, scaled=section.input_scale_rate > 0)
+        alike = Likeness.of(CODE_OF_PACKS, section, description, training, settings.device)
+        on_gpus = settings.device.type == "cuda"
         callbacks = [LiveHistory(live), progress, Checkpointing(checkpoints, signals)]
-        return fit(network, training, validation, members_of(section), settings.device, callbacks, checkpoints.snapshot)
+        with joined("train", _seconds(settings, len(training.x), len(validation.x)), alike, on_gpus) as cluster:
+            nodes = Nodes(cluster, description) if cluster else None
+            return fit(
+                *(network, training, validation, members_of(section), settings.device),
+                *(callbacks, checkpoints.snapshot, nodes),
+            )

@@ -1,0 +1,113 @@
+"""Packs that train on the nodes of a Ray cluster, an epoch at a time: what they are after it is here, too.
+
+So a checkpoint holds all of them as ever, and a pack whose node is lost goes on elsewhere from the epoch before.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from retrace.networks.model import Description
+from retrace.runtime.cluster import Cluster
+from retrace.runtime.cluster_work import Seats
+from retrace.training.members import Member
+from retrace.training.pack import Data, Pack, PackState, allocate
+from retrace.training.rows import Rows
+
+# What runs on a node begins here.
+CODE_OF_PACKS = "retrace/training/cluster_packs.py"
+
+Arrays = list[NDArray[Any]]
+
+
+class Rowset(NamedTuple):
+    """Data as arrays, which processes of a node share: x and y of training and validation rows, and counts."""
+
+    training: tuple[NDArray[np.float32], NDArray[np.int16]]
+    validation: tuple[NDArray[np.float32], NDArray[np.int16]]
+    counts: NDArray[np.int64]
+
+    def data(self, device: torch.device) -> Data:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that nobody may write there; nobody does
+            training, validation = (
+                Rows(*map(torch.from_numpy, rows)).to(device) for rows in (self.training, self.validation)
+            )
+            return Data(training, validation, torch.from_numpy(self.counts))
+
+
+def rowset(data: Data) -> Rowset:
+    training, validation = ((rows.x.cpu().numpy(), rows.y.cpu().numpy()) for rows in data[:2])
+    return Rowset(training, validation, data.counts.cpu().numpy())
+
+
+class Nodes(NamedTuple):
+    """Where packs train but here; description: of the network, by which a node makes its own."""
+
+    cluster: Cluster
+    description: Description
+
+
+class ClusterPacks:
+    """Trains the packs, whose state is here; does: what each is at work on. Asked as Workers are."""
+
+    def __init__(self, nodes: Nodes, data: Data, packs: Sequence[Pack], does: Sequence[str]):
+        self.packs = packs
+        (cluster, description), device = nodes, str(packs[0].device)
+        rows = cluster.put(rowset(data))
+
+        def given(place: int) -> tuple[Any, ...]:
+            pack = packs[place]
+            return rows, description, pack.members, device, pack.state.right is not None, _arrays(pack.state)
+
+        self.seats = Seats(cluster, _make, given, does)
+
+    def __enter__(self) -> Self:
+        self.seats.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.seats.__exit__(*error)
+
+    def ask(self, requests: Sequence[tuple[int, Sequence[bool]] | None]) -> None:
+        """(epoch, active) for each pack, as Pack.train_epoch has it; raises what it raises."""
+        for pack, answer in zip(self.packs, self.seats.ask(requests), strict=True):
+            if answer is not None:
+                _fill(pack.state, answer)
+
+
+def _make(
+    rows: Rowset, description: Description, members: Sequence[Member], device: str, right: bool, arrays: Arrays
+) -> Callable[[tuple[int, Sequence[bool]]], Arrays]:
+    """On a node: a pack as it is now, which trains an epoch when it is asked."""
+    place = torch.device(device)
+    data, section = rows.data(place), members[0].section
+    network = description.network(len(members), scaled=section.input_scale_rate > 0).to(place)
+
+    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        return torch.zeros(*shape, dtype=dtype, device=place)
+
+    state = allocate(network, data, members, zeros, right)
+    _fill(state, arrays)
+    pack = Pack(network, data, members, state, place)
+
+    def train_epoch(request: tuple[int, Sequence[bool]]) -> Arrays:
+        pack.train_epoch(*request)
+        return _arrays(state)
+
+    return train_epoch
+
+
+def _arrays(state: PackState) -> Arrays:
+    return [tensor.cpu().numpy() for tensor in state.tensors()]
+
+
+def _fill(state: PackState, arrays: Arrays) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for tensor, array in zip(state.tensors(), arrays, strict=True):
+            tensor.copy_(torch.from_numpy(array))
