@@ -10,11 +10,11 @@ reach the ports of a cluster can do that, too (docs/cluster.md). Nothing that li
 
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,9 +26,13 @@ ADDRESS = "RAY_ADDRESS"
 INSTALL = "run: make setup EXTRAS=ray"
 # Work that takes so long on this machine is worth joining a cluster, and starting processes there which import torch.
 WORTHWHILE_SECONDS = 30.0
+JOINING_SECONDS = 30.0
 # A head that does not take a connection for so long is gone; Ray itself would end this process after a minute, without
 # a word. And what is waited for a node that is asked for the first time, and for Ray to be left.
 HEAD_SECONDS, NODE_SECONDS, LEAVING_SECONDS = 5.0, 60.0, 5.0
+# How a client of HTTP/2 begins (RFC 9113, 3.4), with settings of which there are none; and the type of theirs.
+SETTINGS = b"\4"
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0\0\0\0\0"
 # Ray's own label of a node.
 NODE = "ray.io/node-id"
 # How often a request is asked again whose process was lost: what was killed twice is likely to be killed once more.
@@ -68,7 +72,7 @@ class Cluster:
         self.name, self.likeness, self.resource = name, likeness, "GPU" if on_gpus else "CPU"
         self.address = os.environ[ADDRESS]
         self.refused: set[str] = set()
-        self.cores = 0
+        self.cores = self.memory = 0  # of all nodes, and bytes of the largest
         self._seen = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -80,21 +84,10 @@ class Cluster:
                 MACHINE_FAULT, f"{ADDRESS}={self.address}: Ray is not installed here; {INSTALL}, or unset {ADDRESS}"
             ) from None
         self.ray = ray
-        # Ray sets handlers of its own, and this process has some that know what an interrupt must not lose.
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            ray.init(
-                address=self.address,
-                # The code that this process runs is the code that nodes run, whatever is installed there.
-                runtime_env={"py_modules": [str(Path(__file__).parents[1])], "excludes": ["**/__pycache__"]},
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-            )
-        except Exception as error:
-            raise UserError(MACHINE_FAULT, f"{ADDRESS}={self.address}: {_reason(error)}; or unset {ADDRESS}") from None
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        if reason := in_time(self._join, JOINING_SECONDS):
+            raise UserError(MACHINE_FAULT, f"{ADDRESS}={self.address}: {reason}; or unset {ADDRESS}")
+        # What Ray would say of a lost process, in colours and on standard output, is said by who asked it.
+        ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
         try:
             self.head = self.ray.get_runtime_context().gcs_address
             self.facts = self.likeness()
@@ -107,10 +100,16 @@ class Cluster:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # With a dead head it would wait for a minute.
-        leaving = threading.Thread(target=self.ray.shutdown, daemon=True)
-        leaving.start()
-        leaving.join(LEAVING_SECONDS)
+        in_time(self.ray.shutdown, LEAVING_SECONDS)
+
+    def _join(self) -> None:
+        self.ray.init(
+            address=self.address,
+            # The code that this process runs is the code that nodes run, whatever is installed there.
+            runtime_env={"py_modules": [str(Path(__file__).parents[1])], "excludes": ["**/__pycache__"]},
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
 
     def _ask_nodes(self) -> None:
         """Refuse nodes that compute otherwise; each is asked once, also where it has no core free."""
@@ -124,6 +123,7 @@ class Cluster:
                     self.refuse(answer)
                 else:
                     self.cores += int(node["Resources"].get(self.resource, 0))
+                    self.memory = max(self.memory, int(node["Resources"].get("memory", 0)))
         if not self.cores:
             where = f"{self.name}: no node of the cluster at {self.address}"
             raise UserError(
@@ -157,9 +157,8 @@ class Cluster:
 
         Raises UserError where no node has so many bytes of memory: Ray would wait for one.
         """
-        largest = max((node["Resources"].get("memory", 0) for node in self.nodes()), default=0)
-        if memory > largest:
-            needed, there = (f"{size / 2**30:,.1f} GiB" for size in (memory, largest))
+        if memory > self.memory:
+            needed, there = (f"{size / 2**30:,.1f} GiB" for size in (memory, self.memory))
             raise UserError(
                 MACHINE_FAULT,
                 f"{self.name}: a pack takes {needed} of memory, and the largest node of the cluster gives {there} (ray"
@@ -187,10 +186,9 @@ class Cluster:
 
     def require_head(self) -> None:
         """Raise UserError where the head has not answered for a while: it must be called every second or so."""
-        host, _, port = self.head.rpartition(":")
-        with suppress(OSError), socket.create_connection((host, int(port)), 1.0):
+        if not _silent(self.head):
             self._seen = time.monotonic()
-        if time.monotonic() - self._seen > HEAD_SECONDS:
+        elif time.monotonic() - self._seen > HEAD_SECONDS:
             raise UserError(
                 MACHINE_FAULT,
                 f"{self.name}: the head of the cluster at {self.address} is gone; start it again, or unset {ADDRESS},"
@@ -216,14 +214,46 @@ def _require_answer(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or "/" in address or not port.isdigit():
         raise UserError(MACHINE_FAULT, f"{ADDRESS}={address}: must be HOST:PORT, as `ray start --head` prints it")
-    try:
-        socket.create_connection((host, int(port)), HEAD_SECONDS).close()
-    except OSError as error:
+    if reason := _silent(address):
         raise UserError(
             MACHINE_FAULT,
-            f"{ADDRESS}={address}: no head of a cluster answers there ({error.strerror or error}); start it there: ray"
-            f" start --head --port {port}, or unset {ADDRESS}",
-        ) from None
+            f"{ADDRESS}={address}: no head of a cluster answers there ({reason}); start it there: ray start --head"
+            f" --port {port}, or unset {ADDRESS}",
+        )
+
+
+def _silent(address: str) -> str:
+    """Why no head of a cluster can be there, "" where one may be: it speaks HTTP/2, and begins with its settings."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), HEAD_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") != "0":  # not so openly
+                return ""
+            connection.sendall(HELLO)
+            found = connection.recv(9)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if found[3:4] == SETTINGS else "what listens there is no Ray"
+
+
+def in_time(work: Callable[[], None], seconds: float) -> str:
+    """Why it could not be done, or not in time; "" where it could. With a dead head Ray waits for a minute.
+
+    In a thread of its own, in which Ray leaves alone what this process does at a signal.
+    """
+    reasons = ["its head does not answer any more; start it anew"]
+
+    def do() -> None:
+        try:
+            work()
+            reasons[0] = ""
+        except Exception as error:
+            reasons[0] = _reason(error)
+
+    thread = threading.Thread(target=do, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return reasons[0]
 
 
 def _reason(error: Exception) -> str:
@@ -263,7 +293,9 @@ def answered(function: Callable[..., Any], *request: Any) -> tuple[Any, Exceptio
     except UserError as error:
         return None, error
     except Exception as error:
-        return None, RuntimeError(f"{type(error).__name__}: {error}")
+        raised = RuntimeError(f"{type(error).__name__}: {error}")
+        raised.add_note(traceback.format_exc())
+        return None, raised
 
 
 def _nothing() -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Self
 
-from retrace.runtime.cluster import TRIES, Cluster, Facts, Unlike, answered, unlike_here
+from retrace.runtime.cluster import LEAVING_SECONDS, TRIES, Cluster, Facts, Unlike, answered, in_time, unlike_here
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 
 # How long one waits for an answer before one looks whether the cluster is still there.
@@ -18,6 +18,8 @@ LOOK_SECONDS = 1.0
 # A request is asked of a second node where cores have nothing else to do and it takes so many times as long as others
 # did, and so many seconds: its node may be slow, or about to go.
 LATE, LATE_SECONDS = 2.0, 1.0
+# What is waited at the end for second answers, to compare them with the first ones.
+LAST_SECONDS = 0.5
 
 
 class Tasks:
@@ -44,7 +46,7 @@ class Tasks:
         waiting, lost = deque(range(len(requests))), Counter[int]()
         answers, twins, took = dict[int, str](), set[int](), list[float]()
         try:
-            while len(answers) < len(requests):
+            while len(answers) < len(requests) or self._worth_waiting():
                 while waiting:
                     self._submit(waiting.popleft(), requests)
                 self._help_the_late(requests, twins, took)
@@ -83,14 +85,20 @@ class Tasks:
                     took.append(seconds)
                     yield place, answer
         finally:
-            for reference in self.running:
-                with suppress(Exception):
-                    self.cluster.ray.cancel(reference, force=True)
+            in_time(self._cancel, LEAVING_SECONDS)
             self.running, self.begun = {}, {}
+
+    def _worth_waiting(self) -> bool:
+        """Whether a second answer comes soon, when all first ones are there."""
+        return bool(self.running and self.cluster.ray.wait([*self.running], timeout=LAST_SECONDS)[0])
 
     def _submit(self, place: int, requests: Sequence[Any]) -> None:
         reference = self.cluster.submit(self.function, requests[place], memory=self.memory[place])
         self.running[reference], self.begun[reference] = place, time.monotonic()
+
+    def _cancel(self) -> None:
+        for reference in self.running:
+            self.cluster.ray.cancel(reference, force=True)
 
     def _help_the_late(self, requests: Sequence[Any], twins: set[int], took: Sequence[float]) -> None:
         if not took or len(self.running) >= self.cluster.cores:
@@ -127,10 +135,12 @@ class Seats:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for actor in self.actors:
-            with suppress(Exception):
-                self.cluster.ray.kill(actor)
+        in_time(self._kill, LEAVING_SECONDS)
         self.actors = []
+
+    def _kill(self) -> None:
+        for actor in self.actors:
+            self.cluster.ray.kill(actor)
 
     def _seat(self, place: int, cores: float) -> Any:
         options = self.cluster.options(None, cores, self.memory) | {"max_restarts": 0, "max_task_retries": 0}

@@ -1,0 +1,264 @@
+"""Work on a Ray cluster: a real one, of several nodes on this machine."""
+
+import json
+import re
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.cluster import RayCluster, needs_ray, processes_of, start
+
+pytestmark = needs_ray
+
+# What the tests below do with a cluster, each in a process of its own, since Ray leaves threads in one that it was in.
+SCRIPT = """
+import json, os, sys, time
+from retrace.runtime import cluster_work
+from retrace.runtime.cluster import Cluster
+from retrace.runtime.cluster_work import Seats, Tasks
+from retrace.runtime.errors import BAD_DATA, UserError
+from retrace.runtime.run import run
+
+def facts():
+    return {"a thing": os.environ.get("THING", "the same")}
+
+def work(what, value, path=""):
+    if what == "refuse":
+        raise UserError(BAD_DATA, f"{value} is bad")
+    if what == "bug":
+        {}[value]
+    if what == "die" and not os.path.exists(path):
+        open(path, "w").close()
+        os._exit(1)
+    if what == "die always":
+        os._exit(1)
+    if what == "late":
+        seen = os.path.exists(path)
+        open(path, "a").close()
+        time.sleep(1 if seen else 8)
+        return os.getpid() if value == "differ" else value
+    if what == "sleep":
+        time.sleep(value)
+    if what == "where":
+        return os.environ.get("THING", "the same")
+    time.sleep(0.05)
+    return value
+
+def ask(tasks, requests, memory=0):
+    does = [f"request {place}" for place in range(len(requests))]
+    return sorted(tasks.each(requests, does, [memory] * len(requests)))
+
+def main():
+    with Cluster("work", facts) as cluster:
+        tasks = Tasks(cluster, work, repr)
+        print(json.dumps((BODY)), flush=True)
+
+def counter(start):
+    state = [start]
+    def add(value):
+        if value == "die" or value == os.getpid():
+            os._exit(1)
+        state[0] += value
+        return state[0]
+    return add
+
+run(main)
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with RayCluster(3) as made:
+        yield made
+
+
+def asked(cluster, body: str) -> tuple[int, object, str]:
+    """Exit status, what the body is, and what was said."""
+    started = start(SCRIPT.replace("BODY", body), cluster)
+    out, said = started.communicate(timeout=120)
+    return started.returncode, json.loads(out) if out else None, said
+
+
+def test_any_node_answers_and_answers_come_with_their_places(cluster):
+    body = 'ask(tasks, [("say", value) for value in range(20)]), cluster.cores, len(cluster.nodes())'
+    assert asked(cluster, body) == (0, [[[place, place] for place in range(20)], 3, 3], "")
+
+
+def test_arrays_that_are_put_once_arrive_and_answers_can_be_changed(cluster):
+    body = (
+        '(lambda np: (lambda found: (found.__setitem__(0, 7.0), float(found.sum())))(ask(tasks, [("say",'
+        " cluster.put(np.ones(300_000)))])[0][1]))(__import__('numpy'))[1]"
+    )
+    assert asked(cluster, body) == (0, 300_006.0, "")
+
+
+def test_what_the_work_refuses_is_refused_here(cluster):
+    status, _, said = asked(cluster, 'ask(tasks, [("say", 1), ("refuse", "x = 7")])')
+    assert (status, said) == (3, "x = 7 is bad\n")
+
+
+def test_a_bug_brings_the_place_where_it_happened(cluster):
+    status, _, said = asked(cluster, 'ask(tasks, [("bug", "missing")])')
+    assert status == 1
+    assert "in work" in said
+    assert "KeyError" in said
+
+
+def test_a_lost_process_is_asked_again(cluster, tmp_path):
+    body = f'ask(tasks, [("say", 1), ("die", 2, {str(tmp_path / "once")!r}), ("say", 3)])'
+    assert asked(cluster, body) == (0, [[0, 1], [1, 2], [2, 3]], "")
+
+
+def test_one_that_is_lost_each_time_ends_the_work_in_one_line(cluster):
+    status, _, said = asked(cluster, 'ask(tasks, [("die always", 2)])')
+    assert status == 4
+    assert re.fullmatch(r"request 0: its process on the cluster was lost 3 times \(.*\); run the same again\n", said)
+
+
+def test_what_is_late_is_asked_of_an_idle_core_too(cluster, tmp_path):
+    body = f'ask(tasks, [("say", 1), ("late", 2, {str(tmp_path / "late")!r})])'
+    started = time.monotonic()
+    assert asked(cluster, body) == (0, [[0, 1], [1, 2]], "")
+    assert (tmp_path / "late").exists()
+    assert time.monotonic() - started < 60
+
+
+def test_two_answers_to_the_same_must_be_the_same_bytes(cluster, tmp_path):
+    late = f'[("say", 1), ("late", "differ", {str(tmp_path / "late")!r})]'
+    body = f"setattr(cluster_work, 'LAST_SECONDS', 30) or ask(tasks, {late})"
+    status, _, said = asked(cluster, body)
+    assert status == 4
+    assert said.startswith("request 1: two nodes of the cluster gave different bytes for it; ")
+
+
+def test_a_node_that_computes_otherwise_is_given_no_work(cluster):
+    cluster.add(env_vars={"THING": "another"})
+    try:
+        status, found, said = asked(cluster, '[answer for _, answer in ask(tasks, [("where", 0)] * 30)]')
+        assert (status, found) == (0, ["the same"] * 30)
+        assert re.fullmatch(r"work: \S+ is given no work: a thing is another, and the same here\n", said)
+    finally:
+        for _ in range(3):
+            cluster.remove()
+        for _ in range(2):
+            cluster.add()
+
+
+def test_where_no_node_computes_alike_nothing_is_done(cluster):
+    code = SCRIPT.replace("BODY", "0").replace(
+        '"the same")}', '"the same") if os.path.basename(sys.argv[0]) == "-c" else "of a node"}'
+    )
+    started = start(code, cluster)
+    out, said = started.communicate(timeout=120)
+    assert (started.returncode, out) == (4, "")
+    last = said.splitlines()[-1]
+    assert re.fullmatch(
+        r"work: no node of the cluster at \S+ computes as this machine does \(the last one, \S+: a thing is of a"
+        r" node, and the same here\); install the same there, or unset RAY_ADDRESS",
+        last,
+    )
+
+
+def test_what_no_node_has_room_for_is_said_at_once(cluster):
+    status, _, said = asked(cluster, 'ask(tasks, [("say", 1)], 1 << 50)')
+    assert status == 4
+    assert said.startswith("work: a pack takes 1,048,576.0 GiB of memory, and the largest node of the cluster gives ")
+
+
+SEATS = 'Seats(cluster, counter, lambda place: (10 * place,), ["one", "two"])'
+
+
+def test_seats_go_on_from_one_request_to_the_next(cluster):
+    body = f"(lambda seats: [seats.ask([1, 2]), seats.ask([None, 3]), seats.__exit__()])({SEATS}.__enter__())"
+    assert asked(cluster, body) == (0, [[1, 12], [None, 15], None], "")
+
+
+def test_a_seat_that_is_lost_is_taken_anew_from_what_is_known_here(cluster):
+    """Killed while it is idle; the next request meets its successor, which begins with what `given` says then."""
+    code = SCRIPT.replace(
+        "print(json.dumps((BODY)), flush=True)",
+        """
+        start = [5, 10]
+        with Seats(cluster, counter, lambda place: (start[place],), ["one", "two"]) as seats:
+            start[:] = seats.ask([1, 1])
+            print("ready", flush=True)
+            sys.stdin.readline()
+            print(json.dumps(seats.ask([1, 1])), flush=True)
+        """,
+    )
+    started = start(code, cluster)
+    assert started.stdout.readline() == "ready\n"
+    processes_of(cluster, "_Seat")[0].kill()
+    out, said = started.communicate("\n", timeout=120)
+    assert json.loads(out) == [7, 12]
+    assert re.fullmatch(r"(one|two): its node was lost; goes on on another one\n", said)
+
+
+ASLEEP = 'print("begun", flush=True) or ask(tasks, [("sleep", 60)] * 3)'
+
+
+def test_interrupted_it_leaves_no_process_at_work(cluster):
+    started = start(SCRIPT.replace("BODY", ASLEEP), cluster)
+    assert started.stdout.readline() == "begun\n"
+    deadline = time.monotonic() + 30
+    while not processes_of(cluster, "_run") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=60)
+    assert started.returncode == 130, said
+    assert "interrupted" in said
+    deadline = time.monotonic() + 30
+    while processes_of(cluster, "_run") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not processes_of(cluster, "_run")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("here", "must be HOST:PORT, as `ray start --head` prints it"),
+        ("ray://127.0.0.1:10001", "must be HOST:PORT, as `ray start --head` prints it"),
+        (
+            "127.0.0.1:1",
+            "no head of a cluster answers there (Connection refused); start it there: ray start --head --port 1, or"
+            " unset RAY_ADDRESS",
+        ),
+    ],
+)
+def test_an_address_where_there_is_no_cluster(address, said):
+    started = start(SCRIPT.replace("BODY", "0"), None, RAY_ADDRESS=address)
+    assert started.communicate(timeout=60) == ("", f"RAY_ADDRESS={address}: {said}\n")
+    assert started.returncode == 4
+
+
+def test_an_address_where_something_else_listens():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        started = start(SCRIPT.replace("BODY", "0"), None, RAY_ADDRESS=address)
+        _, said = started.communicate(timeout=60)
+    assert said.startswith(f"RAY_ADDRESS={address}: no head of a cluster answers there (timed out); ")
+
+
+def test_without_ray_its_installation_is_advised(cluster):
+    code = "import sys\nsys.modules['ray'] = None\n" + SCRIPT.replace("BODY", "0")
+    started = start(code, cluster)
+    _, said = started.communicate(timeout=60)
+    assert said == (
+        f"RAY_ADDRESS={cluster.address}: Ray is not installed here; run: make setup EXTRAS=ray, or unset RAY_ADDRESS\n"
+    )
+
+
+def test_a_head_that_dies_is_missed():
+    with RayCluster(2) as made:
+        started = start(SCRIPT.replace("BODY", ASLEEP), made)
+        assert started.stdout.readline() == "begun\n"
+        time.sleep(1)
+        made.behead()
+        _, said = started.communicate(timeout=50)
+    assert started.returncode == 4, said
+    assert said.splitlines()[-1] == (
+        f"work: the head of the cluster at {made.address} is gone; start it again, or unset RAY_ADDRESS, then run the"
+        " same again: it goes on with what is kept"
+    )
