@@ -1,0 +1,145 @@
+"""Trainings and studies on a real Ray cluster: the bytes of this machine, whatever becomes of nodes."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import RayCluster, needs_ray, processes_of, stage, start
+from tests.conftest import ROOT
+from tests.faults.test_resume import FOLDER, digests, make, there, untrained
+from tests.project import finished, turn
+from tests.test_study import SMALL, forget, written
+from tests.test_train import as_before  # noqa: F401 - a fixture
+
+pytestmark = needs_ray
+EPOCHS = 80
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with RayCluster(3) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """Trained here, which nothing ended."""
+    folder = make(
+        tmp_path_factory.mktemp("cluster") / "whole", "mean", epochs=EPOCHS, patience="null", replicas=7, batch_size=4
+    )
+    ended(start(stage("train"), folder=folder))
+    return folder
+
+
+def ended(process: subprocess.Popen[str], status: int = 0) -> str:
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == status, said
+    return said
+
+
+def at_work(cluster: RayCluster, process: subprocess.Popen[str], folder: Path) -> None:
+    """Waits until packs train on nodes."""
+    deadline = time.monotonic() + 120
+    while len(processes_of(cluster, "_Seat")) < 3 or not list(folder.glob(f"{FOLDER}/*/last.checkpoint")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_nodes_give_the_bytes_of_one_machine_also_when_one_is_killed_and_another_joins(whole, cluster, tmp_path):
+    many = untrained(whole, tmp_path / "many")
+    process = start(stage("train"), cluster, folder=many)
+    at_work(cluster, process, many)
+    cluster.remove()
+    cluster.add()
+    said = ended(process)
+    assert re.search(r"^train: replicas \d to \d: its node was lost; goes on on another one$", said, re.MULTILINE)
+    assert digests(many) == digests(whole)
+
+
+def test_begun_on_nodes_it_goes_on_here(whole, cluster, tmp_path):
+    cut = untrained(whole, tmp_path / "cut")
+    process = start(stage("train"), cluster, folder=cut)
+    at_work(cluster, process, cut)
+    process.send_signal(signal.SIGINT)
+    said = ended(process, 130)
+    assert "train: ends after this epoch, which is saved; again, and it ends at once" in said.splitlines()
+    assert there(cut) == []
+    assert not processes_of(cluster, "_Seat")
+    ended(start(stage("train"), folder=cut))
+    assert digests(cut) == digests(whole)
+
+
+def test_a_study_on_nodes_has_the_bytes_of_one_here(cluster, tmp_path):
+    folder = finished(tmp_path / "small one")
+    turn(folder, SMALL)
+    ended(start(stage("study"), folder=folder))
+    before = written(folder)
+    forget(folder)
+    process = start(stage("study"), cluster, folder=folder)
+    ended(process)
+    assert written(folder) == before
+
+
+def test_little_work_is_done_here(whole, cluster, tmp_path):
+    """And Ray is not even loaded."""
+    few = untrained(whole, tmp_path / "few")
+    code = "import sys\nsys.modules['ray'] = None\n" + stage("train", eager=False)
+    process = start(code, cluster, folder=few)
+    said, wrong = process.communicate(timeout=100)
+    assert process.returncode == 0, wrong
+    assert re.search(r"^train: some \d+ s of work, done here; a cluster is asked from 30 s on$", said, re.MULTILINE)
+    assert digests(few) == digests(whole)
+
+
+def test_other_code_is_seen_and_so_are_other_bytes(whole, tmp_path):
+    """What a node is compared by, asked in processes with the library, and with a copy that differs in a comment."""
+    stale = tmp_path / "stale"
+    shutil.copytree(ROOT / "retrace", stale / "retrace", ignore=shutil.ignore_patterns("__pycache__"))
+    with open(stale / "retrace/training/pack.py", "a") as file:
+        file.write("# another version\n")
+    code = """
+import json, sys
+from retrace.artifacts.paths import TRAIN
+from retrace.artifacts.schema import read_schema
+from retrace.params.reader import read_verbatim
+from retrace.params.train import Train
+from retrace.training.cluster_packs import CODE_OF_PACKS
+from retrace.training.likeness import Likeness
+from retrace.training.rows import read_rows
+from retrace.training.training_run import set_up
+run = set_up(*read_verbatim(Train), read_schema())
+rows = read_rows(TRAIN, run.schema, run.preprocessing)
+likeness = Likeness.of(CODE_OF_PACKS, run.section, run.description, rows, run.device)
+likeness.x[0, 0] += float(sys.argv[1])
+print(json.dumps(likeness()))
+"""
+
+    def facts(*arguments: str, **variables: str) -> dict[str, str]:
+        out, wrong = start(code, None, *arguments, folder=whole, **variables).communicate(timeout=100)
+        return json.loads(out) if out else pytest.fail(wrong)
+
+    ours = facts("0")
+    assert facts("0") == ours
+    theirs = facts("0", PYTHONPATH=str(stale))
+    assert {name for name in ours if theirs[name] != ours[name]} == {"the code of retrace"}
+    others = facts("0.001")
+    assert {name for name in ours if others[name] != ours[name]} == {"the digest of a short training"}
+
+
+@pytest.mark.parametrize("name", ["train", "study", "evaluate", "record"])
+def test_without_a_cluster_nothing_of_ray_is_loaded(name):
+    code = (
+        f"import sys\nfrom stages import {name}\nprint([each for each in sys.modules if each.split('.')[0] == 'ray'])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
