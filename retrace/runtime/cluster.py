@@ -33,6 +33,8 @@ HEAD_SECONDS, NODE_SECONDS, LEAVING_SECONDS = 5.0, 60.0, 5.0
 # How a client of HTTP/2 begins (RFC 9113, 3.4), with settings of which there are none; and the type of theirs.
 SETTINGS = b"\4"
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0\0\0\0\0"
+# How long one waits for an answer before one looks whether the head is still there.
+LOOK_SECONDS = 1.0
 # Ray's own label of a node.
 NODE = "ray.io/node-id"
 # How often a request is asked again whose process was lost: what was killed twice is likely to be killed once more.
@@ -184,8 +186,16 @@ class Cluster:
         """A reference to the value; it travels to a node once, and its arrays are shared by the processes there."""
         return self.ray.put(value)
 
-    def require_head(self) -> None:
-        """Raise UserError where the head has not answered for a while: it must be called every second or so."""
+    def done(self, references: list[Any]) -> list[Any]:
+        """Those of them that are answered, or lost, at the latest after a second; raises UserError for a dead head."""
+        done, others = self.ray.wait(references, timeout=LOOK_SECONDS)
+        if not done:
+            self._require_head()
+        # All at once: to ask for one after the other takes longer the more there are.
+        return [*done, *(self.ray.wait(others, num_returns=len(others), timeout=0)[0] if others else ())]
+
+    def _require_head(self) -> None:
+        """Raise UserError where it has not answered for a while; called every second or so."""
         if not _silent(self.head):
             self._seen = time.monotonic()
         elif time.monotonic() - self._seen > HEAD_SECONDS:
@@ -261,7 +271,10 @@ def _reason(error: Exception) -> str:
     if "Version mismatch" in text:
         return f"another Ray or Python runs there ({text[:200]}); install the same on both"
     if isinstance(error, ConnectionError) or "node_ip" in text or "raylet" in text:
-        return "this machine is no node of that cluster; run here: ray start --address with that address"
+        return (
+            "it cannot be joined from here: this machine must be one of its nodes (ray start --address with that"
+            " address), and have its token, where it asks for one (RAY_AUTH_MODE=token)"
+        )
     return f"the cluster cannot be joined ({text[:200]}); start it anew"
 
 

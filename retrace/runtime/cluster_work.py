@@ -13,8 +13,6 @@ from typing import Any, Self
 from retrace.runtime.cluster import LEAVING_SECONDS, TRIES, Cluster, Facts, Unlike, answered, in_time, unlike_here
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 
-# How long one waits for an answer before one looks whether the cluster is still there.
-LOOK_SECONDS = 1.0
 # A request is asked of a second node where cores have nothing else to do and it takes so many times as long as others
 # did, and so many seconds: its node may be slow, or about to go.
 LATE, LATE_SECONDS = 2.0, 1.0
@@ -50,10 +48,7 @@ class Tasks:
                 while waiting:
                     self._submit(waiting.popleft(), requests)
                 self._help_the_late(requests, twins, took)
-                done, _ = self.cluster.ray.wait([*self.running], timeout=LOOK_SECONDS)
-                if not done:
-                    self.cluster.require_head()
-                for reference in done:
+                for reference in self.cluster.done([*self.running]):
                     place, seconds = self.running.pop(reference), time.monotonic() - self.begun.pop(reference)
                     try:
                         answer = self.cluster.ray.get(reference)
@@ -154,10 +149,7 @@ class Seats:
         running = {self.actors[place].ask.remote(requests[place]): place for place in places}
         lost, faults = Counter[int](), []
         while running:
-            done, _ = self.cluster.ray.wait([*running], timeout=LOOK_SECONDS)
-            if not done:
-                self.cluster.require_head()
-            for reference in done:
+            for reference in self.cluster.done([*running]):
                 place = running.pop(reference)
                 try:
                     answer = self.cluster.ray.get(reference)

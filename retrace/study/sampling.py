@@ -5,6 +5,7 @@ by (seed, round): a study that goes on after it was cut off asks for the same as
 storage with a sampler that is seeded once does not (docs/LOG.md).
 """
 
+import math
 import json
 import warnings
 from collections.abc import Sequence
@@ -25,8 +26,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from retrace.params.space import Searched, Settings, grid
 
 # Trials of a round of tpe: they train side by side, and know nothing of each other. With half as many, a study of the
-# circles takes twice as long: as many steps a round, in narrower packs.
-ROUND = 16
+# circles takes twice as long: as many steps a round, in narrower packs. And at most so many rounds, since cores wait at
+# the end of each: a large study is one for many.
+ROUND, MOST_ROUNDS = 16, 8
 # Of a number that is drawn from a range.
 DIGITS = 3
 
@@ -43,7 +45,8 @@ def rounds(method: str, trials: int) -> list[int]:
     """How many trials each round has; only tpe learns from the rounds before."""
     if method != "tpe":
         return [trials]
-    return [min(ROUND, trials - start) for start in range(0, trials, ROUND)]
+    size = max(ROUND, math.ceil(trials / MOST_ROUNDS))
+    return [min(size, trials - start) for start in range(0, trials, size)]
 
 
 def ask(
