@@ -28,6 +28,7 @@ from retrace.params.record import Record
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
 from retrace.runtime.integrity import LOCK
 from retrace.tracking.location import Store, exists, locate
+from retrace.tracking.mlflow_internals.buckets import limit_bucket_time
 from retrace.tracking.run_parts import COMPLETE, FINGERPRINT
 from retrace.tracking.store import connect, probe
 from retrace.tracking.store_errors import translate_errors
@@ -123,6 +124,7 @@ def is_recorded(store: Store, fingerprint: str) -> bool:
             return False
         if experiment.lifecycle_stage == "deleted":
             raise UserError(BAD_DATA, f"its experiment {store.experiment} is in MLflow's trash")
+        limit_bucket_time(experiment.artifact_location)
         query = f"tags.`{FINGERPRINT}` = '{fingerprint}' AND tags.`{COMPLETE}` = 'true'"
         runs = client.search_runs([experiment.experiment_id], query, max_results=1)
         # Their folder may have been deleted; which files it lacks is for the recording to find.
