@@ -157,7 +157,7 @@ def restore(project: Path, revision: str, files: dict[str, str], repository: Any
 
 @functools.lru_cache(maxsize=1)
 def unreachable(repository: Any) -> str:
-    """Why DVC's remote cannot be asked, "" where it can; asked once, since DVC itself tries for minutes, state by state."""
+    """Why DVC's remote cannot be asked, "" where it can. Asked once: DVC itself tries for minutes, state by state."""
     try:
         with time_limit(REMOTE_SECONDS):
             remote = repository.cloud.get_remote_odb()
