@@ -32,7 +32,7 @@ class Bucket:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        ports = [str(free_port()) for _ in range(8)]
+        self.ports = ports = [str(free_port()) for _ in range(8)]
         self.url = f"http://127.0.0.1:{ports[0]}"
         self.variables = {
             "AWS_ACCESS_KEY_ID": "me",
@@ -77,6 +77,9 @@ class Bucket:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+        for port in self.ports:  # which it leaves there, whatever its home and folder
+            for socket_file in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                socket_file.unlink()
 
     def client(self) -> Any:
         import boto3
