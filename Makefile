@@ -10,19 +10,33 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
-setup: .venv/installed  ## the environment in .venv, with the versions locked in requirements.txt
+# An extra that was installed once stays, and follows its lock.
+LOCKS = $(wildcard requirements-*.txt)
+KNOWN = $(LOCKS:requirements-%.txt=%)
+ifneq ($(filter-out $(KNOWN),$(EXTRAS)),)
+$(error EXTRAS=$(filter-out $(KNOWN),$(EXTRAS)) is not an extra; choose among: $(KNOWN))
+endif
+INSTALLED = $(filter $(KNOWN:%=.venv/installed-%),$(wildcard .venv/installed-*))
+
+setup: .venv/installed $(sort $(INSTALLED) $(EXTRAS:%=.venv/installed-%))  ## the environment in .venv, with the versions locked in requirements.txt; EXTRAS="ray s3" for what a cluster and buckets need
 
 # uv is several times as fast as pip, and where there is no GPU it takes a PyTorch without CUDA. Where it does not get
 # through (it reads none of pip's settings but where to find more wheels), pip does the same.
-UV = UV_FIND_LINKS="$$PIP_FIND_LINKS" .venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --requirement requirements.txt
+UV = UV_FIND_LINKS="$$PIP_FIND_LINKS" .venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --requirement
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; point PYTHON to one: make PYTHON=python3.12"; exit 1; }
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@echo "installing requirements.txt into .venv (a minute or two, once)"
-	@$(PIP) $$(grep '^uv==' requirements.txt) 2>/dev/null && { $(UV) --torch-backend auto 2>/dev/null || $(UV); } || $(PIP) --requirement requirements.txt
+	@$(PIP) $$(grep '^uv==' requirements.txt) 2>/dev/null && { $(UV) requirements.txt --torch-backend auto 2>/dev/null || $(UV) requirements.txt; } || $(PIP) --requirement requirements.txt
 	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What an extra needs beside requirements.txt; without asking for anything else, so that no version there moves.
+.venv/installed-%: requirements-%.txt .venv/installed
+	@echo "installing $< into .venv"
+	@$(UV) $< --no-deps 2>/dev/null || $(PIP) --no-deps --requirement $<
 	@touch $@
 
 table: setup  ## a table of your own: FILE=... TARGET=...; say what is in it, and write it and a recipe for its size into params.yaml; YES=1 does not ask
@@ -97,7 +111,7 @@ lint: setup  ## ruff, mypy, and import-linter for the floors of the library
 # pip writes do not start from a folder with a quote in its name.
 audit:  ## known holes in the locked packages, asked of the package index's advisories; needs a network
 	@test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && .venv/audit/bin/python -m pip install --quiet pip-audit==2.10.1; }
-	@.venv/audit/bin/python -m pip_audit --strict --no-deps --disable-pip --progress-spinner off --requirement requirements.txt
+	@.venv/audit/bin/python -m pip_audit --strict --no-deps --disable-pip --progress-spinner off $(patsubst %,--requirement %,requirements.txt $(LOCKS))
 
 readme: setup  ## write the generated tables of README.md and docs/ anew
 	@retrace readme

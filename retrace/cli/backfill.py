@@ -7,6 +7,7 @@ today's `record` cannot read, is skipped with a line that says why.
 """
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from retrace.params.record import Record
 from retrace.runtime.errors import BAD_DATA, MACHINE_FAULT, UserError
 from retrace.runtime.integrity import LOCK
 from retrace.tracking.location import Store, exists, locate
+from retrace.tracking.mlflow_internals.buckets import limit_bucket_time
+from retrace.tracking.mlflow_internals.limits import time_limit
 from retrace.tracking.run_parts import COMPLETE, FINGERPRINT
 from retrace.tracking.store import connect, probe
 from retrace.tracking.store_errors import translate_errors
@@ -36,6 +39,8 @@ from retrace.tracking.store_lock import locked
 GRAPH = Path("dvc.yaml")
 # Those of DVC's own references that hold a result: refs/exps/BASELINE[:2]/BASELINE[2:]/NAME.
 EXPERIMENTS = "refs/exps/??/*/*"
+
+REMOTE_SECONDS = 15  # for DVC's remote to say that it is there
 
 RECORDED, THERE, SKIPPED = "recorded", "already there", "skipped"
 
@@ -53,7 +58,10 @@ def history(root: Path) -> tuple[Counter[str], set[str]]:
     """Record every state, with a line for each; returns what happened how often, and all fingerprints."""
     counts: Counter[str] = Counter()
     fingerprints: set[str] = set()
-    repository, needed = Repo(str(root)), read_needed(root)
+    # The remotes of today: DVC would ask those that an older commit names, and none where it named none.
+    settings = Repo(str(root)).config
+    repository = Repo(str(root), config={key: settings[key] for key in ("core", "remote")})
+    needed = read_needed(root)
     with tempfile.TemporaryDirectory(prefix="retrace history ") as folder:
         options = ["--no-checkout", "--config", "remote.origin.fetch=+refs/exps/*:refs/exps/*"]
         copy = Path(folder) / "clone"
@@ -123,6 +131,7 @@ def is_recorded(store: Store, fingerprint: str) -> bool:
             return False
         if experiment.lifecycle_stage == "deleted":
             raise UserError(BAD_DATA, f"its experiment {store.experiment} is in MLflow's trash")
+        limit_bucket_time(experiment.artifact_location)
         query = f"tags.`{FINGERPRINT}` = '{fingerprint}' AND tags.`{COMPLETE}` = 'true'"
         runs = client.search_runs([experiment.experiment_id], query, max_results=1)
         # Their folder may have been deleted; which files it lacks is for the recording to find.
@@ -133,7 +142,7 @@ def restore(project: Path, revision: str, files: dict[str, str], repository: Any
     """Bring the files that the commit has not, as links into DVC's cache; what that lacks is asked of its remote."""
     wanted = {path: digest for path, digest in files.items() if not (project / path).exists()}
     missing, reason = [path for path, digest in wanted.items() if not cached(repository, digest)], ""
-    if missing and repository.config["core"].get("remote"):
+    if missing and repository.config["core"].get("remote") and not (reason := unreachable(repository)):
         try:
             repository.fetch(targets=missing, revs=[revision], workspace=False)
         except Exception as error:  # each kind of storage has its own; what it could not bring is named below
@@ -144,6 +153,18 @@ def restore(project: Path, revision: str, files: dict[str, str], repository: Any
             raise UserError(BAD_DATA, f"{path} is neither in the commit nor in DVC's cache or remote{reason}")
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).symlink_to(source)
+
+
+@functools.lru_cache(maxsize=1)
+def unreachable(repository: Any) -> str:
+    """Why DVC's remote cannot be asked, "" where it can. Asked once: DVC itself tries for minutes, state by state."""
+    try:
+        with time_limit(REMOTE_SECONDS):
+            remote = repository.cloud.get_remote_odb()
+            remote.fs.exists(remote.path)
+        return ""
+    except Exception as error:  # each kind of storage has its own
+        return f" ({words(error)})"
 
 
 def cached(repository: Any, digest: str) -> Path | None:

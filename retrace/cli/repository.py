@@ -77,6 +77,8 @@ def sources(repo: Repo) -> list[Stage]:
 
 def words(error: Exception) -> str:
     """What DVC or a storage said, in one line."""
+    if "requires 'dvc-s3'" in str(error):
+        return "what DVC needs for a bucket is not installed: make setup EXTRAS=s3"
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from retrace.runtime.atomic import write
 from retrace.tracking.location import STUDIES, Store, exists, sqlite_uri
 from retrace.tracking.mlflow_internals import relocation
+from retrace.tracking.mlflow_internals.buckets import limit_bucket_time
 from retrace.tracking.mlflow_internals.database import check_schema_version, create, try_out
 from retrace.tracking.mlflow_internals.limits import limit_request_time
 from retrace.tracking.mlflow_internals.sqlite_locks import limit_lock_time
@@ -80,7 +81,7 @@ def open_experiment(client: "MlflowClient", store: Store) -> str:
         place = (store.artifacts / safe_key(store.experiment)).as_uri() if store.artifacts else None
         try:
             about = {"mlflow.note.content": _ABOUT_STUDIES if store.experiment == STUDIES else _ABOUT}
-            return str(client.create_experiment(store.experiment, place, tags=about))
+            found = client.get_experiment(client.create_experiment(store.experiment, place, tags=about))
         except MlflowException as error:
             # Another machine may have made it in the meantime.
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -94,6 +95,7 @@ def open_experiment(client: "MlflowClient", store: Store) -> str:
             f"experiment {store.experiment} is in the trash; bring it back with: mlflow experiments restore"
             f" --experiment-id {found.experiment_id}{other}"
         )
+    limit_bucket_time(found.artifact_location)
     return str(found.experiment_id)
 
 

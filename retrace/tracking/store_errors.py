@@ -8,6 +8,7 @@ from traceback import walk_tb
 
 from retrace.runtime.errors import UserError
 from retrace.tracking.location import Store, without_password
+from retrace.tracking.mlflow_internals.buckets import bucket_reason
 from retrace.tracking.mlflow_internals.loading import load
 
 
@@ -27,13 +28,15 @@ def translate_errors(store: Store) -> Iterator[None]:
     except Exception as error:
         # MLflow trips over an answer or a row that is not as it expects; all else is an error of this program.
         modules = {str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)}
-        if not any(name.startswith("mlflow.") for name in modules):
+        if not any(name.startswith("mlflow.") for name in modules) and not bucket_reason(error):
             raise
         raise store_error(error, store) from None
 
 
 def store_error(error: Exception, store: Store) -> UserError:
     """What is wrong and what to do, in one line."""
+    if in_bucket := bucket_reason(error):
+        return store.unreachable(in_bucket)
     # SQLAlchemy may say before it that this came out while it did something else.
     inner = re.search(r"\(sqlite3\.\w+\) (.*)", str(error))
     reason = _reason(inner[1] if inner else str(error), store)

@@ -5,6 +5,7 @@ import hashlib
 import re
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from retrace.artifacts.dvc_lock import parse
+from retrace.cli import backfill
 from retrace.cli.backfill import record
 from retrace.cli.main import invoke
 from retrace.runtime.errors import MACHINE_FAULT, UserError
@@ -181,6 +183,48 @@ def test_what_the_cache_has_lost_comes_from_the_remote_or_is_skipped(past, tmp_p
     ]
     assert [tags["mlflow.source.git.commit"] for tags in runs(folder)] == past.revisions[1:2]
     assert workspace(folder) == before
+
+
+def test_a_remote_that_was_added_after_a_state_is_asked(past, tmp_path):
+    folder = past.folder
+    git(folder, "checkout", "--quiet", "--force", "main")
+    (folder / ".dvc/config.local").unlink(missing_ok=True)
+    forget(folder)
+    settings = f"[core]\n    remote = later\n['remote \"later\"']\n    url = {tmp_path / 'remote'}\n"
+    (folder / ".dvc/config").write_text(settings)
+    commit(folder, "a remote")
+    assert run(folder, "-m", "dvc", "push").returncode == 0
+    lost = digest(past.locks[1], "schema.json")
+    (folder / ".dvc/cache/files/md5" / lost[:2] / lost[2:]).unlink()
+    assert "second: recorded" in history(folder)
+
+
+class Silent:
+    """A repository whose remote fails; how often it was asked."""
+
+    def __init__(self, fail):
+        self.fail, self.asked, self.path = fail, 0, "any"
+        self.cloud = self.fs = self
+
+    def get_remote_odb(self):
+        return self
+
+    def exists(self, path):
+        self.asked += 1
+        self.fail()
+
+
+def refuse() -> None:
+    raise OSError("refused\nwith more lines")
+
+
+def test_a_remote_that_does_not_answer_is_asked_once_and_not_for_minutes(monkeypatch):
+    repository = Silent(refuse)
+    assert [backfill.unreachable(repository) for _ in range(3)] == [" (refused)"] * 3
+    assert repository.asked == 1
+    monkeypatch.setattr(backfill, "REMOTE_SECONDS", 0.2)
+    assert backfill.unreachable(Silent(lambda: time.sleep(60))) == " (does not answer within 0.2 s)"
+    assert backfill.unreachable(Silent(lambda: None)) == ""
 
 
 def test_a_store_that_dies_in_the_middle_is_no_fault_of_the_state(past, monkeypatch):
