@@ -101,7 +101,8 @@ def main() -> None:
         *(f"8 shards, {world} process{'es' * (world > 1)}" for world in WORLDS),
     ]
     header += ["2 processes against whole", "gradients over 10 Gbit, ms", "same bytes"]
-    text = f"# One network in several processes\n\nWritten by `python -m benchmarks.data_parallel`.\n\n{table(header, rows)}"
+    text = "# One network in several processes\n\nWritten by `python -m benchmarks.data_parallel`.\n\n"
+    text += table(header, rows)
     write_text(RESULTS, text)
     print(text)
 

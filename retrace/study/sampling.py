@@ -5,8 +5,8 @@ by (seed, round): a study that goes on after it was cut off asks for the same as
 storage with a sampler that is seeded once does not (docs/LOG.md).
 """
 
-import math
 import json
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
