@@ -21,9 +21,10 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
@@ -31,11 +32,13 @@ from benchmarks.measure import stage
 from benchmarks.peers import PEERS, RESULT
 from benchmarks.quality_board import Board
 from benchmarks.quality_report import report
-from benchmarks.quality_results import MEASURES, Entry, Results, rows_right, split_digest
+from benchmarks.quality_results import MEASURES, Entry, Results, is_fresh, rows_right, split_digest
 from benchmarks.quality_tables import BUNDLED, LARGE, SOURCES, Source
 from retrace.artifacts.scores import read_scores
 from retrace.artifacts.tables import read_json, read_table
 from retrace.runtime.atomic import write_text
+from retrace.runtime.cluster import ADDRESS, Cluster
+from retrace.runtime.cluster_work import Tasks
 from retrace.runtime.digest import md5
 
 OWN = "Retrace"
@@ -45,6 +48,10 @@ FOLDER = Path(".quality")
 REPORT = Path("benchmarks/quality.md")
 PEERS_RESULTS, OWN_RESULTS = Path("benchmarks/peers.json"), Path("benchmarks/network.json")
 THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")
+
+
+# A contestant, what was measured of it, and else why it could not be.
+Found = tuple[str, Entry, str]
 
 
 class Task(NamedTuple):
@@ -128,30 +135,69 @@ def peer(root: Path, folder: Path, name: str) -> Entry:
     return entry
 
 
-def measure(root: Path, tasks: Iterable[Task], contestants: Iterable[str], again: bool) -> None:
-    """Whatever is stale or missing, or all of it again; a contestant after the other."""
+def measure(root: Path, tasks: Sequence[Task], contestants: Sequence[str], again: bool) -> None:
+    """Whatever is stale or missing, or all of it again, a table and split after the other.
+
+    Or on the nodes of a cluster (RAY_ADDRESS), side by side. There, too, this repository must lie at `root`, in an
+    environment that the nodes were started from; CPU seconds are then those of the node.
+    """
     kept = {OWN: Results(OWN_RESULTS), **dict.fromkeys(PEERS, Results(PEERS_RESULTS))}
     code = code_digest(root)
-    failed: dict[tuple[str, int], str] = {}
-    for contestant in contestants:
-        for task in tasks:
-            place = task.table, task.seed
-            if contestant not in task.contestants or place in failed:
+    requests = []
+    for task in tasks:
+        place = task.table, task.seed
+        asked = {each: kept[each].known(*place, each) for each in contestants if each in task.contestants}
+        requests.append((root, task, asked, again, code))
+
+    def put(task: Task, found: Iterable[Found]) -> None:
+        for contestant, entry, fault in found:
+            place = f"quality: {task.table}, split {task.seed}"
+            if fault:
+                print(f"{place}: {fault}", file=sys.stderr, flush=True)
                 continue
-            try:
-                done = project(root, task, code)
-                of = PEERS[contestant].stamp if contestant in PEERS else {"code": code}
-                stamp = {"split": done.split, **of}
-                if not again and kept[contestant].fresh(*place, contestant, stamp):
-                    continue
-                entry = own(root, done.folder) if contestant == OWN else peer(root, done.folder, contestant)
-            except RuntimeError as error:
-                failed[place] = (str(error).strip().splitlines() or ["ended by the system"])[-1]
-                print(f"quality: {task.table}, split {task.seed}: {failed[place]}", file=sys.stderr, flush=True)
-                continue
-            kept[contestant].put(*place, contestant, {**entry, "stamp": stamp, "machine": machine()})
+            kept[contestant].put(task.table, task.seed, contestant, entry)
             seen = entry.get("failed") or f"accuracy {entry['accuracy']:.4f}, {entry['cpu']:.1f} CPU seconds"
-            print(f"quality: {task.table}, split {task.seed}, {contestant}: {seen}", flush=True)
+            print(f"{place}, {contestant}: {seen}", flush=True)
+
+    if not os.environ.get(ADDRESS):
+        for request in requests:
+            put(request[1], found_of(*request))
+        return
+    does = [f"quality: {task.table}, split {task.seed}" for task in tasks]
+    with Cluster("quality", partial(facts, root)) as cluster:
+        # CPU seconds differ: what is asked for twice is not compared.
+        answers = Tasks(cluster, all_found_of, lambda answer: "").each(requests, does, [0] * len(requests))
+        for number, found in answers:
+            put(tasks[number], found)
+
+
+def facts(root: Path) -> dict[str, str]:
+    """What a node must have as this machine has it."""
+    one_thread_no_gpu()
+    return {f"the code in {root}": code_digest(root)}
+
+
+def all_found_of(*request: Any) -> list[Found]:
+    return list(found_of(*request))
+
+
+def found_of(root: Path, task: Task, asked: dict[str, Entry | None], again: bool, code: str) -> Iterator[Found]:
+    """(contestant, what was measured, or else why it could not be) of those that are stale or missing.
+
+    asked: contestants with what is known of them; code: digest of the pipeline's.
+    """
+    for contestant, known in asked.items():
+        try:
+            done = project(root, task, code)
+            of = PEERS[contestant].stamp if contestant in PEERS else {"code": code}
+            stamp = {"split": done.split, **of}
+            if not again and is_fresh(known, stamp):
+                continue
+            entry = own(root, done.folder) if contestant == OWN else peer(root, done.folder, contestant)
+        except RuntimeError as error:
+            yield contestant, {}, (str(error).strip().splitlines() or ["ended by the system"])[-1]
+            return
+        yield contestant, {**entry, "stamp": stamp, "machine": machine()}, ""
 
 
 def machine() -> str:
@@ -166,6 +212,11 @@ def board(sources: Iterable[str], seeds: Sequence[int], contestants: Sequence[st
     return Board(kept, list(sources), seeds, contestants)
 
 
+def one_thread_no_gpu() -> None:
+    """For the processes that are started: before a library is loaded there."""
+    os.environ |= {f"{name}_NUM_THREADS": "1" for name in THREADS} | {"CUDA_VISIBLE_DEVICES": ""}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser("benchmarks.quality", description="The network against other classifiers.")
     parser.add_argument("--large", action="store_true", help="the large tables in place of the fifteen")
@@ -173,8 +224,7 @@ def main() -> None:
     parser.add_argument("--contestants", nargs="*", choices=CONTESTANTS, default=CONTESTANTS, help="and these only")
     parser.add_argument("--again", action="store_true", help="measure also what is known, for instance CPU seconds")
     given = parser.parse_args()
-    # Before a library is loaded in the processes that are started: each of them has one thread, and no GPU.
-    os.environ |= {f"{name}_NUM_THREADS": "1" for name in THREADS} | {"CUDA_VISIBLE_DEVICES": ""}
+    one_thread_no_gpu()
     tasks = LARGE_TASKS if given.large else TASKS
     if given.tables is not None:
         tasks = [task for task in tasks if task.table in given.tables]

@@ -33,9 +33,8 @@ class Results:
         self.path = path
         self.entries: dict[str, Entry] = json.loads(path.read_text()) if path.exists() else {}
 
-    def fresh(self, table: str, seed: int, contestant: str, stamp: dict[str, str]) -> Entry | None:
-        entry = self.entries.get(key(table, seed, contestant))
-        return entry if entry is not None and entry["stamp"] == stamp else None
+    def known(self, table: str, seed: int, contestant: str) -> Entry | None:
+        return self.entries.get(key(table, seed, contestant))
 
     def put(self, table: str, seed: int, contestant: str, entry: Entry) -> None:
         self.entries[key(table, seed, contestant)] = entry
@@ -43,6 +42,11 @@ class Results:
         ordered = sorted(self.entries.items())
         lines = [f"{json.dumps(name)}: {json.dumps(each, sort_keys=True)}" for name, each in ordered]
         write_text(self.path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def is_fresh(entry: Entry | None, stamp: dict[str, str]) -> bool:
+    """Whether it was measured of what the stamp tells."""
+    return entry is not None and entry["stamp"] == stamp
 
 
 def key(table: str, seed: int, contestant: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.quality import CONTESTANTS
 from benchmarks.quality_board import ACCURACY, BEST, LOG_LOSS, Board, Count, discordant, mean_ranks
 from benchmarks.quality_report import report
-from benchmarks.quality_results import Results, key, measured, packed, rows_right, split_digest, unpacked
+from benchmarks.quality_results import Results, is_fresh, key, measured, packed, rows_right, split_digest, unpacked
 from retrace.artifacts.schema import Schema, write_schema
 from retrace.artifacts.tables import write_table
 from retrace.evaluation.metrics import Predictions
@@ -48,13 +48,14 @@ def test_discordant_rows():
 def test_only_an_entry_of_the_same_stamp_is_fresh(tmp_path):
     path, stamp = tmp_path / "results.json", {"split": "a", "library": "1.0"}
     results = Results(path)
-    assert results.fresh("t", 26, "one", stamp) is None
+    assert not is_fresh(results.known("t", 26, "one"), stamp)
     results.put("t", 26, "one", {"accuracy": 0.5, "stamp": stamp})
     again = Results(path)
-    assert again.fresh("t", 26, "one", stamp)["accuracy"] == 0.5
+    assert again.known("t", 26, "one")["accuracy"] == 0.5
+    assert is_fresh(again.known("t", 26, "one"), stamp)
     for other in ({**stamp, "split": "b"}, {**stamp, "library": "1.1"}, {"split": "a"}):
-        assert again.fresh("t", 26, "one", other) is None
-    assert again.fresh("t", 27, "one", stamp) is None
+        assert not is_fresh(again.known("t", 26, "one"), other)
+    assert again.known("t", 27, "one") is None
     again.put("t", 26, "two", {"accuracy": 0.6, "stamp": stamp})
     assert len(path.read_text().splitlines()) == 4  # a line an entry
 
