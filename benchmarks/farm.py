@@ -23,8 +23,9 @@ import torch
 from benchmarks.packs import ROWS, rows_of, trainer_of
 from retrace.networks.arithmetic import compute_as_in_training
 from retrace.runtime.atomic import write_text
-from retrace.runtime.cluster import ADDRESS, Cluster
-from retrace.runtime.cluster_work import Tasks
+from retrace.runtime.cluster import Cluster
+from retrace.runtime.cluster_address import ADDRESS
+from retrace.runtime.cluster_work import Request, Tasks
 from retrace.runtime.markdown import table
 from retrace.runtime.workers import Workers, cores
 from retrace.study.sampling import rounds
@@ -77,16 +78,17 @@ def local(epochs: int) -> float:
 
 def on_cluster(cluster: Cluster, epochs: int) -> float:
     started = time.perf_counter()
-    tasks = Tasks(cluster, work, repr).each([(epochs,)] * PACKS, ["a pack"] * PACKS, [0] * PACKS)
+    tasks = Tasks(cluster, work, repr).each([(epochs,)] * PACKS, ["a pack"] * PACKS, Request)
     assert len({answer for _, answer in tasks}) == 1
     return time.perf_counter() - started
 
 
 def a_request(cluster: Cluster) -> float:
     """Mean over many, with content both ways."""
-    started = time.perf_counter()
     content = (bytes(REQUEST_BYTES),)
-    list(Tasks(cluster, nothing, repr).each([content] * REQUESTS, [""] * REQUESTS, [0] * REQUESTS))
+    list(Tasks(cluster, nothing, repr).each([content] * 4 * cores(), [""] * 4 * cores(), Request))  # loads torch
+    started = time.perf_counter()
+    list(Tasks(cluster, nothing, repr).each([content] * REQUESTS, [""] * REQUESTS, Request))
     return (time.perf_counter() - started) / REQUESTS
 
 
@@ -163,7 +165,7 @@ def report(seconds: float, measured: dict[str, float], costs: Costs) -> str:
     text = "# A cluster\n\nWritten by `python -m benchmarks.farm`: "
     text += f"{PACKS} packs of about {seconds:g} s, {cores()} cores.\n"
     text += "\n" + table(["trained by", "seconds", "against this machine"], [list(map(str, row)) for row in rows])
-    text += f"\nA request to the cluster, with {REQUEST_BYTES:,} bytes each way: {1e3 * costs.request:.1f} ms.\n"
+    text += f"\n\nA request to the cluster, with {REQUEST_BYTES:,} bytes each way: {1e3 * costs.request:.1f} ms.\n"
     text += "\nCounted from that and from what a pack takes by its width, against one core:\n\n"
     kinds: dict[str, Callable[[int], float]] = {
         "an epoch of 1,024 replicas": lambda count: training_seconds(1024, count, costs),

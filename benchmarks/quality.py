@@ -37,8 +37,9 @@ from benchmarks.quality_tables import BUNDLED, LARGE, SOURCES, Source
 from retrace.artifacts.scores import read_scores
 from retrace.artifacts.tables import read_json, read_table
 from retrace.runtime.atomic import write_text
-from retrace.runtime.cluster import ADDRESS, Cluster
-from retrace.runtime.cluster_work import Tasks
+from retrace.runtime.cluster import Cluster
+from retrace.runtime.cluster_address import ADDRESS
+from retrace.runtime.cluster_work import Request, Tasks
 from retrace.runtime.digest import md5
 
 OWN = "Retrace"
@@ -166,7 +167,7 @@ def measure(root: Path, tasks: Sequence[Task], contestants: Sequence[str], again
     does = [f"quality: {task.table}, split {task.seed}" for task in tasks]
     with Cluster("quality", partial(facts, root)) as cluster:
         # CPU seconds differ: what is asked for twice is not compared.
-        answers = Tasks(cluster, all_found_of, lambda answer: "").each(requests, does, [0] * len(requests))
+        answers = Tasks(cluster, all_found_of, lambda answer: "").each(requests, does, Request)
         for number, found in answers:
             put(tasks[number], found)
 

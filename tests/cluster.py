@@ -21,7 +21,7 @@ needs_ray = pytest.mark.skipif(
 SERVER = """
 import json, sys
 from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": int(sys.argv[1]), "include_dashboard": False})
 nodes = []
 print(cluster.address, flush=True)
 for line in sys.stdin:
@@ -41,7 +41,7 @@ EAGER = """
 import sys
 from retrace.runtime import cluster
 from retrace.training import pack_runner
-cluster.WORTHWHILE_SECONDS = pack_runner.NODE_ASKING_SECONDS = 0
+cluster.WORTH_JOINING_SECONDS = pack_runner.NODE_ASKING_SECONDS = 0
 """
 
 
@@ -86,16 +86,16 @@ def processes_of(cluster: "RayCluster", kind: str) -> list[psutil.Process]:
 
 
 class RayCluster:
-    """nodes: a core each, the head among them."""
+    """nodes: a core each, the head among them, which may have another number of them."""
 
-    def __init__(self, nodes: int):
-        self.nodes = nodes
+    def __init__(self, nodes: int, head_cores: int = 1):
+        self.nodes, self.head_cores = nodes, head_cores
 
     def __enter__(self) -> Self:
         environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
         environment.pop("RAY_ADDRESS", None)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER],
+            [sys.executable, "-c", SERVER, str(self.head_cores)],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -130,7 +130,10 @@ class RayCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         children = psutil.Process(self.process.pid).children(recursive=True)
-        self.process.communicate()
+        try:
+            self.process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
         for child in children:
             if child.is_running():
                 child.kill()

@@ -1,8 +1,7 @@
 """Work on the machines of a Ray cluster, where RAY_ADDRESS names one; no byte of a result tells.
 
-A machine of the cluster, a node, is given work only if it computes as this one does: see `Cluster`. Work comes in two
-forms, each with the interface that processes of this machine have (retrace/runtime/workers.py): `Tasks`, which any node
-can do, and `Seats`, processes that keep what they are at work on from one request to the next.
+A machine of the cluster, a node, is given work only if it computes as this one does: see `Cluster`. What is done there
+is in cluster_work.py.
 
 Ray passes on what it is given as pickles, between processes that may run code on each other's machines anyway: who can
 reach the ports of a cluster can do that, too (docs/cluster.md). Nothing that lies in a file is unpickled.
@@ -10,75 +9,50 @@ reach the ports of a cluster can do that, too (docs/cluster.md). Nothing that li
 
 import logging
 import os
-import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
+from retrace.runtime.cluster_address import ADDRESS, HEAD_SECONDS, require_answer, silent
+from retrace.runtime.cluster_node import Facts, Mismatch, nothing, reason_of, run_checked
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 
-ADDRESS = "RAY_ADDRESS"
 INSTALL = "run: make setup EXTRAS=ray"
 # Work that takes so long on this machine is worth joining a cluster, and starting processes there which import torch.
-WORTHWHILE_SECONDS = 30.0
+WORTH_JOINING_SECONDS = 30.0
 JOINING_SECONDS = 30.0
-# A head that does not take a connection for so long is gone; Ray itself would end this process after a minute, without
-# a word. And what is waited for a node that is asked for the first time, and for Ray to be left.
-HEAD_SECONDS, NODE_SECONDS, LEAVING_SECONDS = 5.0, 60.0, 5.0
-# How a client of HTTP/2 begins (RFC 9113, 3.4), with settings of which there are none; and the type of theirs.
-SETTINGS = b"\4"
-HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0\0\0\0\0"
-# How long one waits for an answer before one looks whether the head is still there.
+# What is waited for a node that is asked for the first time, for nodes when none is left, and for Ray when work ends.
+NODE_SECONDS, NO_NODE_SECONDS, LEAVING_SECONDS = 60.0, 20.0, 5.0
+# How long one waits for an answer before one looks whether head and nodes are still there.
 LOOK_SECONDS = 1.0
 # Ray's own label of a node.
 NODE = "ray.io/node-id"
-# How often a request is asked again whose process was lost: what was killed twice is likely to be killed once more.
-TRIES = 3
-
-Facts = dict[str, str]
-
-
-class Unlike(NamedTuple):
-    """A node does not compute as this machine does; what: the first difference."""
-
-    node: str
-    host: str
-    what: str
-
-
-def _worth_joining(name: str, seconds: float) -> bool:
-    """Whether a cluster is named, and work of so many seconds on this machine is worth it; says so where it is not."""
-    if not os.environ.get(ADDRESS):
-        return False
-    if seconds < WORTHWHILE_SECONDS:
-        print(f"{name}: some {seconds:,.0f} s of work, done here; a cluster is asked from {WORTHWHILE_SECONDS:g} s on")
-        return False
-    return True
+# Of memory, what a process takes that has loaded torch and Ray, before it does anything.
+PROCESS_BYTES = 400 << 20
 
 
 class Cluster:
     """Within `with` this process is one of the cluster's.
 
-    name: of the stage, for messages. likeness: computes what must be the same on a node as here, by name, and makes the
+    name: of the stage, for messages. check: computes what must be the same on a node as here, by name, and makes the
     process ready for the work; it must be importable there, since it is passed on by its name, with its arguments.
     on_gpus: whether a process takes a GPU and not a core. Raises UserError (status 4) where no cluster answers, and
     where no node of it computes as this machine does.
     """
 
-    def __init__(self, name: str, likeness: Callable[[], Facts], on_gpus: bool = False):
-        self.name, self.likeness, self.resource = name, likeness, "GPU" if on_gpus else "CPU"
+    def __init__(self, name: str, check: Callable[[], Facts], on_gpus: bool = False):
+        self.name, self.check, self.resource = name, check, "GPU" if on_gpus else "CPU"
         self.address = os.environ[ADDRESS]
-        self.refused: set[str] = set()
-        self.cores = self.memory = 0  # of all nodes, and bytes of the largest
-        self._seen = time.monotonic()
+        self.refused: dict[str, Mismatch] = {}
+        self.nodes: list[dict[str, Any]] = []
+        self._looked = self._none_since = self._silent_since = 0.0
 
     def __enter__(self) -> Self:
-        _require_answer(self.address)
+        require_answer(self.address)
         try:
             import ray
         except ImportError:
@@ -86,23 +60,22 @@ class Cluster:
                 MACHINE_FAULT, f"{ADDRESS}={self.address}: Ray is not installed here; {INSTALL}, or unset {ADDRESS}"
             ) from None
         self.ray = ray
-        if reason := in_time(self._join, JOINING_SECONDS):
+        if reason := within(JOINING_SECONDS, self._join):
             raise UserError(MACHINE_FAULT, f"{ADDRESS}={self.address}: {reason}; or unset {ADDRESS}")
         # What Ray would say of a lost process, in colours and on standard output, is said by who asked it.
         ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
         try:
             self.head = self.ray.get_runtime_context().gcs_address
-            self.facts = self.likeness()
-            self.shared = self.ray.put((self.facts, self.likeness))
-            self.run = ray.remote(_run)
-            self._ask_nodes()
+            self.shared = self.ray.put((self.check(), self.check))
+            self.run = ray.remote(run_checked)
+            self._check_nodes()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        in_time(self.ray.shutdown, LEAVING_SECONDS)
+        within(LEAVING_SECONDS, self.ray.shutdown)
 
     def _join(self) -> None:
         self.ray.init(
@@ -113,63 +86,83 @@ class Cluster:
             logging_level=logging.CRITICAL,
         )
 
-    def _ask_nodes(self) -> None:
-        """Refuse nodes that compute otherwise; each is asked once, also where it has no core free."""
-        nodes = self.nodes()
-        asked = {self.submit(_nothing, (), {NODE: node["NodeID"]}, cores=0): node for node in nodes}
-        self.ray.wait([*asked], num_returns=len(asked), timeout=NODE_SECONDS)
-        for reference, node in asked.items():
-            with suppress(self.ray.exceptions.RayError):
-                answer = self.ray.get(reference, timeout=0)
-                if isinstance(answer, Unlike):
-                    self.refuse(answer)
-                else:
-                    self.cores += int(node["Resources"].get(self.resource, 0))
-                    self.memory = max(self.memory, int(node["Resources"].get("memory", 0)))
-        if not self.cores:
-            where = f"{self.name}: no node of the cluster at {self.address}"
-            raise UserError(
-                MACHINE_FAULT, f"{where} has a {self.resource} and computes as this machine does; unset {ADDRESS}"
-            )
+    @property
+    def cores(self) -> int:
+        """Processes that the nodes have room for, one a core, or one a GPU."""
+        return sum(
+            min(int(node["Resources"][self.resource]), int(node["Resources"].get("memory", 0) // PROCESS_BYTES))
+            for node in self.nodes
+        )
 
     @property
     def said(self) -> str:
-        nodes, cores = len(self.nodes()), f"{self.cores:,} {self.resource}{'s' if self.cores > 1 else ''}"
+        nodes, cores = len(self.nodes), f"{self.cores:,} {self.resource}{'s' if self.cores > 1 else ''}"
         return f"on {nodes:,} node{'s' if nodes > 1 else ''} of the cluster at {self.address}, {cores}"
 
-    def nodes(self) -> list[dict[str, Any]]:
-        """Those that are there, have what the work takes, and are not refused."""
+    def _check_nodes(self) -> None:
+        """Each once, also where it has no core free."""
+        self._look()
+        asked = {self.submit(nothing, (), {NODE: node["NodeID"]}, cores=0): node for node in self.nodes}
+        self.ray.wait([*asked], num_returns=max(1, len(asked)), timeout=NODE_SECONDS) if asked else None
+        for reference, node in asked.items():
+            here = node["NodeID"], node["NodeManagerHostname"]
+            try:
+                answer = self.ray.get(reference, timeout=0)
+            except self.ray.exceptions.GetTimeoutError:
+                answer = Mismatch(*here, f"no answer in {NODE_SECONDS:g} s")
+            except (self.ray.exceptions.TaskUnschedulableError, self.ray.exceptions.NodeDiedError):
+                self.refused[here[0]] = Mismatch(*here, "it is gone")  # which the head does not know at once
+                continue
+            except self.ray.exceptions.RayError as error:
+                answer = Mismatch(*here, reason_of(error))
+            if isinstance(answer, Mismatch):
+                self.refuse(answer)
+        self._look()
+        if not self.nodes:
+            raise self._no_node()
+
+    def _look(self) -> None:
+        """See which nodes are there, have what the work takes, and are not refused."""
+        self._looked = time.monotonic()
         alive = [node for node in self.ray.nodes() if node["Alive"] and node["NodeID"] not in self.refused]
-        return [node for node in alive if node["Resources"].get(self.resource, 0)]
+        self.nodes = [node for node in alive if node["Resources"].get(self.resource, 0)]
 
-    def refuse(self, unlike: Unlike) -> None:
-        """Give this node no more work, and say so once."""
-        if unlike.node not in self.refused:
-            self.refused.add(unlike.node)
-            print(f"{self.name}: {unlike.host} is given no work: {unlike.what}", file=sys.stderr)
-        if not self.nodes():
-            raise UserError(
-                MACHINE_FAULT,
-                f"{self.name}: no node of the cluster at {self.address} computes as this machine does (the last one,"
-                f" {unlike.host}: {unlike.what}); install the same there, or unset {ADDRESS}",
-            )
+    def refuse(self, mismatch: Mismatch) -> None:
+        """Give this node no more work, and say so once. Raises UserError where no other one is left."""
+        if mismatch.node not in self.refused:
+            self.refused[mismatch.node] = mismatch
+            print(f"{self.name}: {mismatch.host} is given no work: {mismatch.what}", file=sys.stderr)
+        self._look()
+        if not self.nodes:
+            raise self._no_node()
 
-    def options(self, where: dict[str, str] | None, cores: float, memory: int) -> dict[str, Any]:
-        """What Ray is told of a process; where: labels of its node, else any that is not refused.
+    def _no_node(self) -> UserError:
+        fix = "set train.device: cpu, or unset" if self.resource == "GPU" else "unset"
+        if self.refused:
+            last = [*self.refused.values()][-1]
+            why = f"computes as this machine does (the last one, {last.host}: {last.what}); install the same there, or"
+        else:
+            why = f"has a {self.resource} to give; start one there (ray start --address), or"
+        return UserError(MACHINE_FAULT, f"{self.name}: no node of the cluster at {self.address} {why} {fix} {ADDRESS}")
 
-        Raises UserError where no node has so many bytes of memory: Ray would wait for one.
+    def options(self, where: dict[str, str], cores: float, memory: int) -> dict[str, Any]:
+        """Of a process, for Ray. where: labels of its node, on top of that it is not a refused one.
+
+        memory: bytes beside those of the process itself. Raises UserError where no node has so many: Ray would wait.
         """
-        if memory > self.memory:
-            needed, there = (f"{size / 2**30:,.1f} GiB" for size in (memory, self.memory))
+        memory += PROCESS_BYTES if cores else 0
+        largest = max((int(node["Resources"].get("memory", 0)) for node in self.nodes), default=memory)
+        if memory > largest:
+            needed, there = (f"{size / 2**30:,.1f} GiB" for size in (memory, largest))
             raise UserError(
                 MACHINE_FAULT,
                 f"{self.name}: a pack takes {needed} of memory, and the largest node of the cluster gives {there} (ray"
                 f" start --memory); lower train.batch_size, or unset {ADDRESS}",
             )
-        if where is None:
-            where = {NODE: f"!in({','.join(sorted(self.refused))})"} if self.refused else {}
+        if self.refused and NODE not in where:
+            where = {**where, NODE: f"!in({','.join(sorted(self.refused))})"}
         taken = {"num_gpus": cores, "num_cpus": 0} if self.resource == "GPU" else {"num_cpus": cores}
-        return {**taken, "memory": memory, "label_selector": where, "max_retries": 0}
+        return {**taken, "memory": memory, "label_selector": where}
 
     def submit(
         self,
@@ -178,76 +171,74 @@ class Cluster:
         where: dict[str, str] | None = None,
         cores: float = 1,
         memory: int = 0,
+        spread: bool = False,
     ) -> Any:
-        """A reference to what the function answers, or to Unlike; what of the request was `put` arrives as it was."""
-        return self.run.options(**self.options(where, cores, memory)).remote(self.shared, function, *request)
+        """A reference to (what the function answers, what it raises), or to a Mismatch.
 
-    def put(self, value: Any) -> Any:
-        """A reference to the value; it travels to a node once, and its arrays are shared by the processes there."""
-        return self.ray.put(value)
+        What of the request was put into the cluster (`ray.put`) arrives as it was, its arrays shared by a node's
+        processes. where, cores, memory: as `options` has them; spread: on another node than others, if there is one.
+        """
+        options = self.options(where or {}, cores, memory) | {"max_retries": 0}
+        if spread:
+            options["scheduling_strategy"] = "SPREAD"
+        return self.run.options(**options).remote(self.shared, function, *request)
 
     def done(self, references: list[Any]) -> list[Any]:
-        """Those of them that are answered, or lost, at the latest after a second; raises UserError for a dead head."""
+        """Those of them that are answered, or lost, at the latest after a second.
+
+        Raises UserError where the head is gone, or no node is left.
+        """
         done, others = self.ray.wait(references, timeout=LOOK_SECONDS)
-        if not done:
+        if time.monotonic() - self._looked > LOOK_SECONDS:
             self._require_head()
+            self._require_nodes()
         # All at once: to ask for one after the other takes longer the more there are.
         return [*done, *(self.ray.wait(others, num_returns=len(others), timeout=0)[0] if others else ())]
 
     def _require_head(self) -> None:
-        """Raise UserError where it has not answered for a while; called every second or so."""
-        if not _silent(self.head):
-            self._seen = time.monotonic()
-        elif time.monotonic() - self._seen > HEAD_SECONDS:
+        now = time.monotonic()
+        if not silent(self.head):
+            self._silent_since = 0.0
+            return
+        self._silent_since = self._silent_since or now
+        if now - self._silent_since > HEAD_SECONDS:
             raise UserError(
                 MACHINE_FAULT,
                 f"{self.name}: the head of the cluster at {self.address} is gone; start it again, or unset {ADDRESS},"
                 " then run the same again: it goes on with what is kept",
             )
 
+    def _require_nodes(self) -> None:
+        if self._silent_since:  # who could tell is not there
+            self._looked = time.monotonic()
+            return
+        self._look()
+        if self.nodes:
+            self._none_since = 0.0
+            return
+        self._none_since = self._none_since or self._looked
+        if self._looked - self._none_since > NO_NODE_SECONDS:
+            raise self._no_node()
+
 
 @contextmanager
-def joined(name: str, seconds: float, likeness: Callable[[], Facts], on_gpus: bool) -> Iterator[Cluster | None]:
+def joined(name: str, seconds: float, check: Callable[[], Facts], on_gpus: bool) -> Iterator[Cluster | None]:
     """A cluster, where one is named and work of so many seconds on this machine is worth it; arguments as Cluster's."""
-    if not _worth_joining(name, seconds):
+    if not os.environ.get(ADDRESS):
         yield None
-        return
-    with Cluster(name, likeness, on_gpus) as cluster:
-        print(f"{name}: {cluster.said}")
-        yield cluster
-
-
-def _require_answer(address: str) -> None:
-    """Raise UserError where nobody listens: Ray would try for a minute."""
-    if address == "auto":  # of this machine
-        return
-    host, _, port = address.rpartition(":")
-    if not host or "/" in address or not port.isdigit():
-        raise UserError(MACHINE_FAULT, f"{ADDRESS}={address}: must be HOST:PORT, as `ray start --head` prints it")
-    if reason := _silent(address):
-        raise UserError(
-            MACHINE_FAULT,
-            f"{ADDRESS}={address}: no head of a cluster answers there ({reason}); start it there: ray start --head"
-            f" --port {port}, or unset {ADDRESS}",
+    elif seconds < WORTH_JOINING_SECONDS:
+        print(
+            f"{name}: some {seconds:,.0f} s of work, done here; a cluster is asked from {WORTH_JOINING_SECONDS:g} s on"
         )
+        yield None
+    else:
+        with Cluster(name, check, on_gpus) as cluster:
+            print(f"{name}: {cluster.said}")
+            yield cluster
 
 
-def _silent(address: str) -> str:
-    """Why no head of a cluster can be there, "" where one may be: it speaks HTTP/2, and begins with its settings."""
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), HEAD_SECONDS) as connection:
-            if os.environ.get("RAY_USE_TLS", "0") != "0":  # not so openly
-                return ""
-            connection.sendall(HELLO)
-            found = connection.recv(9)
-    except OSError as error:
-        return error.strerror or str(error)
-    return "" if found[3:4] == SETTINGS else "what listens there is no Ray"
-
-
-def in_time(work: Callable[[], None], seconds: float) -> str:
-    """Why it could not be done, or not in time; "" where it could. With a dead head Ray waits for a minute.
+def within(seconds: float, work: Callable[[], None]) -> str:
+    """Why it could not be done, or not in that time; "" where it could. With a dead head Ray waits for a minute.
 
     In a thread of its own, in which Ray leaves alone what this process does at a signal.
     """
@@ -258,7 +249,7 @@ def in_time(work: Callable[[], None], seconds: float) -> str:
             work()
             reasons[0] = ""
         except Exception as error:
-            reasons[0] = _reason(error)
+            reasons[0] = _why_not_joined(error)
 
     thread = threading.Thread(target=do, daemon=True)
     thread.start()
@@ -266,50 +257,13 @@ def in_time(work: Callable[[], None], seconds: float) -> str:
     return reasons[0]
 
 
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
+def _why_not_joined(error: Exception) -> str:
+    text = reason_of(error)
     if "Version mismatch" in text:
-        return f"another Ray or Python runs there ({text[:200]}); install the same on both"
+        return f"another Ray or Python runs there ({text}); install the same on both"
     if isinstance(error, ConnectionError) or "node_ip" in text or "raylet" in text:
         return (
             "it cannot be joined from here: this machine must be one of its nodes (ray start --address with that"
             " address), and have its token, where it asks for one (RAY_AUTH_MODE=token)"
         )
-    return f"the cluster cannot be joined ({text[:200]}); start it anew"
-
-
-_here: Facts | None = None
-
-
-def unlike_here(facts: Facts, likeness: Callable[[], Facts]) -> Unlike | None:
-    """On a node: how this process differs from the one that asks; once in its life it finds out."""
-    global _here
-    import ray
-
-    if _here is None:
-        _here = likeness()
-    for name, value in facts.items():
-        if _here.get(name) != value:
-            node = ray.get_runtime_context().get_node_id()
-            return Unlike(node, socket.gethostname(), f"{name} is {_here.get(name)}, and {value} here")
-    return None
-
-
-def _run(shared: tuple[Facts, Callable[[], Facts]], function: Callable[..., Any], *request: Any) -> Any:
-    return unlike_here(*shared) or answered(function, *request)
-
-
-def answered(function: Callable[..., Any], *request: Any) -> tuple[Any, Exception | None]:
-    """What it answers, and what it raises: of a kind that another process knows how to make."""
-    try:
-        return function(*request), None
-    except UserError as error:
-        return None, error
-    except Exception as error:
-        raised = RuntimeError(f"{type(error).__name__}: {error}")
-        raised.add_note(traceback.format_exc())
-        return None, raised
-
-
-def _nothing() -> None:
-    return None
+    return f"the cluster cannot be joined ({text}); start it anew"

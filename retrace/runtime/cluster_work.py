@@ -1,70 +1,89 @@
-"""Work on a cluster, with the interface of this machine's own processes (Workers.each and Workers.ask)."""
+"""Work on a cluster: what any node can do, and what goes on in one process from one request to the next.
+
+Interfaces and errors are those of this machine's own processes (Workers.each and Workers.ask).
+"""
 
 import copy
 import statistics
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from retrace.runtime.cluster import LEAVING_SECONDS, TRIES, Cluster, Facts, Unlike, answered, in_time, unlike_here
+from retrace.runtime.cluster import LEAVING_SECONDS, Cluster, within
+from retrace.runtime.cluster_node import Facts, Mismatch, mismatch_here, reason_of
 from retrace.runtime.errors import MACHINE_FAULT, UserError
+from retrace.runtime.workers import answered, first_of
 
-# A request is asked of a second node where cores have nothing else to do and it takes so many times as long as others
-# did, and so many seconds: its node may be slow, or about to go.
+# How often a request is made whose process is lost: what was killed twice is likely to be killed once more.
+ATTEMPTS = 3
+# Requests under way beyond one a core, so that none waits for the next one; more would be kept in memory for nothing.
+AHEAD = 2
+# A request is made a second time where a core is idle and it takes so many times as long as others did, and so many
+# seconds: its node may be slow, or about to go.
 LATE, LATE_SECONDS = 2.0, 1.0
 # What is waited at the end for second answers, to compare them with the first ones.
 LAST_SECONDS = 0.5
+# A process for which no core gets free for so long is put beside others.
+PLACING_SECONDS = 90.0
+
+
+class Request(NamedTuple):
+    """arguments: of the function; what of them was put into the cluster travels once; memory: bytes that it takes."""
+
+    arguments: tuple[Any, ...]
+    memory: int = 0
 
 
 class Tasks:
-    """Asks any node what the function answers to a request: a tuple of its arguments.
+    """Asks any node what the function answers to requests.
 
     digest: of an answer; where a request was answered twice, both must have the same (contract 7).
     """
 
     def __init__(self, cluster: Cluster, function: Callable[..., Any], digest: Callable[[Any], str]):
         self.cluster, self.function, self.digest = cluster, function, digest
-        self.memory: Sequence[int] = ()
         self.running: dict[Any, int] = {}
         self.begun: dict[Any, float] = {}
 
-    def each(self, requests: Sequence[Any], does: Sequence[str], memory: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    def each(
+        self, requests: Sequence[Any], does: Sequence[str], made: Callable[[Any], Request]
+    ) -> Generator[tuple[int, Any], None, None]:
         """Answers as they come: (place of the request, answer). Raises what the function raises.
 
-        memory: bytes that each takes, for the cluster's own account.
-
-        A request whose process or node is lost is asked again, TRIES times in all; then UserError (status 4), with what
-        it does.
+        made: of a request what is sent, when it is sent. One whose process or node is lost is made again, ATTEMPTS
+        times in all; then UserError (status 4), with what it does. UserError, too, where two answers to a request
+        differ, where no node has so much memory, and as Cluster.done.
         """
-        self.memory = memory
         waiting, lost = deque(range(len(requests))), Counter[int]()
         answers, twins, took = dict[int, str](), set[int](), list[float]()
         try:
             while len(answers) < len(requests) or self._worth_waiting():
-                while waiting:
-                    self._submit(waiting.popleft(), requests)
-                self._help_the_late(requests, twins, took)
+                while waiting and len(self.running) < self.cluster.cores + AHEAD:
+                    place = waiting.popleft()
+                    self._submit(place, made(requests[place]), spread=lost[place] > 0)
+                for place in self._late(twins, took) if not waiting else ():
+                    twins.add(place)
+                    self._submit(place, made(requests[place]), spread=True)
                 for reference in self.cluster.done([*self.running]):
                     place, seconds = self.running.pop(reference), time.monotonic() - self.begun.pop(reference)
                     try:
                         answer = self.cluster.ray.get(reference)
                     except self.cluster.ray.exceptions.RayError as error:
-                        if place in answers:
-                            continue
                         lost[place] += 1
-                        if lost[place] == TRIES:
+                        if place in answers or place in self.running.values():
+                            continue
+                        if lost[place] == ATTEMPTS:
                             raise _lost(does[place], error) from None
-                        if place not in self.running.values():
-                            waiting.append(place)
+                        print(f"{does[place]}: its process on the cluster was lost; begins anew", file=sys.stderr)
+                        waiting.appendleft(place)
                         continue
-                    if isinstance(answer, Unlike):
+                    if isinstance(answer, Mismatch):
                         self.cluster.refuse(answer)
-                        if place not in answers:
-                            waiting.append(place)
+                        if place not in answers and place not in self.running.values():
+                            waiting.appendleft(place)
                         continue
                     answer, fault = answer
                     if fault is not None:
@@ -80,37 +99,38 @@ class Tasks:
                     took.append(seconds)
                     yield place, answer
         finally:
-            in_time(self._cancel, LEAVING_SECONDS)
+            within(LEAVING_SECONDS, self._cancel)
             self.running, self.begun = {}, {}
+
+    def _submit(self, place: int, request: Request, spread: bool) -> None:
+        reference = self.cluster.submit(self.function, request.arguments, memory=request.memory, spread=spread)
+        self.running[reference], self.begun[reference] = place, time.monotonic()
+
+    def _late(self, twins: set[int], took: Sequence[float]) -> list[int]:
+        """Requests to be made a second time."""
+        idle = self.cluster.cores - len(self.running)
+        if not took or idle <= 0:
+            return []
+        late = time.monotonic() - max(LATE_SECONDS, LATE * statistics.median(took))
+        found = [place for reference, place in self.running.items() if self.begun[reference] < late]
+        return [place for place in found if place not in twins][:idle]
 
     def _worth_waiting(self) -> bool:
         """Whether a second answer comes soon, when all first ones are there."""
         return bool(self.running and self.cluster.ray.wait([*self.running], timeout=LAST_SECONDS)[0])
 
-    def _submit(self, place: int, requests: Sequence[Any]) -> None:
-        reference = self.cluster.submit(self.function, requests[place], memory=self.memory[place])
-        self.running[reference], self.begun[reference] = place, time.monotonic()
-
     def _cancel(self) -> None:
+        if not self.cluster.ray.is_initialized():  # to cancel would join it anew
+            return
         for reference in self.running:
             self.cluster.ray.cancel(reference, force=True)
 
-    def _help_the_late(self, requests: Sequence[Any], twins: set[int], took: Sequence[float]) -> None:
-        if not took or len(self.running) >= self.cluster.cores:
-            return
-        late = max(LATE_SECONDS, LATE * statistics.median(took))
-        for reference, place in list(self.running.items()):
-            alone = place not in twins and len(self.running) < self.cluster.cores
-            if alone and time.monotonic() - self.begun[reference] > late:
-                twins.add(place)
-                self._submit(place, requests)
 
-
-class Seats:
+class Actors:
     """A process on some node for each of `does`, which goes on from one request to the next.
 
     make: called there for the function that answers, with what `given` says of the place at that moment: where a
-    process or its node is lost, another one begins from there, and is asked the same again. Raises as Cluster.
+    process or its node is lost, another one begins from there, and is asked the same again. memory: bytes of each.
     """
 
     def __init__(
@@ -123,27 +143,34 @@ class Seats:
     ):
         self.cluster, self.make, self.given, self.does, self.memory = cluster, make, given, does, memory
         self.actors: list[Any] = []
+        self.ready: list[Any] = []  # of each that was not seen to be there: what it answers first
+        self.since: list[float] = []  # and when it was asked for
 
     def __enter__(self) -> Self:
-        self.kind = self.cluster.ray.remote(_Seat)
-        self.actors = [self._seat(place, cores=1) for place in range(len(self.does))]
+        self.kind = self.cluster.ray.remote(_Actor)
+        self.actors = [self._actor(place, cores=1) for place in range(len(self.does))]
+        self.ready = [actor.placed.remote() for actor in self.actors]
+        self.since = [time.monotonic()] * len(self.does)
         return self
 
     def __exit__(self, *error: object) -> None:
-        in_time(self._kill, LEAVING_SECONDS)
+        within(LEAVING_SECONDS, self._kill)
         self.actors = []
 
     def _kill(self) -> None:
         for actor in self.actors:
             self.cluster.ray.kill(actor)
 
-    def _seat(self, place: int, cores: float) -> Any:
-        options = self.cluster.options(None, cores, self.memory) | {"max_restarts": 0, "max_task_retries": 0}
-        del options["max_retries"]
+    def _actor(self, place: int, cores: float) -> Any:
+        options = self.cluster.options({}, cores, self.memory if cores else 0)
+        options |= {"max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
         return self.kind.options(**options).remote(self.cluster.shared, self.make, *self.given(place))
 
     def ask(self, requests: Sequence[Any]) -> list[Any]:
-        """The answers to a request for each, or None where there is none to ask; raises as Workers.ask."""
+        """The answers to a request for each, or None where there is none to ask.
+
+        Raises as Workers.ask; UserError, too, where a process is lost ATTEMPTS times, and as Cluster.done.
+        """
         places = [place for place, request in enumerate(requests) if request is not None]
         answers: list[Any] = [None] * len(requests)
         running = {self.actors[place].ask.remote(requests[place]): place for place in places}
@@ -155,45 +182,66 @@ class Seats:
                     answer = self.cluster.ray.get(reference)
                 except self.cluster.ray.exceptions.RayError as error:
                     lost[place] += 1
-                    if lost[place] == TRIES:
+                    if lost[place] == ATTEMPTS:
                         raise _lost(self.does[place], error) from None
-                    print(f"{self.does[place]}: its node was lost; goes on on another one", file=sys.stderr)
-                    running[self._again(place, requests)] = place
+                    print(f"{self.does[place]}: its node was lost; resumes on another one", file=sys.stderr)
+                    running[self._anew(place, 1, requests)] = place
                     continue
-                if isinstance(answer, Unlike):
+                if isinstance(answer, Mismatch):
                     self.cluster.refuse(answer)
-                    running[self._again(place, requests)] = place
+                    running[self._anew(place, 1, requests)] = place
                     continue
                 answers[place], fault = answer
                 if fault is not None:
                     faults.append(fault)
+            for reference, place in list(running.items()):
+                if self._waits_too_long(place):
+                    print(f"{self.does[place]}: no core of the cluster is free; shares one", file=sys.stderr)
+                    del running[reference]
+                    running[self._anew(place, 0, requests)] = place
+                    self.ready[place] = None
         if faults:
-            raise min(faults, key=lambda fault: getattr(fault, "place", (0, 0)))
+            raise first_of(faults)
         return answers
 
-    def _again(self, place: int, requests: Sequence[Any]) -> Any:
+    def _waits_too_long(self, place: int) -> bool:
+        """For a core; of a GPU none can be shared so, since a process would see all of them."""
+        if self.cluster.resource == "GPU" or self.ready[place] is None:
+            return False
+        if self.cluster.ray.wait([self.ready[place]], timeout=0)[0]:
+            self.ready[place] = None
+            return False
+        return time.monotonic() - self.since[place] > PLACING_SECONDS
+
+    def _anew(self, place: int, cores: float, requests: Sequence[Any]) -> Any:
         with suppress(Exception):
             self.cluster.ray.kill(self.actors[place])
-        # Beside others where no core is free: it would be waited for until one is, by those who keep them.
-        self.actors[place] = self._seat(place, cores=0)
+        self.actors[place] = self._actor(place, cores)
+        self.ready[place], self.since[place] = self.actors[place].placed.remote(), time.monotonic()
         return self.actors[place].ask.remote(requests[place])
 
 
-class _Seat:
+class _Actor:
     def __init__(
         self, shared: tuple[Facts, Callable[[], Facts]], make: Callable[..., Callable[[Any], Any]], *given: Any
     ):
-        self.unlike = unlike_here(*shared)
-        self.work = None if self.unlike else partial(answered, make(*given))
+        self.mismatch = mismatch_here(*shared)
+        if self.mismatch is None:
+            self.work, self.fault = answered(make, *given)
+
+    def placed(self) -> None:
+        """Answered when the process is there."""
 
     def ask(self, request: Any) -> Any:
-        return self.unlike if self.work is None else self.work(request)
+        if self.mismatch is not None:
+            return self.mismatch
+        return (None, self.fault) if self.fault is not None else answered(self.work, request)
 
 
 def _lost(does: str, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:200]
+    reason = reason_of(error)
     return UserError(
-        MACHINE_FAULT, f"{does}: its process on the cluster was lost {TRIES} times ({reason}); run the same again"
+        MACHINE_FAULT, f"{does}: its process on the cluster was lost {ATTEMPTS} times ({reason}); run the same again"
     )
 
 

@@ -111,7 +111,7 @@ class Workers:
             if error is not None:
                 errors.append(error)
         if errors:
-            raise min(errors, key=lambda error: getattr(error, "place", (0, 0)))
+            raise first_of(errors)
         return answers
 
     def each(self, requests: Sequence[Any], does: Sequence[str]) -> Iterator[tuple[int, Any]]:
@@ -191,20 +191,28 @@ def _work(
                 request = connection.recv()
             except EOFError:
                 break
-            answer: Any = None
-            raised: Exception | None = None
-            try:
-                answer = function(request)
-            except UserError as error:
-                raised = error
-            except Exception as error:
-                # Where it happened; and of any kind, which another process may not know how to make.
-                raised = type(error)(str(error)) if type(error) in (MemoryError, RuntimeError) else RuntimeError(error)
-                raised.add_note(traceback.format_exc())
-            connection.send((answer, raised))
+            connection.send(answered(function, request))
         status = 0
     finally:
         os._exit(status)
+
+
+def answered(function: Callable[..., Any], *request: Any) -> tuple[Any, Exception | None]:
+    """What it answers, and what it raises, for another process: of a kind that any knows how to make."""
+    try:
+        return function(*request), None
+    except UserError as error:
+        return None, error
+    except Exception as error:
+        same = type(error) in (MemoryError, RuntimeError)
+        raised = type(error)(str(error)) if same else RuntimeError(f"{type(error).__name__}: {error}")
+        raised.add_note(traceback.format_exc())  # where it happened
+        return None, raised
+
+
+def first_of(errors: Sequence[Exception]) -> Exception:
+    """What a single process would have met first: the least by `place`, where they have one."""
+    return min(errors, key=lambda error: getattr(error, "place", (0, 0)))
 
 
 def _die_with(parent: int) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from copy import deepcopy
 from itertools import pairwise
 from typing import Any, Self
@@ -17,7 +18,7 @@ from retrace.artifacts.schema import Schema
 from retrace.params.train import Train
 from retrace.preprocessing.description import Preprocessing
 from retrace.runtime.cluster import Cluster
-from retrace.runtime.cluster_work import Tasks
+from retrace.runtime.cluster_work import Request, Tasks
 from retrace.runtime.memory import require_memory
 from retrace.runtime.workers import Workers, cores
 from retrace.study.measuring import Course, Judged, Measured, judge, train
@@ -52,9 +53,14 @@ class Crew:
 
     def __init__(self, preparation: Preparation, device: torch.device, count: int, cluster: Cluster | None = None):
         self.preparation, self.device, self.cluster = preparation, device, cluster
-        self.count = cluster.cores if cluster else count
+        self.processes = count
         self.workers: Workers | None = None
         self.rows: dict[tuple[Any, ...], Any] = {}  # what the cluster holds of them
+
+    @property
+    def count(self) -> int:
+        """Of processes; on a cluster, of those that its nodes have room for at this moment."""
+        return self.cluster.cores if self.cluster else self.processes
 
     def __enter__(self) -> Self:
         if self.count > 1 and not self.cluster:
@@ -72,10 +78,9 @@ class Crew:
         blocks = self._blocks(courses)
         does = [_said(block) for block in blocks]
         if self.cluster:
-            requests = [self._request(block) for block in blocks]
-            memory = [_bytes(block, self._prepared(block), self.device) for block in blocks]
-            for _, done in Tasks(self.cluster, _on_a_node, _digest).each(requests, does, memory):
-                yield from done
+            with closing(Tasks(self.cluster, _on_a_node, _digest).each(blocks, does, self._request)) as answers:
+                for _, done in answers:
+                    yield from done
         elif self.workers:
             for _, done in self.workers.each(blocks, does):
                 yield from done
@@ -87,19 +92,20 @@ class Crew:
         return self.preparation(block[0].task.section, block[0].task.folder)
 
     def _work(self, block: Block) -> list[Done]:
-        return _done(block, self._prepared(block), self.device)
+        prepared = self._prepared(block)
+        _require_room(block, prepared, self.device)
+        return _done(block, prepared, self.device)
 
-    def _request(self, block: Block) -> tuple[Any, ...]:
-        """What a node is told; the rows, as these settings see them, travel to it once."""
-        own = (block[0].task.folder, *way(block[0].task.section))
+    def _request(self, block: Block) -> Request:
+        """For a node; the rows, as these settings see them, travel to it once."""
+        assert self.cluster
+        prepared, own = self._prepared(block), _way_of(block)
         if own not in self.rows:
-            prepared = self._prepared(block)
             while len(self.rows) >= MOST:
                 del self.rows[next(iter(self.rows))]
-            assert self.cluster
             content = (prepared.schema, prepared.preprocessing, rowset(prepared.data), prepared.weights)
-            self.rows[own] = self.cluster.put(content)
-        return self.rows[own], block, str(self.device)
+            self.rows[own] = self.cluster.ray.put(content)
+        return Request((self.rows[own], block, self.device.type), _bytes(block, prepared, self.device))
 
     def _blocks(self, courses: Iterable[Course]) -> list[Block]:
         """Courses that can train side by side, the longest first; at least one for each worker where there are so many.
@@ -116,7 +122,10 @@ class Crew:
             widest = max(range(len(blocks)), key=lambda place: len(blocks[place]))
             block = blocks.pop(widest)
             blocks += [block[: len(block) // 2], block[len(block) // 2 :]]
-        return sorted(blocks, key=self._cost, reverse=True)
+        if len({_way_of(block) for block in blocks}) <= MOST:
+            return sorted(blocks, key=self._cost, reverse=True)
+        # Those of a way one after the other, since not all ways are kept in memory.
+        return sorted(blocks, key=lambda block: (str(_way_of(block)), -self._cost(block)))
 
     def _cost(self, block: Block) -> int:
         course = block[0]
@@ -125,8 +134,12 @@ class Crew:
         return math.ceil((course.task.budget - course.epoch) * (1e6 * steps + wide))
 
 
+def _way_of(block: Block) -> tuple[Any, ...]:
+    """Blocks of one way train on the same rows, prepared in the same way."""
+    return (block[0].task.folder, *way(block[0].task.section))
+
+
 def _done(block: Block, prepared: Prepared, device: torch.device) -> list[Done]:
-    _require_room(block, prepared, device)
     train(block, prepared, device)
     wanted = [course.task.judged and not course.diverged for course in block]
     judged = [judge(course, prepared) if each else None for course, each in zip(block, wanted, strict=True)]

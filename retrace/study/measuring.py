@@ -23,7 +23,7 @@ from retrace.training.callbacks import best_of
 from retrace.training.members import Member
 from retrace.training.pack import Pack, PackState, allocate
 from retrace.training.trainer import draw_initial_weights
-from retrace.training.validation import log_mean
+from retrace.training.validation import log_mean, zeros_on
 
 Floats = NDArray[np.float64]
 # A pack is made anew without those that have ended, when these are at least so large a part of it.
@@ -197,10 +197,7 @@ def _train_together(courses: Sequence[Course], prepared: Prepared, device: torch
         draw_initial_weights(network, members)
     network = network.to(device)
 
-    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.zeros(*shape, dtype=dtype, device=device)
-
-    state = allocate(network, prepared.data, members, zeros, right=True)
+    state = allocate(network, prepared.data, members, zeros_on(device), right=True)
     if start:
         for course, own in zip(courses, places, strict=True):
             _put(course, network, state, own)

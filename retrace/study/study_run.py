@@ -31,7 +31,7 @@ from retrace.study.search import Trial, budget, counts, planned_epochs, shortene
 from retrace.study.verdict import BEST, FOLDS
 from retrace.training.checkpoint import fingerprint
 from retrace.training.device import choose, make_deterministic
-from retrace.training.likeness import Likeness
+from retrace.training.node_check import NodeCheck
 from retrace.training.rows import fit_preprocessing
 from retrace.training.training_run import broken_by_weights, describe
 
@@ -61,7 +61,7 @@ def run_study(
     prepared = preparation(section, DATA)
     seconds = seconds_of(prepared, section, epochs)
     workers = workers_worth_having(seconds, device)
-    alike = Likeness.of(CODE_OF_STUDIES, section, prepared.describe(section), prepared.data.training, device)
+    check = NodeCheck.of(CODE_OF_STUDIES, section, prepared.describe(section), prepared.data.training, device)
     criterion = f"{section.class_weights} {is_portable()}"
     memo = Memo(fingerprint("study", {}, criterion, (TRAIN, VALIDATION, SCHEMA), device))
     if known := len(memo.tasks):
@@ -69,7 +69,7 @@ def run_study(
     procedure = None
     with (
         Live(schema.dataset, space, number, (1 + (study.folds or 0)) * epochs) as live,
-        joined("study", seconds / workers, alike, device.type == "cuda") as cluster,
+        joined("study", seconds / workers, check, device.type == "cuda") as cluster,
         Crew(preparation, device, workers, cluster) as crew,
     ):
         inquiry = Inquiry(study, section, space, schema, split, by_time, crew, memo, live)

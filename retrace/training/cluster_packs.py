@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from retrace.networks.model import Description
 from retrace.runtime.cluster import Cluster
-from retrace.runtime.cluster_work import Seats
+from retrace.runtime.cluster_work import Actors
 from retrace.training.members import Member
 from retrace.training.pack import Data, Pack, PackState, allocate
+from retrace.training.resources import memory_bytes
 from retrace.training.rows import Rows
+from retrace.training.validation import zeros_on
 
 # What runs on a node begins here.
 CODE_OF_PACKS = "retrace/training/cluster_packs.py"
@@ -25,7 +27,10 @@ Arrays = list[NDArray[Any]]
 
 
 class Rowset(NamedTuple):
-    """Data as arrays, which processes of a node share: x and y of training and validation rows, and counts."""
+    """Data as arrays, which processes of a node share.
+
+    training, validation: x [rows, inputs] and y [rows], as in Rows; counts [classes]: training rows of each.
+    """
 
     training: tuple[NDArray[np.float32], NDArray[np.int16]]
     validation: tuple[NDArray[np.float32], NDArray[np.int16]]
@@ -46,7 +51,7 @@ def rowset(data: Data) -> Rowset:
 
 
 class Nodes(NamedTuple):
-    """Where packs train but here; description: of the network, by which a node makes its own."""
+    """A cluster on which packs train; description: of the network, by which a node makes its own."""
 
     cluster: Cluster
     description: Description
@@ -57,25 +62,29 @@ class ClusterPacks:
 
     def __init__(self, nodes: Nodes, data: Data, packs: Sequence[Pack], does: Sequence[str]):
         self.packs = packs
-        (cluster, description), device = nodes, str(packs[0].device)
-        rows = cluster.put(rowset(data))
+        # A node's own first GPU, where it is one: Ray shows a process no other.
+        (cluster, description), device = nodes, packs[0].device.type
+        rows = cluster.ray.put(rowset(data))
 
         def given(place: int) -> tuple[Any, ...]:
             pack = packs[place]
             return rows, description, pack.members, device, pack.state.right is not None, _arrays(pack.state)
 
-        self.seats = Seats(cluster, _make, given, does)
+        members = max((pack.members for pack in packs), key=len)
+        section = members[0].section.model_copy(update={"replicas": len(members)})
+        memory = memory_bytes(description, section, len(data.training.x), len(data.validation.x), packs[0].device)
+        self.actors = Actors(cluster, _make, given, does, memory)
 
     def __enter__(self) -> Self:
-        self.seats.__enter__()
+        self.actors.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.seats.__exit__(*error)
+        self.actors.__exit__(*error)
 
     def ask(self, requests: Sequence[tuple[int, Sequence[bool]] | None]) -> None:
         """(epoch, active) for each pack, as Pack.train_epoch has it; raises what it raises."""
-        for pack, answer in zip(self.packs, self.seats.ask(requests), strict=True):
+        for pack, answer in zip(self.packs, self.actors.ask(requests), strict=True):
             if answer is not None:
                 _fill(pack.state, answer)
 
@@ -88,10 +97,7 @@ def _make(
     data, section = rows.data(place), members[0].section
     network = description.network(len(members), scaled=section.input_scale_rate > 0).to(place)
 
-    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        return torch.zeros(*shape, dtype=dtype, device=place)
-
-    state = allocate(network, data, members, zeros, right)
+    state = allocate(network, data, members, zeros_on(place), right)
     _fill(state, arrays)
     pack = Pack(network, data, members, state, place)
 

@@ -16,7 +16,7 @@ from retrace.runtime.workers import Workers, cores, shared_memory
 from retrace.training.cluster_packs import ClusterPacks, Nodes
 from retrace.training.members import Member, shared
 from retrace.training.pack import Data, Pack, PackState, allocate
-from retrace.training.validation import Zeros
+from retrace.training.validation import zeros_on
 
 # Of one core, about: what a step takes whatever its size, and what it computes in a second.
 STEP_SECONDS = 150e-6
@@ -46,7 +46,7 @@ class PackRunner:
         if any(shared(member.section) != shared(members[0].section) for member in members):
             raise ValueError("members of a pack may differ in settings of their own only")
         self.count = packs_worth_having(network, data, members, device, nodes)
-        zeros = _shared_zeros if self.count > 1 and not nodes else _zeros_on(device)
+        zeros = _shared_zeros if self.count > 1 and nodes is None else zeros_on(device)
         self.state: PackState = allocate(network, data, members, zeros, members[0].section.ship == "mean")
         bounds = [round(place * len(members) / self.count) for place in range(self.count + 1)]
         self.parts = [slice(*pair) for pair in pairwise(bounds)]
@@ -57,7 +57,7 @@ class PackRunner:
 
     def __enter__(self) -> Self:
         does = [f"train: {_said(pack.members)}" for pack in self.packs]
-        if self.nodes:
+        if self.nodes and self.count > 1:
             self.workers = ClusterPacks(self.nodes, self.data, self.packs, does)
             self.workers.__enter__()
         elif self.count > 1:
@@ -120,10 +120,3 @@ def seconds_an_epoch(weights: int, members: int, rows: int, judged: int, batch_s
 def _shared_zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     size = math.prod(shape) * dtype.itemsize
     return torch.frombuffer(shared_memory(size), dtype=dtype, count=math.prod(shape)).view(shape)
-
-
-def _zeros_on(device: torch.device) -> Zeros:
-    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.zeros(*shape, dtype=dtype, device=device)
-
-    return zeros

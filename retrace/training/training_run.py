@@ -25,8 +25,8 @@ from retrace.training.callbacks import Checkpointing, LiveHistory, Progress
 from retrace.training.checkpoint import Checkpoints, fingerprint
 from retrace.training.cluster_packs import CODE_OF_PACKS, Nodes
 from retrace.training.device import choose, make_deterministic
-from retrace.training.likeness import Likeness
 from retrace.training.members import members_of
+from retrace.training.node_check import NodeCheck
 from retrace.training.pack_runner import seconds_an_epoch
 from retrace.training.resources import fewer
 from retrace.training.result import TrainingResult
@@ -89,11 +89,11 @@ def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> De
     )
 
 
-def _seconds(settings: TrainingRun, training: int, validation: int) -> float:
-    """What this machine's cores take, about; training, validation: rows."""
+def _seconds(settings: TrainingRun, training: int, validation: int, done: int) -> float:
+    """What this machine's cores take, about; training, validation: rows; done: epochs that are over."""
     section, weights = settings.section, settings.description.weights
     epoch = seconds_an_epoch(weights, section.replicas, training, validation, section.batch_size)
-    return section.epochs * epoch / min(cores(), section.replicas)
+    return (section.epochs - done) * epoch / min(cores(), section.replicas)
 
 
 def broken_by_weights(weights: str | Sequence[float], classes: Sequence[str]) -> str:
@@ -110,24 +110,23 @@ def train(training: Rows, validation: Rows, settings: TrainingRun, checkpoints: 
     suit the classes, and as `fit` does.
     """
     section, description = settings.section, settings.description
+    if rule := broken_by_weights(section.class_weights, description.classes):
+        raise fault(Train, "class_weights", rule)
+    seconds = _seconds(settings, len(training.x), len(validation.x), checkpoints.epoch)
+    check = NodeCheck.of(CODE_OF_PACKS, section, description, training, settings.device)
     pid = os.getpid()
     on = f"{settings.device} ({settings.reason})"
     facts = LiveTraining(checkpoints.started, pid, born(pid), settings.params, settings.schema.dataset, on)
     with (
         Live(facts) as live,
+        # While it is joined an interrupt need not wait for the end of an epoch.
+        joined("train", seconds, check, on_gpus=settings.device.type == "cuda") as cluster,
         DeferredSignals(INTERRUPTED) as signals,
         memory_errors("train", fewer(section)),
         Progress(section, done=checkpoints.epoch) as progress,
     ):
-        if rule := broken_by_weights(section.class_weights, description.classes):
-            raise fault(Train, "class_weights", rule)
         network = description.network(section.replicas, scaled=section.input_scale_rate > 0)
-        alike = Likeness.of(CODE_OF_PACKS, section, description, training, settings.device)
-        on_gpus = settings.device.type == "cuda"
         callbacks = [LiveHistory(live), progress, Checkpointing(checkpoints, signals)]
-        with joined("train", _seconds(settings, len(training.x), len(validation.x)), alike, on_gpus) as cluster:
-            nodes = Nodes(cluster, description) if cluster else None
-            return fit(
-                *(network, training, validation, members_of(section), settings.device),
-                *(callbacks, checkpoints.snapshot, nodes),
-            )
+        nodes = Nodes(cluster, description) if cluster else None
+        members = members_of(section)
+        return fit(network, training, validation, members, settings.device, callbacks, checkpoints.snapshot, nodes)

@@ -22,6 +22,13 @@ ROWS_AT_ONCE = 8192
 Zeros = Callable[..., Tensor]
 
 
+def zeros_on(device: torch.device) -> Zeros:
+    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.zeros(*shape, dtype=dtype, device=device)
+
+    return zeros
+
+
 class Judged(NamedTuple):
     """loss, accuracy: [members], on all rows; health: [members] of each watched layer's units."""
 

@@ -1,4 +1,4 @@
-"""Whether two machines compute alike: the same libraries and code, and the same bytes of a short training."""
+"""Whether two machines compute the same: libraries, code, and the bytes of a short training are compared."""
 
 import hashlib
 import platform
@@ -17,17 +17,18 @@ from retrace.training.members import members_of
 from retrace.training.pack import Data, Pack, allocate
 from retrace.training.rows import Rows
 from retrace.training.trainer import draw_initial_weights
+from retrace.training.validation import zeros_on
 
-# Rows and members of the short training.
-ROWS, MEMBERS = 128, 2
+# Rows and members of the short training, at most: as many as are multiplied at once in the real one, or nearly.
+ROWS, MEMBERS = 2048, 8
 
 
 @dataclass(frozen=True)
-class Likeness:
+class NodeCheck:
     """Called, the facts that two machines must share; the process is then ready to train so.
 
-    entry: the file of the code that works on a node; x, y: some training rows, as in Rows; portable: whether the
-    settings for small networks are wanted.
+    entry: the file of the code that works on a node; x [rows, inputs], y [rows]: some training rows, as in Rows;
+    portable: whether the settings for small networks are wanted; device: cpu or cuda.
     """
 
     entry: str
@@ -39,10 +40,10 @@ class Likeness:
     device: str
 
     @classmethod
-    def of(cls, entry: str, section: Train, description: Description, rows: Rows, device: torch.device) -> "Likeness":
+    def of(cls, entry: str, section: Train, description: Description, rows: Rows, device: torch.device) -> "NodeCheck":
         """Of this process and its training, whose settings have been made; rows: of the training."""
         x, y = (part[:ROWS].cpu().numpy().copy() for part in rows)
-        return cls(entry, section, description, x, y, is_portable(), str(device))
+        return cls(entry, section, description, x, y, is_portable(), device.type)
 
     def __call__(self) -> dict[str, str]:
         set_portable(self.portable)
@@ -66,11 +67,7 @@ class Likeness:
         network = self.description.network(len(members), scaled=self.section.input_scale_rate > 0)
         draw_initial_weights(network, members)
         network = network.to(device)
-
-        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-            return torch.zeros(*shape, dtype=dtype, device=device)
-
-        state = allocate(network, data, members, zeros, right=True)
+        state = allocate(network, data, members, zeros_on(device), right=True)
         Pack(network, data, members, state, device).train_epoch(1, [False] * len(members))
         digest = hashlib.sha256()
         for tensor in state.tensors():
@@ -84,12 +81,12 @@ def _kind(portable: bool, device: torch.device) -> str:
         return str(torch.cuda.get_device_name(device))
     if portable:
         return "an x86-64 with AVX2"
-    return f"{platform.machine()} {_vendor()} with {torch.backends.cpu.get_cpu_capability()}".replace("  ", " ")
+    return f"{_model() or platform.machine()} with {torch.backends.cpu.get_cpu_capability()}"
 
 
-def _vendor() -> str:
+def _model() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next((line.split(":")[1].strip() for line in file if line.startswith("vendor_id")), "")
+            return next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "")
     except OSError:
         return ""
