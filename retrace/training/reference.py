@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from retrace.artifacts.paths import TRAIN
 from retrace.artifacts.tables import read_pieces
+from retrace.data.values import one_chunk
 from retrace.networks.model import Model
-from retrace.preprocessing.apply import one_chunk
 from retrace.preprocessing.reference import MOST_ROWS, Reference, column_reference, evenly
 
 
