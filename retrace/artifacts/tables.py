@@ -99,11 +99,11 @@ def read_evenly(path: Path, columns: list[str], rows: int) -> pa.Table:
         for name in columns:
             pieces, start = [], 0
             for group in range(file.num_row_groups):
-                column = group_column(file, group, name)
-                first, last = np.searchsorted(chosen, (start, start + len(column)))
-                pieces += column.take(pa.array(chosen[first:last] - start)).chunks
-                start += len(column)
-            found.append(pa.chunked_array(pieces, column.type))
+                for piece in group_pieces(file, group, name):
+                    first, last = np.searchsorted(chosen, (start, start + len(piece)))
+                    pieces.append(piece.take(pa.array(chosen[first:last] - start)))
+                    start += len(piece)
+            found.append(pa.chunked_array(pieces, file.schema_arrow.field(name).type))
         types = pa.schema([file.schema_arrow.field(name) for name in columns], file.schema_arrow.metadata)
         return pa.table(found, schema=types)
 
@@ -116,12 +116,6 @@ def read_groups(path: Path, columns: list[str] | None = None) -> Iterator[pa.Tab
             yield complete(table, file.metadata.row_group(group).num_rows)
 
 
-def group_column(file: pq.ParquetFile, group: int, name: str) -> pa.ChunkedArray:
-    """One column of a row group."""
-    table = file.read_row_group(group, columns=[name])
-    return complete(table, file.metadata.row_group(group).num_rows).column(0)
-
-
 def read_pieces(path: Path, column: str) -> Iterator[pa.Array]:
     """One column in pieces of some ten thousand rows, so that memory does not grow with the file.
 
@@ -129,9 +123,14 @@ def read_pieces(path: Path, column: str) -> Iterator[pa.Array]:
     """
     with parquet(path, [column]) as file:
         for group in range(file.num_row_groups):
-            table = complete(file.read_row_group(group, columns=[column]), file.metadata.row_group(group).num_rows)
-            for batch in table.to_batches(max_chunksize=65_536):
-                yield batch.column(0)
+            yield from group_pieces(file, group, column)
+
+
+def group_pieces(file: pq.ParquetFile, group: int, column: str) -> Iterator[pa.Array]:
+    """As `read_pieces`, of a row group."""
+    table = complete(file.read_row_group(group, columns=[column]), file.metadata.row_group(group).num_rows)
+    for batch in table.to_batches(max_chunksize=65_536):
+        yield batch.column(0)
 
 
 def read_types(path: Path) -> pa.Schema:

@@ -24,9 +24,9 @@ from retrace.training.callbacks import Checkpointing, LiveHistory, Progress
 from retrace.training.checkpoint import Checkpoints, fingerprint
 from retrace.training.device import choose, make_deterministic
 from retrace.training.members import members_of
-from retrace.training.resources import fewer
+from retrace.training.resources import fewer, require_room_to_fit
 from retrace.training.result import TrainingResult
-from retrace.training.rows import Rows, fit_preprocessing
+from retrace.training.rows import AnyRows, fit_preprocessing
 from retrace.training.trainer import fit
 
 INTERRUPTED = "train: ends after this epoch, which is saved; again, and it ends at once"
@@ -61,6 +61,7 @@ class TrainingRun:
 def set_up(section: Train, params: dict[str, Any], schema: Schema) -> TrainingRun:
     """Choose the device, and fit the preprocessing to the training rows. Settings of torch are this process's own."""
     cores()  # that RETRACE_WORKERS is no such number is said before the work
+    require_room_to_fit(schema, section)
     preprocessing = fit_preprocessing(TRAIN, schema, section)
     description = describe(schema, section, preprocessing)
     set_portable(is_small(description))
@@ -92,7 +93,7 @@ def broken_by_weights(weights: str | Sequence[float], classes: Sequence[str]) ->
     return f"must hold a weight for each of the {len(classes)} classes ({listed(classes)})"
 
 
-def train(training: Rows, validation: Rows, settings: TrainingRun, checkpoints: Checkpoints) -> TrainingResult:
+def train(training: AnyRows, validation: AnyRows, settings: TrainingRun, checkpoints: Checkpoints) -> TrainingResult:
     """Fit the network to the training rows, judged on the validation rows after each epoch; or go on with that.
 
     An interrupt waits for the end of the epoch, and for its checkpoint. Raises UserError where class_weights do not
