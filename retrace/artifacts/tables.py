@@ -231,11 +231,12 @@ def write_pieces(path: Path, pieces: Iterable[pa.Table]) -> None:
 
     def fill(file: BinaryIO) -> None:
         waiting = iter(pieces)
-        first = next(waiting)
-        with pq.ParquetWriter(file, first.schema, write_page_checksum=True) as writer:
-            writer.write_table(first)
-            for piece in waiting:
+        piece = next(waiting)
+        with pq.ParquetWriter(file, piece.schema, write_page_checksum=True) as writer:
+            while piece is not None:
                 writer.write_table(piece)
+                piece = None  # before the next one is made: in memory is one, and not two
+                piece = next(waiting, None)
         _, footer = _footer(file)
         file.seek(-len(footer), os.SEEK_END)
         file.write(SEAL + hashlib.sha256(footer).digest() + footer)
