@@ -79,8 +79,9 @@ def fit(
 
 
 def _fit_numbers(part: Pipeline, frame: pd.DataFrame) -> None:
-    """As `part.fit(frame)`, but that the medians are found column by column: scikit-learn sorts all columns at once, for
-    which it holds seven copies of them, and takes more than twice the time.
+    """As `part.fit(frame)`, but that the medians are found column by column.
+
+    scikit-learn sorts all columns at once, for which it holds seven copies of them, and takes more than twice the time.
     """
     imputer, scaler = part[0], part[1]
     medians = [clone(imputer).fit(frame[[name]]).statistics_ for name in frame]
