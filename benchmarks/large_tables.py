@@ -1,0 +1,177 @@
+"""Tables larger than memory, measured: `create`, `split` and one epoch of `train`, into benchmarks/large_tables.md.
+
+    python -m benchmarks.large_tables [ROWS [ROWS_THAT_FIT [LIMIT]]]   30,000,000, 3,000,000 and 4 (GiB) if nothing is said
+
+Each stage in a process of its own: of a table that fits into memory; of one of ROWS rows in a control group of LIMIT
+bytes, where this machine lets one make one; of the same without a limit, which must give the same bytes. Beside them stands a
+plain PyTorch loop over pyarrow's batches of the first (plain_large_table.py), on the same cores.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.control_group import NotAllowedError, control_group
+from benchmarks.plain_large_table import BATCH, HIDDEN
+from retrace.params.edit import edited
+from retrace.runtime.markdown import table
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORT = Path(__file__).with_suffix(".md")
+COLUMNS, PART, WINDOW = 30, 1_000_000, 1_000_000
+STAGES = ("create", "split", "train")
+CHANGES = {
+    "create.dataset": "table",
+    "create.table.path": "data/tables/large",
+    "create.table.target": "class",
+    "split.method": "hash",
+    "split.test_size": 0.02,
+    "split.validation_size": 0.02,
+    "train.replicas": 1,
+    "train.scaling": "standard",
+    "train.hidden": list(HIDDEN),
+    "train.optimizer.name": "adam",
+    "train.optimizer.learning_rate": 0.001,
+    "train.batch_size": BATCH,
+    "train.epochs": 1,
+    "train.window": WINDOW,
+}
+
+
+class Run(NamedTuple):
+    """rows: of the table; seconds and peak, in bytes, of each stage, by name."""
+
+    rows: int
+    seconds: dict[str, float]
+    peak: dict[str, int]
+
+    def rate(self, *stages: str) -> float:
+        return self.rows / sum(self.seconds[stage] for stage in stages)
+
+
+def make(folder: Path, rows: int) -> None:
+    """Parts of Parquet: numbers of three digits behind the point, which make files of two bytes a value."""
+    folder = folder / "data/tables/large"
+    folder.mkdir(parents=True)
+    weights = np.random.default_rng(0).normal(size=COLUMNS)
+    for place, start in enumerate(range(0, rows, PART)):
+        random = np.random.default_rng([1, place])
+        x = random.normal(size=(min(PART, rows - start), COLUMNS)).round(3)
+        label = x @ weights + x[:, 0] * x[:, 1] + random.normal(size=len(x)) > 0
+        columns = {f"x{index}": x[:, index] for index in range(COLUMNS)}
+        content = pa.table({**columns, "class": pa.array(np.where(label, "yes", "no")).dictionary_encode()})
+        pq.write_table(content, folder / f"part-{place:04}.parquet")
+
+
+def project(folder: Path, rows: int) -> Path:
+    """A folder with a table and the parameters, in which stages can run."""
+    # In another process, since a peak of a stage begins with that of the process which it was copied from.
+    code = f"from pathlib import Path; from benchmarks.large_tables import make; make(Path({str(folder)!r}), {rows})"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    changes = {tuple(key.split(".")): value for key, value in CHANGES.items()}
+    (folder / "params.yaml").write_text(edited((ROOT / "params.yaml").read_text("utf-8"), changes), "utf-8")
+    return folder
+
+
+def measured(folder: Path, module: str, group: Path | None = None) -> tuple[float, int]:
+    """Seconds and peak of a module that runs in that folder."""
+    enter = f"echo $$ > '{group}/cgroup.procs' && " if group else ""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # By `exec`, so that a peak is that of the module; by a shell, since it begins with that of the process that forked.
+    command = ["sh", "-c", f'{enter}exec "$0" -m {module}', sys.executable]
+    started = time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        if status:
+            said.seek(0)
+            raise RuntimeError(f"{module}: {said.read().decode()[-2000:]}")
+    return seconds, used.ru_maxrss * 1024
+
+
+def run(folder: Path, rows: int, name: str, group: Path | None = None) -> Run:
+    seconds, peak = {}, {}
+    for stage in STAGES:
+        seconds[stage], peak[stage] = measured(folder, f"stages.{stage}", group)
+        print(f"{name}: {stage} {seconds[stage]:,.1f} s, peak {peak[stage] / 2**20:,.0f} MiB", flush=True)
+    return Run(rows, seconds, peak)
+
+
+def plain(folder: Path, rows: int) -> Run:
+    seconds, peak = {}, {}
+    for part in ("split", "train"):
+        seconds[part], peak[part] = measured(folder, f"benchmarks.plain_large_table {part}")
+        print(f"plain loop: {part} {seconds[part]:,.1f} s, peak {peak[part] / 2**20:,.0f} MiB", flush=True)
+    return Run(rows, seconds, peak)
+
+
+def report(runs: dict[str, Run], limit: int, unlimited: str) -> str:
+    lines = []
+    for name, each in runs.items():
+        cells = [
+            f"{each.seconds[of]:,.1f} s, {each.peak[of] / 2**30:.2f} GiB" if of in each.peak else "" for of in STAGES
+        ]
+        lines.append([name, f"{each.rows:,}", *cells, f"{each.rate('split', 'train'):,.0f}"])
+    large, fits, loop = runs["larger than memory"], runs["fits"], runs["plain loop"]
+    whole = large.rate(*STAGES) / fits.rate(*STAGES)
+    against = large.rate("split", "train") / loop.rate("split", "train")
+    return "\n".join(
+        [
+            "# Tables larger than memory",
+            "",
+            "Written by `python -m benchmarks.large_tables`. Each cell: seconds and peak memory of a stage's process,",
+            f"start and imports too; {COLUMNS} columns of numbers, `split.method: hash`, one epoch of a network of",
+            f"{COLUMNS} - {' - '.join(map(str, HIDDEN))} - 1 in batches of {BATCH:,}, `train.window: {WINDOW:,}`.",
+            "The plain loop divides the rows into two files, by chance, and reads these batch by batch, with a scaling",
+            "that is known beforehand; it looks at nothing and keeps nothing else.",
+            "",
+            f"The table that is larger than memory has {8 * COLUMNS * large.rows / 2**30:,.1f} GiB there, and its processes"
+            f" got {limit} GiB.",
+            "",
+            table(["run", "rows", *STAGES, "rows a second, split and train"], lines),
+            "",
+            f"Rows a second of the three stages against those of the table that fits: {whole:.2f} (bar: 0.75).",
+            f"Rows a second of `split` and `train` against the plain loop: {against:.2f} x (bar: 2 x).",
+            *([unlimited] if unlimited else []),
+            "",
+        ]
+    )
+
+
+def main(rows: int = 30_000_000, fitting: int = 3_000_000, limit: int = 4) -> None:
+    folder = Path(tempfile.mkdtemp(prefix=".large-", dir=ROOT))
+    try:
+        runs, unlimited = {}, ""
+        small = project(folder / "small", fitting)
+        runs["fits"] = run(small, fitting, "fits")
+        shutil.rmtree(small)
+        large = project(folder / "large", rows)
+        try:
+            with control_group(limit << 30) as group:
+                runs["larger than memory"] = run(large, rows, f"{limit} GiB", group)
+        except NotAllowedError as error:
+            unlimited = f"Nothing was limited here: {error}."
+        kept = {path.name: path.read_bytes() for path in (large / "models").iterdir()}
+        runs["no limit"] = run(large, rows, "no limit")
+        assert unlimited or kept == {path.name: path.read_bytes() for path in (large / "models").iterdir()}
+        runs.setdefault("larger than memory", runs["no limit"])
+        for path in ("train", "validation", "test"):
+            (large / f"data/{path}.parquet").unlink()
+        runs["plain loop"] = plain(large, rows)
+        REPORT.write_text(report(runs, limit, unlimited))
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
