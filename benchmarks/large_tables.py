@@ -1,10 +1,10 @@
 """Tables larger than memory, measured: `create`, `split` and one epoch of `train`, into benchmarks/large_tables.md.
 
-    python -m benchmarks.large_tables [ROWS [ROWS_THAT_FIT [LIMIT]]]   30,000,000, 3,000,000 and 4 (GiB) if nothing is said
+    python -m benchmarks.large_tables [ROWS [ROWS_THAT_FIT [LIMIT]]]     30,000,000, 3,000,000, 4 (GiB) if not said
 
 Each stage in a process of its own: of a table that fits into memory; of one of ROWS rows in a control group of LIMIT
-bytes, where this machine lets one make one; of the same without a limit, which must give the same bytes. Beside them stands a
-plain PyTorch loop over pyarrow's batches of the first (plain_large_table.py), on the same cores.
+bytes, where this machine lets one make one; of the same without a limit, which must give the same bytes. Beside them
+stands a plain PyTorch loop over pyarrow's batches of the large one (plain_large_table.py), on the same cores.
 """
 
 import os
@@ -27,7 +27,7 @@ from retrace.runtime.markdown import table
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORT = Path(__file__).with_suffix(".md")
-COLUMNS, PART, WINDOW = 30, 1_000_000, 1_000_000
+COLUMNS, PART, WINDOW = 30, 1_000_000, 200_000
 STAGES = ("create", "split", "train")
 CHANGES = {
     "create.dataset": "table",
@@ -135,8 +135,8 @@ def report(runs: dict[str, Run], limit: int, unlimited: str) -> str:
             "The plain loop divides the rows into two files, by chance, and reads these batch by batch, with a scaling",
             "that is known beforehand; it looks at nothing and keeps nothing else.",
             "",
-            f"The table that is larger than memory has {8 * COLUMNS * large.rows / 2**30:,.1f} GiB there, and its processes"
-            f" got {limit} GiB.",
+            f"The table that is larger than memory takes {8 * COLUMNS * large.rows / 2**30:,.1f} GiB there, and each of"
+            f" its processes got {limit} GiB.",
             "",
             table(["run", "rows", *STAGES, "rows a second, split and train"], lines),
             "",
