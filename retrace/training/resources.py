@@ -16,9 +16,11 @@ from retrace.runtime.workers import cores
 from retrace.training.rows import nothing_to_fit
 from retrace.training.stored import BYTES
 
-# In memory, of a value of a training row to which the preprocessing is fitted: as it is read, and as scikit-learn has
-# it; and of each row, when it is fitted, and trained on. Of what is free a window takes this share.
-FIT_BYTES, WINDOW_SHARE = 16, 0.25
+# In memory, of a number of a training row to which the preprocessing is fitted, and of a category: as it is read, and
+# the copies that pandas and scikit-learn make of it (measured: 43 of a number).
+FIT_BYTES, FIT_BYTES_OF_CATEGORY = 32, 16
+# Of the memory that is free a window is advised to take this share, and to be a round number.
+WINDOW_SHARE = 0.25
 ROUND, MOST = (1, 2, 5), 1_000_000
 
 
@@ -33,12 +35,14 @@ def require_room_to_fit(schema: Schema, section: Train) -> None:
         fix = f"lower train.window (now {section.window:,}), or use fewer columns"
     elif window := window_to_set(count, columns):
         fix = f"set train.window: {window}, or {fix}"
-    require_memory(FIT_BYTES * rows * columns, f"train: the preprocessing of {rows:,} rows of {columns:,} columns", fix)
+    categories = sum(schema.kind(name) == "categorical" for name in schema.features)
+    each = FIT_BYTES * (columns - categories) + FIT_BYTES_OF_CATEGORY * categories
+    require_memory(each * rows, f"train: the preprocessing of {rows:,} rows of {columns:,} columns", fix)
 
 
 def window_to_set(rows: int, width: int) -> int | None:
     """A round number of rows, fewer than there are, for which there is room; None where there is none."""
-    each = (2 * FIT_BYTES + 2 * BYTES * cores()) * width
+    each = (FIT_BYTES + 2 * BYTES * cores()) * width
     sizes = [step * 10**power for power in range(2, 7) for step in ROUND]
     return max((size for size in sizes if size <= min(rows - 1, MOST, WINDOW_SHARE * available() / each)), default=None)
 

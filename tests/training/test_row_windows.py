@@ -350,12 +350,13 @@ def test_what_a_training_says_that_does_not_fit_helps(table, monkeypatch):
     every = read_table(paths.TRAIN)
     write_pieces(paths.TRAIN, [every] * 5)
     settings = SETTINGS["best"]
-    short_of_memory(monkeypatch, 16 * 4000 * 6 - 1)
+    each = 4 * 32 + 2 * 16  # four numbers, two categories
+    short_of_memory(monkeypatch, each * 4000 - 1)
     line = line_of(**settings)
     assert line.startswith("train: the preprocessing of 4,000 rows of 6 columns takes at least 1 MiB of memory, and ")
-    assert line.endswith("; set train.window: 200, or use fewer rows or columns")
-    results(window=200, **settings)
-    short_of_memory(monkeypatch, 16 * 1000 * 6 - 1)
+    assert line.endswith("; set train.window: 500, or use fewer rows or columns")
+    results(window=500, **settings)
+    short_of_memory(monkeypatch, each * 1000 - 1)
     assert line_of(window=1000, **settings).endswith("; lower train.window (now 1,000), or use fewer columns")
     results(window=200, **settings)
 
