@@ -136,9 +136,9 @@ def report(runs: dict[str, Run], limit: int, unlimited: str) -> str:
         [
             "# Tables larger than memory",
             "",
-            "Written by `python -m benchmarks.large_tables`. Each cell: seconds, seconds of the processor, peak memory of",
-            f"a stage's process, start and imports too; {COLUMNS} columns of numbers, `split.method: hash`, one epoch of a",
-            f"network of {COLUMNS} - {' - '.join(map(str, HIDDEN))} - 1 in batches of {BATCH:,},"
+            "Written by `python -m benchmarks.large_tables`. Each cell: seconds, seconds of the processor, peak memory",
+            f"of a stage's process, start and imports too; {COLUMNS} columns of numbers, `split.method: hash`, one",
+            f"epoch of a network of {COLUMNS} - {' - '.join(map(str, HIDDEN))} - 1 in batches of {BATCH:,},"
             f" `train.window: {WINDOW:,}`.",
             "The plain loop divides the rows into two files, by chance, and reads these batch by batch, with a scaling",
             "that is known beforehand; it looks at nothing and keeps nothing else.",
