@@ -15,7 +15,7 @@ from retrace.runtime.run import run
 from retrace.artifacts.findings import FINDINGS, warn
 from retrace.artifacts.paths import DATASET
 from retrace.artifacts.schema import read_schema
-from retrace.artifacts.table_columns import TableColumns
+from retrace.artifacts.table_columns import TableColumns, class_indices
 from retrace.data.checks.examine import examine
 from retrace.data.checks.report import write_report
 from retrace.data.groups import row_hashes
@@ -30,7 +30,7 @@ def main() -> None:
     schema, table = read_schema(), TableColumns(DATASET)
     method = method_of(section, schema)
     require_room(table, method)
-    target = table.column(schema.target).to_numpy()
+    target = class_indices(table, schema.target)
     hashes = row_hashes(table, schema.features)
     splits = split(table, schema, section, hashes)
     examination = examine(table, schema, splits, method, section.column, hashes)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from retrace.artifacts.paths import DATASET
 from retrace.artifacts.schema import Schema
-from retrace.artifacts.table_columns import Columns
+from retrace.artifacts.table_columns import Columns, class_indices
 from retrace.data.groups import Hashes, SplitRows, row_hashes, shuffled_hash, together, values
 from retrace.data.stratify import Holders, divide
 from retrace.params.reader import fault
@@ -31,7 +31,7 @@ def split(table: Columns, schema: Schema, section: Split, hashes: Hashes | None 
     hashes [rows]: of the features (see `row_hashes`), where somebody has them. Raises UserError when a split would be
     empty or a class would be missing from one.
     """
-    target = table.column(schema.target).to_numpy()
+    target = class_indices(table, schema.target)
     method = method_of(section, schema)
     if hashes is None:
         hashes = row_hashes(table, schema.features)
@@ -53,7 +53,7 @@ def split(table: Columns, schema: Schema, section: Split, hashes: Hashes | None 
 
 
 def _missing(
-    target: NDArray[np.int64],
+    target: NDArray[np.integer],
     hashes: Hashes,
     schema: Schema,
     section: Split,
@@ -106,7 +106,7 @@ def method_of(section: Split, schema: Schema) -> str:
 
 
 def _by_chance(
-    table: Columns, schema: Schema, section: Split, target: NDArray[np.int64], method: str, groups: Hashes
+    table: Columns, schema: Schema, section: Split, target: NDArray[np.integer], method: str, groups: Hashes
 ) -> SplitRows:
     """Random or stratified, by row or by group: of rows that belong together the first is drawn, the others follow."""
     if method == "group":
@@ -151,7 +151,7 @@ def _holders(
     firsts: NDArray[np.int64],
     members: NDArray[np.int64],
     starts: NDArray[np.int64],
-    target: NDArray[np.int64],
+    target: NDArray[np.integer],
     schema: Schema,
 ) -> Holders:
     first = np.empty(len(target), dtype=np.int64)
@@ -234,7 +234,7 @@ def _column(table: Columns, schema: Schema, section: Split) -> pa.ChunkedArray:
     return column
 
 
-def summary(splits: SplitRows, target: NDArray[np.int64], schema: Schema) -> str:
+def summary(splits: SplitRows, target: NDArray[np.integer], schema: Schema) -> str:
     """One line: how many rows each split has, and of each class; target [rows]: class indices."""
     counts = []
     for name, rows in splits._asdict().items():

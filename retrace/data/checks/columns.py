@@ -50,7 +50,7 @@ def constant(pieces: Iterable[pa.Array], chosen: NDArray[np.bool_] | None = None
     return True
 
 
-def single_feature_score(values: Floats, target: Rows, known: NDArray[np.bool_], ordered: bool) -> float:
+def single_feature_score(values: Floats, target: NDArray[np.integer], known: NDArray[np.bool_], ordered: bool) -> float:
     """How well one column tells the class: the mean over classes of the share of rows that it gets right.
 
     Each row is scored by the rows of the other side (known: which are on the one). values [rows], NaN where missing;
@@ -63,7 +63,7 @@ def single_feature_score(values: Floats, target: Rows, known: NDArray[np.bool_],
     return max(_score(guess, target) for guess in guesses)
 
 
-def _score(guess: Rows, target: Rows) -> float:
+def _score(guess: Rows, target: NDArray[np.integer]) -> float:
     """The mean over classes of the share of right guesses, if half of the rows at least have one."""
     given = guess >= 0
     if given.mean() < 0.5:
@@ -72,7 +72,7 @@ def _score(guess: Rows, target: Rows) -> float:
     return float(np.mean([right[target == label].mean() for label in np.unique(target)]))
 
 
-def _guess(values: Floats, target: Rows, asked: Floats, ordered: bool) -> Rows:
+def _guess(values: Floats, target: NDArray[np.integer], asked: Floats, ordered: bool) -> Rows:
     """Classes [3, asked], -1 for none: by the vote of the rows with that value (codes and groups); of an ordered column
     also by those with the nearest value, and by neighbours."""
     order = np.argsort(values, kind="stable")
@@ -90,7 +90,7 @@ def _guess(values: Floats, target: Rows, asked: Floats, ordered: bool) -> Rows:
     return np.stack([there, votes[same[place]], _votes(together, target)[together[place]]])
 
 
-def _votes(group: Rows, target: Rows) -> Rows:
+def _votes(group: Rows, target: NDArray[np.integer]) -> Rows:
     """The most frequent class of each group, the groups numbered from 0 without a gap."""
     classes = int(target.max()) + 1
     pairs, rows = np.unique(group * classes + target, return_counts=True)

@@ -20,7 +20,7 @@ class Duplicates(NamedTuple):
     uninformative: bool
 
 
-def duplicates(hashes: Hashes, target: NDArray[np.int64], classes: int) -> Duplicates:
+def duplicates(hashes: Hashes, target: NDArray[np.integer], classes: int) -> Duplicates:
     """hashes [rows]: the same for rows with the same features; target [rows]: class indices."""
     count, per_class = len(hashes), np.bincount(target, minlength=classes)
     repeated = repeated_hashes(hashes)

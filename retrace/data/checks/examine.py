@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from retrace.artifacts.findings import Finding
 from retrace.artifacts.paths import DATASET
 from retrace.artifacts.schema import Schema
-from retrace.artifacts.table_columns import Columns, pieces_of
+from retrace.artifacts.table_columns import Columns, class_indices, pieces_of
 from retrace.data.checks.adversarial import ALIKE, ERRORS, adversarial_validation
 from retrace.data.checks.columns import FEWEST_JUDGED, TELLING, as_numbers, constant, single_feature_score
 from retrace.data.checks.duplicates import duplicates, seen_before
@@ -44,7 +44,7 @@ def examine(
 
     Raises UserError if nothing can be learned.
     """
-    target = table.column(schema.target).to_numpy()
+    target = class_indices(table, schema.target)
     found: list[Finding] = []
     checked = _columns(table, schema, splits, found)
     checked += [*_duplicates(hashes, target, schema, found), *_seen(hashes, splits, method, found)]
@@ -63,7 +63,7 @@ def examine(
 # --- counted --------------------------------------------------------------------------------------------------------
 
 
-def _duplicates(hashes: Hashes, target: Rows, schema: Schema, found: list[Finding]) -> list[str]:
+def _duplicates(hashes: Hashes, target: NDArray[np.integer], schema: Schema, found: list[Finding]) -> list[str]:
     count = len(target)
     same = duplicates(hashes, target, len(schema.classes))
     if same.uninformative:
@@ -168,7 +168,7 @@ def _drawn(table: Columns, schema: Schema, splits: SplitRows) -> _Drawn:
     return _Drawn(train, others, test, numbers)
 
 
-def _single_features(drawn: _Drawn, schema: Schema, target: Rows, found: list[Finding]) -> list[str]:
+def _single_features(drawn: _Drawn, schema: Schema, target: NDArray[np.integer], found: list[Finding]) -> list[str]:
     if len(schema.features) == 1:
         return ["One column alone tells the class: not asked, since there is one only."]
     train, others = drawn.train, drawn.others
