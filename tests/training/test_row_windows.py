@@ -113,6 +113,14 @@ def test_members_side_by_side_read_the_same_rows_in_orders_of_their_own():
     assert first.max() - first.min() > 350
 
 
+def test_each_window_has_an_order_of_its_own():
+    """Else rows at the same place in their groups would always follow each other."""
+    some = Rows(torch.arange(192.0)[:, None], torch.zeros(192).short())
+    found = torch.cat([x[0, :, 0] for x, _ in Batches(some, 1, members_of(train_section(window=100))).of(1)])
+    first, second = (np.argsort(part).tolist() for part in (found[:96].numpy(), found[96:].numpy()))
+    assert first != second
+
+
 def test_where_the_loop_is_left_the_reader_ends_too(file):
     some = stored(rows(700), file)
     batches = Batches(some, 1, members_of(train_section(window=100, batch_size=10)))
