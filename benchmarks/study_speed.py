@@ -113,7 +113,7 @@ def main() -> None:
     study, (section, _) = read(Study), read_verbatim(Train)
     space = searched(study.space)
     data = Preparation(read_schema(), section, CPU)(section, study_run.DATA).data
-    x, y = data.training.x, data.training.y.float()
+    x, y = data.training.x[:], data.training.y.float()
 
     def settings(trial: optuna.Trial) -> Train:
         return with_settings(section, {each.name: suggested(trial, each) for each in space if not each.when})
@@ -128,7 +128,7 @@ def main() -> None:
                 batches = ((x[some], y[some]) for some in torch.split(order, section.batch_size))
                 train_epoch(network, batches, optimizer, binary_cross_entropy)
                 with torch.no_grad():
-                    loss = binary_cross_entropy(network(data.validation.x), data.validation.y.float())
+                    loss = binary_cross_entropy(network(data.validation.x[:]), data.validation.y.float())
             losses.append(float(loss))
         return sum(losses) / NETWORKS
 

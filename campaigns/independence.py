@@ -89,8 +89,12 @@ def recipe(kind: str, place: int) -> Recipe:
 
     alike, first = choose([True, False]), own()
     settings = [{**first, "seed": source.randrange(1000)} if alike else own() for _ in range(MEMBERS)]
-    members = [Member(train_section(**common, **each), source.randrange(9)) for each in settings]
-    return Recipe(members, (choose([97, 150, 300]), choose([2, 2, 3, 5]), choose(["plain", "bins", "codes", "all"])))
+    replicas = [source.randrange(9) for _ in settings]
+    data = choose([97, 150, 300]), choose([2, 2, 3, 5]), choose(["plain", "bins", "codes", "all"])
+    if window := choose([None, 100]):  # those that share windows have one seed
+        settings = [{**each, "window": window, "seed": first["seed"]} for each in settings]
+    members = [Member(train_section(**common, **each), place) for each, place in zip(settings, replicas, strict=True)]
+    return Recipe(members, data)
 
 
 def train(members: Sequence[Member], data: tuple[int, int, str]) -> TrainingResult:

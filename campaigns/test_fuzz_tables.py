@@ -402,6 +402,8 @@ def odd_changes(made: Table) -> dict[str, Any]:
         ("train.scaling", ["none", "robust", "quantile"]),
         ("train.bins", [0, 1, 40]),
         ("train.residuals_above", [0.0, 0.5]),
+        ("train.window", [100, 150]),
+        ("baseline.rows", [10, 100]),
         ("train.ship", ["best"]),
         ("train.input_scale_rate", [0.0]),
         ("train.embed_above", [1, 2]),

@@ -13,28 +13,30 @@ or more at least one each for training, validation and test.
 from retrace.runtime.run import run
 
 from retrace.artifacts.findings import FINDINGS, warn
-from retrace.artifacts.paths import DATASET, TEST, TRAIN, VALIDATION
+from retrace.artifacts.paths import DATASET
 from retrace.artifacts.schema import read_schema
-from retrace.artifacts.tables import read_table, write_pieces
+from retrace.artifacts.table_columns import TableColumns, class_indices
 from retrace.data.checks.examine import examine
 from retrace.data.checks.report import write_report
-from retrace.data.splitting import method_of, pieces, require_room, split, summary
+from retrace.data.groups import row_hashes
+from retrace.data.split_files import require_room, write_splits
+from retrace.data.splitting import method_of, split, summary
 from retrace.params.reader import read
 from retrace.params.split import Split
 
 
 def main() -> None:
     section = read(Split)
-    schema = read_schema()
-    require_room(schema)
-    table = read_table(DATASET).unify_dictionaries()
-    target = table.column(schema.target).to_numpy()
-    splits = split(table, schema, section)
+    schema, table = read_schema(), TableColumns(DATASET)
     method = method_of(section, schema)
-    examination = examine(table, schema, splits, method, section.column)
+    require_room(table, method)
+    target = class_indices(table, schema.target)
+    hashes = row_hashes(table, schema.features)
+    splits = split(table, schema, section, hashes)
+    examination = examine(table, schema, splits, method, section.column, hashes)
+    del hashes  # of a long table as much as a column
     write_report(schema, splits, target, method, examination)
-    for path, rows in zip((TRAIN, VALIDATION, TEST), splits, strict=True):
-        write_pieces(path, pieces(table, rows))
+    write_splits(table, splits)
     warn("split", examination.found, FINDINGS)
     print(f"split: {summary(splits, target, schema)}")
 

@@ -16,7 +16,7 @@ Writes  models/model.json            names, widths, preprocessing, SHA-256 of bo
 
 from retrace.runtime.run import run
 
-from retrace.artifacts.paths import TRAIN, TRAIN_LOCK, VALIDATION
+from retrace.artifacts.paths import TRAIN_LOCK
 from retrace.runtime.single_instance import end_unless_alone, single_instance
 
 ANOTHER = "train: another training run is under way in this folder; wait for it, or end it first"
@@ -34,7 +34,7 @@ from retrace.params.train import Train
 from retrace.training.checkpoint import Checkpoints
 from retrace.training.resources import require_room
 from retrace.training.result_files import summary, write_clock, write_results
-from retrace.training.rows import read_rows
+from retrace.training.rows import rows_to_train
 from retrace.training.training_run import set_up, train
 
 
@@ -43,12 +43,11 @@ def main() -> None:
         started, clock = datetime.now(UTC), time.monotonic()
         settings = set_up(*read_verbatim(Train), read_schema())
         require_room(settings.description, settings.section, settings.device)
-        schema, preprocessing = settings.schema, settings.preprocessing
-        training, validation = (read_rows(path, schema, preprocessing) for path in (TRAIN, VALIDATION))
-        print(f"train: {settings.summary}; {len(training.x):,} rows")
-        checkpoints = Checkpoints(settings.fingerprint, started, clock)
-        result = train(training, validation, settings, checkpoints)
-        report = write_results(result, settings, validation)
+        with rows_to_train(settings.schema, settings.section, settings.preprocessing) as (training, validation):
+            print(f"train: {settings.summary}; {len(training.x):,} rows")
+            checkpoints = Checkpoints(settings.fingerprint, started, clock)
+            result = train(training, validation, settings, checkpoints)
+            report = write_results(result, settings, validation)
         write_clock(checkpoints, settings.device)
         checkpoints.remove()
         print(f"train: {summary(result)}")

@@ -2,13 +2,17 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.metrics import accuracy_score, log_loss
 
+from retrace.artifacts import paths
 from retrace.artifacts.schema import Schema
-from retrace.evaluation.baselines import Rows, baseline, report
+from retrace.artifacts.tables import read_table, write_pieces
+from retrace.evaluation.baselines import Rows, baseline, read_rows, report
 from retrace.params.baseline import Baseline
+from retrace.runtime.errors import BAD_PARAMS, UserError
 from tests.conftest import VALUES
 
 
@@ -53,3 +57,32 @@ def test_a_class_that_training_never_saw_gets_no_probability(iris):
         assert result.probabilities.shape == (len(test.y), 3)
         assert (result.probabilities[:, 2] == 0).all()
         assert np.isfinite(report(result, test.y).log_loss)
+
+
+@pytest.fixture
+def stored(project) -> Schema:
+    """100 rows of each split, the classes of which take turns; in row groups of 30."""
+    table = pa.table({"x": np.arange(100.0), "word": pa.array(["a", "b"] * 50), "y": np.arange(100) % 2})
+    table = table.set_column(1, "word", table.column("word").dictionary_encode())
+    for path in (paths.TRAIN, paths.VALIDATION, paths.TEST):
+        write_pieces(path, [table.slice(start, 30) for start in range(0, 100, 30)])
+    return Schema("own", ["x", "word"], "y", ["no", "yes"], [150, 150], None, kinds={"word": "categorical"})
+
+
+def test_they_are_fitted_to_as_many_rows_as_are_wanted_evenly_spaced(stored):
+    section = Baseline(**VALUES["baseline"])
+    whole = read_rows(stored, section)
+    assert all(each.x["x"].tolist() == list(range(100)) for each in whole)
+    for rows, place in ((30, [index * 100 // 30 for index in range(30)]), (100, range(100)), (5000, range(100))):
+        train, validation, test = read_rows(stored, section.model_copy(update={"rows": rows}))
+        assert train.x["x"].tolist() == validation.x["x"].tolist() == list(place)
+        assert train.y.tolist() == [index % 2 for index in place]
+        assert train.x["word"].tolist() == train.y.tolist()  # their places in the order of spelling
+        assert test.x.equals(whole[2].x)
+
+
+def test_rows_of_one_class_only_are_refused_by_the_key(stored):
+    with pytest.raises(UserError, match=r"baseline\.rows must take training rows of two classes") as caught:
+        read_rows(stored, Baseline(**VALUES["baseline"]).model_copy(update={"rows": 50}))
+    assert caught.value.status == BAD_PARAMS
+    assert read_table(paths.TRAIN).num_rows == 100

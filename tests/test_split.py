@@ -516,6 +516,6 @@ def test_d31_more_rows_than_memory_is_said_before_they_are_read(project, tmp_pat
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
-    what = r"split: data/dataset.parquet, 20,000,000 rows, takes at least \d{3} MiB of memory, and \d+ MiB are free;"
+    what = r"split: data/dataset.parquet, 20,000,000 rows, takes at least 1\.\d GiB of memory, and \d+ MiB are free;"
     assert re.match(what, done.stderr)
     assert not paths.TRAIN.exists()

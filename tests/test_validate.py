@@ -265,7 +265,7 @@ def test_a_bad_value_is_one_line_with_its_place(project, old, new, rule):
 
 TRAIN_LINE = line_of("train:")
 EPOCHS_LINE = line_of("  epochs: 100")
-ROWS_LINE = line_of("  rows:")
+ROWS_LINE = line_of("  rows: 10000")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
@@ -61,20 +62,58 @@ def opened(path: Path) -> Iterator[pa.NativeFile]:
 
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     """A Parquet file, its checksums verified; all columns, or the named ones."""
-    with _parquet(path, columns) as file:
+    with parquet(path, columns) as file:
         # pq.read_table does the same, but imports pandas and pyarrow.dataset for it, for 0.3 s.
         return complete(file.read(columns=columns), file.metadata.num_rows)
 
 
 def read_first(path: Path, rows: int, columns: list[str]) -> pa.Table:
-    """The first rows of `read_table`; of the rest of the file, what is in the same row group is read."""
-    with _parquet(path, columns) as file:
+    """The first rows of `read_table`; of the rest of the file, what is in the same row group is read, by columns."""
+    with parquet(path, columns) as file:
         groups: list[int] = []
         found = 0
         while found < rows and len(groups) < file.num_row_groups:
             found += file.metadata.row_group(len(groups)).num_rows
             groups.append(len(groups))
-        return complete(file.read_row_groups(groups, columns=columns), found).slice(0, rows)
+
+        def of(name: str) -> pa.ChunkedArray:
+            column = complete(file.read_row_groups(groups, columns=[name]), found).column(0)
+            # A slice of a long one would keep all of it.
+            return column.slice(0, rows) if found < 2 * rows else column.take(pa.array(np.arange(min(rows, found))))
+
+        types = pa.schema([file.schema_arrow.field(name) for name in columns], file.schema_arrow.metadata)
+        return pa.table([of(name) for name in columns], schema=types)
+
+
+def read_evenly(path: Path, columns: list[str], rows: int) -> pa.Table:
+    """So many rows of the file, evenly spaced; all of them where there are no more. As `read_table`, column by column.
+
+    Memory does not grow with the file.
+    """
+    with parquet(path, columns) as file:
+        count = file.metadata.num_rows
+        if count <= rows:
+            return complete(file.read(columns=columns), count)
+        chosen = np.arange(rows) * count // rows
+        found = []
+        for name in columns:
+            pieces, start = [], 0
+            for group in range(file.num_row_groups):
+                for piece in group_pieces(file, group, name):
+                    first, last = np.searchsorted(chosen, (start, start + len(piece)))
+                    pieces.append(piece.take(pa.array(chosen[first:last] - start)))
+                    start += len(piece)
+            found.append(pa.chunked_array(pieces, file.schema_arrow.field(name).type))
+        types = pa.schema([file.schema_arrow.field(name) for name in columns], file.schema_arrow.metadata)
+        return pa.table(found, schema=types)
+
+
+def read_groups(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """The rows, a row group (see `write_pieces`) at a time; all columns, or the named ones."""
+    with parquet(path, columns) as file:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=columns)
+            yield complete(table, file.metadata.row_group(group).num_rows)
 
 
 def read_pieces(path: Path, column: str) -> Iterator[pa.Array]:
@@ -82,26 +121,32 @@ def read_pieces(path: Path, column: str) -> Iterator[pa.Array]:
 
     (ParquetFile.iter_batches, and several columns at once, were seen to hold on to much of what they had read.)
     """
-    with _parquet(path, [column]) as file:
+    with parquet(path, [column]) as file:
         for group in range(file.num_row_groups):
-            table = complete(file.read_row_group(group, columns=[column]), file.metadata.row_group(group).num_rows)
-            for batch in table.to_batches(max_chunksize=65_536):
-                yield batch.column(0)
+            yield from group_pieces(file, group, column)
+
+
+def group_pieces(file: pq.ParquetFile, group: int, column: str) -> Iterator[pa.Array]:
+    """As `read_pieces`, of a row group."""
+    table = complete(file.read_row_group(group, columns=[column]), file.metadata.row_group(group).num_rows)
+    for batch in table.to_batches(max_chunksize=65_536):
+        yield batch.column(0)
 
 
 def read_types(path: Path) -> pa.Schema:
     """Names and types of the columns."""
-    with _parquet(path) as file:
+    with parquet(path) as file:
         return file.schema_arrow
 
 
 def count_rows(path: Path) -> int:
-    with _parquet(path) as file:
+    with parquet(path) as file:
         return int(file.metadata.num_rows)
 
 
 @contextmanager
-def _parquet(path: Path, columns: list[str] | None = None) -> Iterator[pq.ParquetFile]:
+def parquet(path: Path, columns: list[str] | None = None) -> Iterator[pq.ParquetFile]:
+    """The file, if its footer is whole and it has these columns. Raises UserError for damage, also within."""
     try:
         with opened(path) as file:
             _check_footer(file)
@@ -186,11 +231,12 @@ def write_pieces(path: Path, pieces: Iterable[pa.Table]) -> None:
 
     def fill(file: BinaryIO) -> None:
         waiting = iter(pieces)
-        first = next(waiting)
-        with pq.ParquetWriter(file, first.schema, write_page_checksum=True) as writer:
-            writer.write_table(first)
-            for piece in waiting:
+        piece = next(waiting)
+        with pq.ParquetWriter(file, piece.schema, write_page_checksum=True) as writer:
+            while piece is not None:
                 writer.write_table(piece)
+                piece = None  # before the next one is made: in memory is one, and not two
+                piece = next(waiting, None)
         _, footer = _footer(file)
         file.seek(-len(footer), os.SEEK_END)
         file.write(SEAL + hashlib.sha256(footer).digest() + footer)

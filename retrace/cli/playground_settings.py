@@ -45,6 +45,7 @@ ALWAYS: dict[str, Any] = {
     "train.schedule.name": "constant",
     "train.schedule.warmup_epochs": 0,
     "train.gradient_clip": None,
+    "train.window": None,
     "train.temperature": "none",
     "evaluate.threshold": 0.5,
     "evaluate.slices": [],

@@ -1,11 +1,13 @@
 """Parquet, as one file or as a folder of parts, whose folders may name columns."""
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -99,9 +101,22 @@ def parquet_blocks(part: Path) -> Iterator[pa.RecordBatch]:
         parquet = parquet_file(file)
         # ParquetFile.iter_batches was seen to hold on to what it had read.
         for group in range(parquet.num_row_groups):
+            # Arrow keeps what the one before has taken.
+            pa.default_memory_pool().release_unused()
             _fits(part, parquet, group)
-            table = complete(parquet.read_row_group(group), parquet.metadata.row_group(group).num_rows)
-            yield from table.to_batches(max_chunksize=ROWS_AT_ONCE)
+            rows = complete(parquet.read_row_group(group), parquet.metadata.row_group(group).num_rows)
+            waiting = deque(rows.to_batches(max_chunksize=ROWS_AT_ONCE))
+            del rows
+            while waiting:
+                yield _copied(waiting.popleft())
+
+
+def _copied(block: pa.RecordBatch) -> pa.RecordBatch:
+    """The same rows in memory of their own: else whoever holds the last ones of a row group holds all of it."""
+    try:
+        return block.take(pa.array(np.arange(block.num_rows)))
+    except pa.ArrowNotImplementedError:  # of types that nobody has in a table as a rule
+        return block
 
 
 def parquet_file(file: BinaryIO) -> pq.ParquetFile:

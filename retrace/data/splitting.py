@@ -5,46 +5,42 @@ Rows with the same features are duplicates: they are in one split, since a model
 test rows do not depend on validation_size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from retrace.artifacts.findings import FINDINGS
-from retrace.artifacts.paths import DATASET, TRAIN
+from retrace.artifacts.paths import DATASET
 from retrace.artifacts.schema import Schema
-from retrace.artifacts.tables import count_rows
-from retrace.data.groups import SplitRows, row_hashes, shuffled_hash, together, values
+from retrace.artifacts.table_columns import Columns, class_indices
+from retrace.data.groups import Hashes, SplitRows, row_hashes, shuffled_hash, together, values
 from retrace.data.stratify import Holders, divide
 from retrace.params.reader import fault
 from retrace.params.split import Split
-from retrace.runtime.disk import require_disk
 from retrace.runtime.errors import BAD_DATA, UserError
-from retrace.runtime.memory import require_memory
 from retrace.runtime.text import listed, one_line, shown
 
-# In memory, of a value by its kind (8 if nothing else is said), and of what each row has besides: class, hash, order.
-BYTES = {"categorical": 4, "boolean": 1}
-KEPT_BYTES = 40
-# A split is written in pieces of so many rows, so that the table is in memory once and not twice.
-ROWS_AT_ONCE = 1 << 20
 FEWEST = 3  # distinct rows that a class needs: one each for training, validation and test
 
 
-def split(table: pa.Table, schema: Schema, section: Split) -> SplitRows:
+def split(table: Columns, schema: Schema, section: Split, hashes: Hashes | None = None) -> SplitRows:
     """Divide the rows: row numbers of each split, shuffled, but by time in the order of time.
 
-    Raises UserError when a split would be empty or a class would be missing from one.
+    hashes [rows]: of the features (see `row_hashes`), where somebody has them. Raises UserError when a split would be
+    empty or a class would be missing from one.
     """
-    target = table.column(schema.target).to_numpy()
+    target = class_indices(table, schema.target)
     method = method_of(section, schema)
+    if hashes is None:
+        hashes = row_hashes(table, schema.features)
     if method == "time":
         splits = _by_time(_column(table, schema, section), section)
     elif method == "hash":
-        splits = _by_hash(table, schema, section)
+        splits = _by_hash(hashes, section)
     else:
-        splits = _by_chance(table, schema, section, target, method)
+        splits = _by_chance(table, schema, section, target, method, hashes)
     for name, rows, share in (
         ("training", splits.train, "lower split.test_size or split.validation_size"),
         ("validation", splits.validation, f"raise split.validation_size (now {section.validation_size:g})"),
@@ -52,16 +48,22 @@ def split(table: pa.Table, schema: Schema, section: Split) -> SplitRows:
     ):
         missing = np.bincount(target[rows], minlength=len(schema.classes)) == 0
         if missing.any():
-            raise _missing(table, schema, section, int(missing.argmax()), name, len(rows), share)
+            raise _missing(target, hashes, schema, section, int(missing.argmax()), name, len(rows), share)
     return splits
 
 
 def _missing(
-    table: pa.Table, schema: Schema, section: Split, index: int, name: str, rows: int, share: str
+    target: NDArray[np.integer],
+    hashes: Hashes,
+    schema: Schema,
+    section: Split,
+    index: int,
+    name: str,
+    rows: int,
+    share: str,
 ) -> UserError:
     """The fault of a class with no training, validation or test row, and what is sure to help."""
-    target = table.column(schema.target).to_numpy()
-    firsts, members, starts = _groups(row_hashes(table.select(schema.features)))
+    firsts, members, starts = _groups(hashes)
     distinct = _holders(firsts, members, starts, target, schema).distinct
     method = method_of(section, schema)
     if distinct.min() < FEWEST and method != "time":
@@ -103,9 +105,10 @@ def method_of(section: Split, schema: Schema) -> str:
     return "stratified" if schema.own else "random"
 
 
-def _by_chance(table: pa.Table, schema: Schema, section: Split, target: NDArray[np.int64], method: str) -> SplitRows:
+def _by_chance(
+    table: Columns, schema: Schema, section: Split, target: NDArray[np.integer], method: str, groups: Hashes
+) -> SplitRows:
     """Random or stratified, by row or by group: of rows that belong together the first is drawn, the others follow."""
-    groups = row_hashes(table.select(schema.features))
     if method == "group":
         groups = together(groups, values(_column(table, schema, section)))
     firsts, members, starts = _groups(groups)
@@ -148,7 +151,7 @@ def _holders(
     firsts: NDArray[np.int64],
     members: NDArray[np.int64],
     starts: NDArray[np.int64],
-    target: NDArray[np.int64],
+    target: NDArray[np.integer],
     schema: Schema,
 ) -> Holders:
     first = np.empty(len(target), dtype=np.int64)
@@ -168,15 +171,28 @@ def _divide(rows: NDArray[np.int64], size: float, seed: int, key: str) -> tuple[
     return kept, taken
 
 
-def _by_hash(table: pa.Table, schema: Schema, section: Split) -> SplitRows:
+def _by_hash(hashes: Hashes, section: Split) -> SplitRows:
     """Each row's split follows from its own content: neither other rows nor their order have a say."""
-    place = shuffled_hash(row_hashes(table.select(schema.features)), section.seed)
-    share = place / 2.0**64
+    place = shuffled_hash(hashes, section.seed)
     order = np.argsort(place, kind="stable")
-    test = share < section.test_size
-    # The rest of the scale, from 0 to 1 again.
-    validation = ~test & ((share - section.test_size) / (1 - section.test_size) < section.validation_size)
-    return SplitRows(*(order[chosen[order]] for chosen in (~test & ~validation, validation, test)))
+    # Along the scale from 0 to 1 test rows come first, then, on what is left of it, from 0 to 1 again, validation rows.
+    left = 1 - section.test_size
+    test = _first(place, order, lambda share: share < section.test_size)
+    validation = _first(place, order, lambda share: (share - section.test_size) / left < section.validation_size)
+    validation = max(test, validation)
+    return SplitRows(order[validation:], order[test:validation], order[:test])
+
+
+def _first(place: Hashes, order: NDArray[np.int64], chosen: Callable[[Any], Any]) -> int:
+    """How many of the rows in this order are chosen by their place on the scale; these are the first ones."""
+    low, high = 0, len(order)
+    while low < high:
+        middle = (low + high) // 2
+        if chosen(place[order[middle]] / 2.0**64):
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def _by_time(column: pa.ChunkedArray, section: Split) -> SplitRows:
@@ -203,7 +219,7 @@ def _cut(time: NDArray[np.int64], at: int) -> int:
     return int(np.searchsorted(time, time[at])) if 0 <= at < len(time) else at
 
 
-def _column(table: pa.Table, schema: Schema, section: Split) -> pa.ChunkedArray:
+def _column(table: Columns, schema: Schema, section: Split) -> pa.ChunkedArray:
     there = [*schema.features, *schema.carried]
     if section.column not in there:
         raise fault(Split, "column", f"must be a column of the data set ({listed(there)})")
@@ -218,23 +234,7 @@ def _column(table: pa.Table, schema: Schema, section: Split) -> pa.ChunkedArray:
     return column
 
 
-def require_room(schema: Schema) -> None:
-    """Raise UserError (status 4) where disk or memory have no room for the data set and its splits."""
-    count, width = count_rows(DATASET), sum(BYTES.get(schema.kind(name), 8) for name in schema.features)
-    # The splits hold the same rows as the data set.
-    require_disk([TRAIN, FINDINGS], DATASET.stat().st_size, "leave rows or columns out of the table")
-    require_memory(
-        count * (width + KEPT_BYTES), f"split: {DATASET}, {count:,} rows,", "leave rows or columns out of the table"
-    )
-
-
-def pieces(table: pa.Table, rows: NDArray[np.int64]) -> Iterator[pa.Table]:
-    """These rows of the table, in pieces of ROWS_AT_ONCE; one without rows where there are none."""
-    for start in range(0, max(len(rows), 1), ROWS_AT_ONCE):
-        yield table.take(rows[start : start + ROWS_AT_ONCE])
-
-
-def summary(splits: SplitRows, target: NDArray[np.int64], schema: Schema) -> str:
+def summary(splits: SplitRows, target: NDArray[np.integer], schema: Schema) -> str:
     """One line: how many rows each split has, and of each class; target [rows]: class indices."""
     counts = []
     for name, rows in splits._asdict().items():

@@ -15,7 +15,7 @@ class Holders:
     distinct: by class, how many groups hold it.
     """
 
-    def __init__(self, first: Rows, target: Rows, classes: int):
+    def __init__(self, first: Rows, target: NDArray[np.integer], classes: int):
         """first: for each row, the first row of its group."""
         self.classes = classes
         self.groups = np.unique(first)
@@ -45,7 +45,9 @@ class Holders:
         return np.bincount(self._class[pairs], minlength=self.classes)
 
 
-def divide(rows: Rows, labels: Rows, holders: Holders, size: float, seed: int, fewest: int) -> tuple[Rows, Rows]:
+def divide(
+    rows: Rows, labels: NDArray[np.integer], holders: Holders, size: float, seed: int, fewest: int
+) -> tuple[Rows, Rows]:
     """Groups kept and taken (a share `size` of them), with the same shares of each label in both, shuffled.
 
     Of every class at least `fewest` groups are kept and one is taken, if it has so many; for that single groups change

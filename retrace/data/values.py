@@ -105,3 +105,14 @@ def plain(value: float) -> str:
 def _floats(column: pa.Array) -> Floats:
     values: Floats = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)  # a null: NaN
     return values
+
+
+def one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The same column in one piece."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    if isinstance(column.type, pa.DictionaryType):
+        column = column.unify_dictionaries()
+    return column.combine_chunks()

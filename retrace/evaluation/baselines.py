@@ -4,13 +4,10 @@ They are fitted on the training rows. Nobody should ship a network that loses to
 """
 
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyClassifier
@@ -22,11 +19,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from retrace.artifacts.baseline import BaselineScores, Other
+from retrace.artifacts.paths import TEST, TRAIN, VALIDATION
 from retrace.artifacts.schema import Schema
-from retrace.artifacts.tables import count_rows
+from retrace.artifacts.tables import count_rows, read_evenly
 from retrace.evaluation.metrics import log_losses
 from retrace.params.baseline import Baseline
-from retrace.preprocessing.frame import Spellings, expanded
+from retrace.params.reader import fault
+from retrace.preprocessing.frame import expanded, spellings
 from retrace.runtime.memory import require_memory
 
 # Categories with fewer training rows than this, and those beyond so many of a column, are taken as one.
@@ -87,8 +86,19 @@ def baseline(train: Rows, validation: Rows, test: Rows, schema: Schema, section:
     return {**results, "gradient_boosting": _result(boosting, codes.transform(test.x), len(schema.classes))}
 
 
-def rows(table: pa.Table, schema: Schema, known: Spellings) -> Rows:
-    return Rows(expanded(table, schema, known), table.column(schema.target).to_numpy())
+def read_rows(schema: Schema, section: Baseline) -> tuple[Rows, Rows, Rows]:
+    """For training, validation and the test; of the first two at most `baseline.rows`.
+
+    Raises UserError where these are of one class only.
+    """
+    columns = [*schema.features, schema.target]
+    most = {TRAIN: section.rows, VALIDATION: section.rows, TEST: None}
+    tables = [read_evenly(path, columns, rows or count_rows(path)) for path, rows in most.items()]
+    known = spellings(tables[0], schema)
+    found = [Rows(expanded(each, schema, known), each.column(schema.target).to_numpy()) for each in tables]
+    if len(np.unique(found[0].y)) == 1:  # the training rows have all classes
+        raise fault(Baseline, "rows", "must take training rows of two classes, and all that it takes are of one")
+    return found[0], found[1], found[2]
 
 
 def _result(model: Any, x: pd.DataFrame, classes: int) -> Result:
@@ -113,7 +123,15 @@ def on_each_row(result: Result, actual: NDArray[np.int64]) -> Other:
     return Other(result.predicted, log_losses(result.probabilities, actual))
 
 
-def require_room(paths: Sequence[Path], schema: Schema) -> None:
-    """Raise UserError (status 4) where memory has no room for the rows of these files, as they are read and encoded."""
-    count, width = sum(map(count_rows, paths)), len(schema.features)
-    require_memory(16 * count * width, f"baseline: {count:,} rows of {width:,} columns", "use fewer rows or columns")
+def require_room(schema: Schema, section: Baseline) -> None:
+    """Raise UserError (status 4) where memory has no room for the rows, as they are read and encoded."""
+    sizes, width = {path: count_rows(path) for path in (TRAIN, VALIDATION, TEST)}, len(schema.features)
+    if section.rows:
+        sizes |= {path: min(sizes[path], section.rows) for path in (TRAIN, VALIDATION)}
+    count = sum(sizes.values())
+    now = "all" if section.rows is None else f"{section.rows:,}"
+    require_memory(
+        16 * count * width,
+        f"baseline: {count:,} rows of {width:,} columns",
+        f"lower baseline.rows (now {now}), or use fewer rows or columns",
+    )

@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from retrace.data.values import one_chunk
 from retrace.networks.model import Description
-from retrace.preprocessing.apply import one_chunk
 from retrace.preprocessing.reference import Counts, Reference, counted, evenly
 from retrace.runtime.text import listed
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from retrace.artifacts.paths import MODEL, VALIDATION
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.scores import SCORES, ThresholdChoice, read_scores
-from retrace.artifacts.tables import read_bytes, read_table
+from retrace.artifacts.tables import read_bytes, read_groups
 from retrace.evaluation.metrics import resamples
 from retrace.networks.model import Model
 from retrace.params.evaluate import Costs, Decided, Evaluate
@@ -67,16 +67,19 @@ def settle(model: Model, schema: Schema, section: Evaluate) -> tuple[Decided, Th
         return section.decided(section.threshold), None
     if len(schema.classes) != 2:
         raise fault(Evaluate, "threshold", f"must be a number with {len(schema.classes)} classes")
-    rows, preprocessing = read_table(VALIDATION), model.description.preprocessing
-    try:
-        chances = sure(preprocessing, rows, model.probabilities(rows))[:, 1]
-    except Unusable as error:
-        raise UserError(
-            BAD_DATA,
-            f"{VALIDATION}: column {error.column}, row {error.row + 1:,}: {error.value} {error.rule}; fix it in the"
-            " table, or leave the row out",
-        ) from None
-    choice = choose(chances, rows.column(schema.target).to_numpy() == 1, section, section.threshold)
+    chances, positive, start = [], [], 0
+    for rows in read_groups(VALIDATION, [*schema.features, schema.target]):
+        try:
+            chances.append(sure(model.description.preprocessing, rows, model.probabilities(rows))[:, 1])
+        except Unusable as error:
+            raise UserError(
+                BAD_DATA,
+                f"{VALIDATION}: column {error.column}, row {start + error.row + 1:,}: {error.value} {error.rule}; fix"
+                " it in the table, or leave the row out",
+            ) from None
+        positive.append(rows.column(schema.target).to_numpy() == 1)
+        start += rows.num_rows
+    choice = choose(np.concatenate(chances), np.concatenate(positive), section, section.threshold)
     return section.decided(choice.threshold), choice
 
 

@@ -208,7 +208,7 @@ def picture_epochs(epochs: int) -> list[int]:
 
 def plane_points(data: Data) -> Floats:
     """[SIDE * SIDE, 2] regular points over the two inputs of the rows, with a margin; x runs fastest."""
-    x = np.concatenate([rows.x[:, :2].numpy() for rows in (data.training, data.validation)]).astype(np.float64)
+    x = np.concatenate([rows.x[:][:, :2].numpy() for rows in (data.training, data.validation)]).astype(np.float64)
     low, high = x.min(0), x.max(0)
     margin = 0.06 * (high - low)
     across, up = (np.linspace(low[axis] - margin[axis], high[axis] + margin[axis], SIDE) for axis in (0, 1))
@@ -225,4 +225,4 @@ def _plane(network: Network, points: Floats, smoothing: float) -> Tensor:
 
 def rows_shown(data: Data) -> tuple[Any, Any]:
     """Coordinates and classes of the validation rows that are drawn."""
-    return data.validation.x[:SHOWN_ROWS, :2].numpy(), data.validation.y[:SHOWN_ROWS].numpy()
+    return data.validation.x[:SHOWN_ROWS][:, :2].numpy(), data.validation.y[:SHOWN_ROWS].numpy()

@@ -17,8 +17,8 @@ from pydantic.fields import FieldInfo
 from retrace.params.messages import rule_of, shown_value, suggest
 from retrace.params.train import Train
 
-# What is no setting to be chosen: the luck, its measure, what computes it, and what comes after.
-FIXED = ("replicas", "ship", "seed", "device", "tf32", "temperature")
+# What is no setting to be chosen: the luck, its measure, what computes it, with how much memory, and what comes after.
+FIXED = ("replicas", "ship", "seed", "device", "tf32", "window", "temperature")
 KEYS_OF_RANGE, KEYS_OF_CHOICES = {"low", "high", "log", "when"}, {"choices", "when"}
 # What rules between parameters are about: the validators of section `train`.
 RULED = {

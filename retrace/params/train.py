@@ -75,6 +75,7 @@ class Train(Section):
     schedule: Schedule
     gradient_clip: Annotated[float, Field(gt=0)] | None
     batch_size: Annotated[int, Field(ge=1, le=10_000_000)]
+    window: Annotated[int, Field(ge=100, le=100_000_000)] | None
     epochs: Annotated[int, Field(ge=1, le=1_000_000)]
     patience: Annotated[int, Field(ge=1, le=1_000_000)] | None
     temperature: Literal["none", "validation"]

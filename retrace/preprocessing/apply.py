@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from retrace.data.values import Floats, numbers
+from retrace.data.values import Floats, numbers, one_chunk
 from retrace.preprocessing.description import Category, Number, Preprocessing, Unusable
 
 AS_TEXTS = (
@@ -154,14 +154,3 @@ def codes(category: Category, column: pa.Array) -> NDArray[np.int64]:
         return each
     found = pc.index_in(column.cast(pa.string()), values).fill_null(other).to_numpy(zero_copy_only=False)
     return np.where(column.is_null().to_numpy(zero_copy_only=False), absent, found).astype(np.int64)
-
-
-def one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """The same column in one piece."""
-    if not isinstance(column, pa.ChunkedArray):
-        return column
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    if isinstance(column.type, pa.DictionaryType):
-        column = column.unify_dictionaries()
-    return column.combine_chunks()

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import MissingIndicator, SimpleImputer
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, QuantileTransformer, RobustScaler, StandardScaler
 
 from retrace.artifacts.schema import Schema
@@ -63,8 +64,10 @@ def fit(
     frame = expanded(table, schema, known)
     transformers = column_transformer(frame, schema, scaling, rare_below).transformers
     # One by one: ColumnTransformer.fit also transforms, and holds what comes of all the rows.
-    for _, part, columns in transformers:
-        if columns:
+    for name, part, columns in transformers:
+        if columns and name == "numbers":
+            _fit_numbers(part, frame[columns])
+        elif columns:
             part.fit(frame[columns])
     preprocessing = described(transformers, schema, known, embed_above)
     numbers = preprocessing.numbers
@@ -73,6 +76,18 @@ def fit(
     if bins:
         preprocessing = replace(preprocessing, numbers=[_binned(number, frame, bins, schema) for number in numbers])
     return preprocessing
+
+
+def _fit_numbers(part: Pipeline, frame: pd.DataFrame) -> None:
+    """As `part.fit(frame)`, but that the medians are found column by column.
+
+    scikit-learn sorts all columns at once, for which it holds seven copies of them, and takes more than twice the time.
+    """
+    imputer, scaler = part[0], part[1]
+    medians = [clone(imputer).fit(frame[[name]]).statistics_ for name in frame]
+    imputer.fit(frame.iloc[:1])
+    imputer.statistics_ = np.concatenate(medians)
+    scaler.fit(imputer.transform(frame))
 
 
 def _binned(number: Number, frame: pd.DataFrame, bins: int, schema: Schema) -> Number:

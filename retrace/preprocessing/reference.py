@@ -14,8 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from retrace.artifacts.typed import read_typed
-from retrace.data.values import Floats, numbers
-from retrace.preprocessing.apply import codes, one_chunk
+from retrace.data.values import Floats, numbers, one_chunk
+from retrace.preprocessing.apply import codes
 from retrace.preprocessing.description import Preprocessing
 from retrace.runtime.atomic import write_json
 

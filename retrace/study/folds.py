@@ -24,7 +24,7 @@ def read_rows(folder: Path) -> pa.Table:
 
 def groups_of(table: pa.Table, schema: Schema, split: Split) -> Hashes:
     """[rows] of those that belong together: duplicates, and groups of the split's column."""
-    groups = row_hashes(table.select(schema.features))
+    groups = row_hashes(table, schema.features)
     return together(groups, values(table.column(split.column))) if split.method == "group" else groups
 
 

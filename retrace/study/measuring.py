@@ -272,7 +272,7 @@ def judge(course: Course, prepared: Prepared) -> Judged:
     network = prepared.describe(section).network(len(course.task.replicas), scaled=section.input_scale_rate > 0)
     for parameter, content in zip(network.parameters(), course.best, strict=True):
         parameter.data.copy_(torch.from_numpy(content))
-    x = prepared.data.validation.x.cpu()
+    x = prepared.data.validation.x[:].cpu()
     logits = network(x.expand(network.replicas, -1, -1))
     return Judged(course.right, class_probabilities(logits, section.label_smoothing).double().numpy())
 

@@ -32,7 +32,7 @@ from retrace.study.verdict import BEST, FOLDS
 from retrace.training.checkpoint import fingerprint
 from retrace.training.device import choose, make_deterministic
 from retrace.training.node_check import NodeCheck
-from retrace.training.rows import fit_preprocessing
+from retrace.training.rows import Rows, fit_preprocessing
 from retrace.training.training_run import broken_by_weights, describe
 
 DATA = TRAIN.parent
@@ -61,6 +61,7 @@ def run_study(
     prepared = preparation(section, DATA)
     seconds = seconds_of(prepared, section, epochs)
     workers = workers_worth_having(seconds, device)
+    assert isinstance(prepared.data.training, Rows)
     check = NodeCheck.of(CODE_OF_STUDIES, section, prepared.describe(section), prepared.data.training, device)
     criterion = f"{section.class_weights} {is_portable()}"
     memo = Memo(fingerprint("study", {}, criterion, (TRAIN, VALIDATION, SCHEMA), device))

@@ -46,7 +46,10 @@ class Rowset(NamedTuple):
 
 
 def rowset(data: Data) -> Rowset:
-    training, validation = ((rows.x.cpu().numpy(), rows.y.cpu().numpy()) for rows in data[:2])
+    """Of rows that are in memory; those in a file of this machine are trained on here."""
+    assert isinstance(data.training, Rows)
+    assert isinstance(data.validation, Rows)
+    training, validation = ((rows.x.cpu().numpy(), rows.y.cpu().numpy()) for rows in (data.training, data.validation))
     return Rowset(training, validation, data.counts.cpu().numpy())
 
 

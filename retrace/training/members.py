@@ -41,6 +41,8 @@ def shared(section: Train) -> dict[str, object]:
     # Whether there is such a thing at all decides which operations there are; how much of it is a member's own.
     content["input_scale_rate"] = section.input_scale_rate > 0
     content["class_weights"] = section.class_weights != "none"
+    if section.window is not None:  # which rows are read together follows from it
+        content["seed"] = section.seed
     return content
 
 

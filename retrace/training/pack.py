@@ -21,7 +21,7 @@ from retrace.training.losses import LOSSES, Smoothing, class_weights, row_weight
 from retrace.training.members import Member
 from retrace.training.optimizers import Group, Optimization, Rates, lay_out
 from retrace.training.roots import root
-from retrace.training.rows import Rows
+from retrace.training.rows import AnyRows
 from retrace.training.schedules import learning_rates
 from retrace.training.validation import Validation, Zeros
 
@@ -77,10 +77,10 @@ class PackState(NamedTuple):
 
 
 class Data(NamedTuple):
-    """training, validation: on the training's device; counts: training rows of each class."""
+    """training, validation: on the training's device, or in a file; counts: training rows of each class."""
 
-    training: Rows
-    validation: Rows
+    training: AnyRows
+    validation: AnyRows
     counts: Tensor
 
 

@@ -5,12 +5,15 @@ import torch
 from torch import Generator
 
 INITIAL = 0  # the "epoch" of the generator that draws the initial weights
-ORDER, DROPOUT = 0, 1  # what a generator draws
+ORDER, DROPOUT, GROUPS_ORDER = 0, 1, 2  # what a generator draws
 
 
 def generator(
-    seed: int, replica: int, epoch: int, stream: int = ORDER, device: torch.device | str = "cpu"
+    seed: int, replica: int, epoch: int, stream: int = ORDER, device: torch.device | str = "cpu", window: int = 0
 ) -> Generator:
-    """The only source of randomness in training; stream: what it draws."""
-    state = np.random.SeedSequence([seed, replica, epoch, stream]).generate_state(1, np.uint64)[0]
+    """The only source of randomness in training; stream: what it draws; window: of the epoch, from 0."""
+    place = [seed, replica, epoch, stream]
+    if window:  # the first one draws what an epoch draws that has no other
+        place.append(window)
+    state = np.random.SeedSequence(place).generate_state(1, np.uint64)[0]
     return Generator(device).manual_seed(int(state))

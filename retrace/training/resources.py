@@ -5,23 +5,59 @@ import math
 import torch
 
 from retrace.artifacts.paths import TRAIN, VALIDATION
+from retrace.artifacts.schema import Schema
 from retrace.artifacts.tables import count_rows
 from retrace.artifacts.training import HISTORY, TRAINING
 from retrace.networks.model import Description
 from retrace.params.train import Train
 from retrace.runtime.disk import require_disk
-from retrace.runtime.memory import require_memory
+from retrace.runtime.memory import available, require_memory
+from retrace.runtime.workers import cores
+from retrace.training.rows import nothing_to_fit
+from retrace.training.stored import BYTES
+
+# In memory, of a number of a training row to which the preprocessing is fitted, and of a category: as it is read, and
+# the copies that pandas and scikit-learn make of it (measured: 43 of a number).
+FIT_BYTES, FIT_BYTES_OF_CATEGORY = 32, 16
+# Of the memory that is free a window is advised to take this share, and to be a round number.
+WINDOW_SHARE = 0.25
+ROUND, MOST = (1, 2, 5), 1_000_000
+
+
+def require_room_to_fit(schema: Schema, section: Train) -> None:
+    """Raise UserError (status 4) where memory has no room for the rows to which the preprocessing is fitted."""
+    if nothing_to_fit(schema, section):
+        return
+    count, columns = count_rows(TRAIN), len(schema.features)
+    rows = min(count, section.window or count)
+    fix = "use fewer rows or columns"
+    if section.window is not None:
+        fix = f"lower train.window (now {section.window:,}), or use fewer columns"
+    elif window := window_to_set(count, columns):
+        fix = f"set train.window: {window}, or {fix}"
+    categories = sum(schema.kind(name) == "categorical" for name in schema.features)
+    each = FIT_BYTES * (columns - categories) + FIT_BYTES_OF_CATEGORY * categories
+    require_memory(each * rows, f"train: the preprocessing of {rows:,} rows of {columns:,} columns", fix)
+
+
+def window_to_set(rows: int, width: int) -> int | None:
+    """A round number of rows, fewer than there are, for which there is room; None where there is none."""
+    each = (FIT_BYTES + 2 * BYTES * cores()) * width
+    sizes = [step * 10**power for power in range(2, 7) for step in ROUND]
+    return max((size for size in sizes if size <= min(rows - 1, MOST, WINDOW_SHARE * available() / each)), default=None)
 
 
 def require_room(description: Description, section: Train, device: torch.device) -> None:
     """Raise UserError (status 4) where disk or memory have no room for this training run."""
     training, validation = (count_rows(path) for path in (TRAIN, VALIDATION))
-    rows = training + validation
+    rows, fix = training + validation, f"use fewer rows or columns, or {fewer(section)}"
+    if section.window is None and (window := window_to_set(training, description.preprocessing.width)):
+        fix = f"set train.window: {window}, {fix}"
     require_memory(
         memory_bytes(description, section, training, validation, device),
         f"train: {rows:,} rows of {description.preprocessing.width:,} columns and {section.replicas:,} networks of"
         f" {description.weights:,} weights",
-        f"use fewer rows or columns, or {fewer(section)}",
+        fix,
     )
     require_disk(
         [TRAINING, HISTORY.path], output_bytes(description, section, training), "lower train.epochs or train.replicas"
@@ -30,6 +66,11 @@ def require_room(description: Description, section: Train, device: torch.device)
 
 def fewer(section: Train) -> str:
     """How a training run takes less memory with the same rows."""
+    if section.window is not None:
+        return (
+            f"lower train.window (now {section.window:,}), train.batch_size (now {section.batch_size:,}) or"
+            f" train.replicas (now {section.replicas:,})"
+        )
     return f"lower train.batch_size (now {section.batch_size:,}) or train.replicas (now {section.replicas:,})"
 
 
@@ -46,7 +87,12 @@ def output_bytes(description: Description, section: Train, rows: int) -> int:
 def memory_bytes(description: Description, section: Train, training: int, validation: int, device: torch.device) -> int:
     """Bytes of main memory that it takes at least: the rows, and on the CPU weights, gradients and a step's outputs."""
     rows = training + validation
-    numbers = rows * description.preprocessing.width
+    width = description.preprocessing.width
+    numbers = rows * width
+    if section.window is not None:
+        # They may lie on the disk: of them two windows for each process, and the classes.
+        windows = 2 * min(section.window, training) * min(cores(), section.replicas)
+        numbers = min(numbers, windows * width + rows // 2)
     if section.ship == "mean":  # of each replica and validation row a float64
         numbers += 2 * section.replicas * validation
     if device.type == "cpu":

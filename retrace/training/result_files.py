@@ -16,12 +16,12 @@ from retrace.preprocessing.reference import write_reference
 from retrace.training.checkpoint import Checkpoints
 from retrace.training.reference import reference_of
 from retrace.training.result import TrainingResult
-from retrace.training.rows import Rows
+from retrace.training.rows import AnyRows
 from retrace.training.temperature import find_temperature
 from retrace.training.training_run import TrainingRun
 
 
-def write_results(result: TrainingResult, settings: TrainingRun, validation: Rows) -> TrainingReport:
+def write_results(result: TrainingResult, settings: TrainingRun, validation: AnyRows) -> TrainingReport:
     """The outs of the stage: models/, the history, the losses of what ships and of every step."""
     description, found = settings.description, None
     if settings.section.temperature == "validation":
@@ -30,7 +30,7 @@ def write_results(result: TrainingResult, settings: TrainingRun, validation: Row
         description = replace(description, temperature=found.temperature)
     save(MODELS, description, result.state, result.shipped)
     model = shipped_model(description, result.state, result.shipped)
-    write_reference(reference_of(model, validation.x.numpy()))
+    write_reference(reference_of(model, validation.x))
     told = replace(report(result, settings), temperature=found)
     write_training_report(told)
     HISTORY.write(result.history, result.header)

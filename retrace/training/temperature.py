@@ -18,7 +18,7 @@ from torch import Tensor
 from retrace.artifacts.training import TemperatureReport
 from retrace.networks.model import Model
 from retrace.networks.probabilities import class_probabilities
-from retrace.training.rows import Rows
+from retrace.training.rows import AnyRows
 
 FOLDS = 5
 ERRORS = 1.645
@@ -30,7 +30,7 @@ LOWEST, HIGHEST = 0.25, 4.0
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-def find_temperature(model: Model, validation: Rows, seed: int) -> TemperatureReport:
+def find_temperature(model: Model, validation: AnyRows, seed: int) -> TemperatureReport:
     """model: what ships, still without a temperature; seed: of the folds."""
     step = -(-len(validation.y) // MOST)
     x, y = validation.x[::step], validation.y[::step].long()

@@ -17,15 +17,15 @@ from retrace.training.pack import Data
 from retrace.training.pack_runner import PackRunner
 from retrace.training.randomness import INITIAL, generator
 from retrace.training.result import TrainingResult
-from retrace.training.rows import Rows
+from retrace.training.rows import AnyRows
 from retrace.training.training_warnings import warn
 from retrace.training.validation import accuracy
 
 
 def fit(
     network: Network,
-    train: Rows,
-    validation: Rows,
+    train: AnyRows,
+    validation: AnyRows,
     members: Sequence[Member],
     device: torch.device,
     callbacks: Sequence[Callback] = (),
@@ -60,8 +60,8 @@ class Trainer:
     def __init__(
         self,
         network: Network,
-        train: Rows,
-        validation: Rows,
+        train: AnyRows,
+        validation: AnyRows,
         members: Sequence[Member],
         device: torch.device,
         callbacks: Sequence[Callback] = (),
@@ -69,7 +69,7 @@ class Trainer:
     ):
         self.network, self.members, self.device = network, members, device
         self.section = members[0].section  # where it is the same for all
-        counts = torch.bincount(train.y.long(), minlength=max(2, network.outputs))
+        counts = torch.bincount(train.y, minlength=max(2, network.outputs))
         self.data = Data(train.to(device), validation.to(device), counts)
         self.runner = PackRunner(network, self.data, members, device, nodes)
         self.state = self.runner.state

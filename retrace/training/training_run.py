@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from retrace.networks.model import Description
 from retrace.params.reader import fault
 from retrace.params.train import Train
 from retrace.preprocessing.description import Preprocessing
-from retrace.runtime.cluster import joined
+from retrace.runtime.cluster import Cluster, joined
 from retrace.runtime.memory import memory_errors
 from retrace.runtime.processes import born
 from retrace.runtime.signals import DeferredSignals
@@ -28,9 +29,9 @@ from retrace.training.device import choose, make_deterministic
 from retrace.training.members import members_of
 from retrace.training.node_check import NodeCheck
 from retrace.training.pack_runner import seconds_an_epoch
-from retrace.training.resources import fewer
+from retrace.training.resources import fewer, require_room_to_fit
 from retrace.training.result import TrainingResult
-from retrace.training.rows import Rows, fit_preprocessing
+from retrace.training.rows import AnyRows, Rows, fit_preprocessing
 from retrace.training.trainer import fit
 
 INTERRUPTED = "train: ends after this epoch, which is saved; again, and it ends at once"
@@ -65,6 +66,7 @@ class TrainingRun:
 def set_up(section: Train, params: dict[str, Any], schema: Schema) -> TrainingRun:
     """Choose the device, and fit the preprocessing to the training rows. Settings of torch are this process's own."""
     cores()  # that RETRACE_WORKERS is no such number is said before the work
+    require_room_to_fit(schema, section)
     preprocessing = fit_preprocessing(TRAIN, schema, section)
     description = describe(schema, section, preprocessing)
     set_portable(is_small(description))
@@ -89,11 +91,18 @@ def describe(schema: Schema, section: Train, preprocessing: Preprocessing) -> De
     )
 
 
-def _seconds(settings: TrainingRun, training: int, validation: int, done: int) -> float:
-    """What this machine's cores take, about; training, validation: rows; done: epochs that are over."""
-    section, weights = settings.section, settings.description.weights
-    epoch = seconds_an_epoch(weights, section.replicas, training, validation, section.batch_size)
-    return (section.epochs - done) * epoch / min(cores(), section.replicas)
+def _joined(
+    settings: TrainingRun, training: AnyRows, validation: AnyRows, done: int
+) -> AbstractContextManager[Cluster | None]:
+    """A cluster, where one is named and the rest is worth it; done: epochs that are over."""
+    section, description = settings.section, settings.description
+    if not isinstance(training, Rows):  # they lie in a file of this machine
+        return nullcontext()
+    rows = len(training.x), len(validation.x)
+    epoch = seconds_an_epoch(description.weights, section.replicas, *rows, section.batch_size)
+    seconds = (section.epochs - done) * epoch / min(cores(), section.replicas)
+    check = NodeCheck.of(CODE_OF_PACKS, section, description, training, settings.device)
+    return joined("train", seconds, check, on_gpus=settings.device.type == "cuda")
 
 
 def broken_by_weights(weights: str | Sequence[float], classes: Sequence[str]) -> str:
@@ -103,7 +112,7 @@ def broken_by_weights(weights: str | Sequence[float], classes: Sequence[str]) ->
     return f"must hold a weight for each of the {len(classes)} classes ({listed(classes)})"
 
 
-def train(training: Rows, validation: Rows, settings: TrainingRun, checkpoints: Checkpoints) -> TrainingResult:
+def train(training: AnyRows, validation: AnyRows, settings: TrainingRun, checkpoints: Checkpoints) -> TrainingResult:
     """Fit the network to the training rows, judged on the validation rows after each epoch; or go on with that.
 
     An interrupt waits for the end of the epoch, and for its checkpoint. Raises UserError where class_weights do not
@@ -112,15 +121,13 @@ def train(training: Rows, validation: Rows, settings: TrainingRun, checkpoints: 
     section, description = settings.section, settings.description
     if rule := broken_by_weights(section.class_weights, description.classes):
         raise fault(Train, "class_weights", rule)
-    seconds = _seconds(settings, len(training.x), len(validation.x), checkpoints.epoch)
-    check = NodeCheck.of(CODE_OF_PACKS, section, description, training, settings.device)
     pid = os.getpid()
     on = f"{settings.device} ({settings.reason})"
     facts = LiveTraining(checkpoints.started, pid, born(pid), settings.params, settings.schema.dataset, on)
     with (
         Live(facts) as live,
         # While it is joined an interrupt need not wait for the end of an epoch.
-        joined("train", seconds, check, on_gpus=settings.device.type == "cuda") as cluster,
+        _joined(settings, training, validation, checkpoints.epoch) as cluster,
         DeferredSignals(INTERRUPTED) as signals,
         memory_errors("train", fewer(section)),
         Progress(section, done=checkpoints.epoch) as progress,

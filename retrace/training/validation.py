@@ -13,7 +13,7 @@ from retrace.networks.network import Network
 from retrace.networks.probabilities import class_probabilities, unsmoothed
 from retrace.training.losses import LOSSES, Smoothing, row_weights, targets
 from retrace.training.members import Member, neighbours_alike
-from retrace.training.rows import Rows
+from retrace.training.rows import AnyRows
 
 # Rows that go through the network at once, and those on which the health of the units is judged.
 ROWS_AT_ONCE = 8192
@@ -47,7 +47,7 @@ class Validation:
     def __init__(
         self,
         network: Network,
-        rows: Rows,
+        rows: AnyRows,
         members: Sequence[Member],
         weights: Tensor | None,
         right: Tensor | None = None,
@@ -58,7 +58,7 @@ class Validation:
         self.loss, self.activation = LOSSES[section.loss], section.activation
         classes = max(2, network.outputs)
         self.plain = Smoothing([0.0] * len(members), classes)
-        weights = torch.ones(1, classes, device=rows.x.device) if weights is None else weights
+        weights = torch.ones(1, classes, device=rows.y.device) if weights is None else weights
         alike = weights[:1] if torch.equal(weights, weights[:1].expand_as(weights)) else weights
         every = row_weights(alike, rows.y.expand(len(alike), -1))
         assert every is not None
@@ -67,11 +67,11 @@ class Validation:
     @torch.no_grad()
     def judge(self) -> Judged:
         members, count = self.network.replicas, len(self.rows.x)
-        loss, correct = (torch.zeros(members, device=self.rows.x.device) for _ in range(2))
+        loss, correct = (torch.zeros(members, device=self.rows.y.device) for _ in range(2))
         health: list[Tensor] = []
         for start in range(0, count, ROWS_AT_ONCE):
             some = slice(start, start + ROWS_AT_ONCE)
-            x = self.rows.x[some].expand(members, -1, -1)
+            x = self.rows.x[some].to(self.rows.y.device).expand(members, -1, -1)
             y = targets(self.rows.y[some], self.network.outputs).expand(members, -1)
             seen = self.network.observe(x)
             for part, smoothing in self.smoothing:
@@ -92,10 +92,10 @@ class Validation:
 
 
 @torch.no_grad()
-def accuracy(network: Network, rows: Rows, shipped: int | None, smoothing: float) -> float:
+def accuracy(network: Network, rows: AnyRows, shipped: int | None, smoothing: float) -> float:
     """Of what ships, on some of the rows, which may stand in any order. shipped: a replica; None: the mean of all."""
     some = slice(None, None, math.ceil(len(rows.x) / ROWS_AT_ONCE))
-    logits = network(rows.x[some].expand(network.replicas, -1, -1))
+    logits = network(rows.x[some].to(rows.y.device).expand(network.replicas, -1, -1))
     probabilities = class_probabilities(logits, smoothing)
     answer = probabilities.mean(0) if shipped is None else probabilities[shipped]
     return float((answer.argmax(1) == rows.y[some]).double().mean())

@@ -630,8 +630,18 @@ LARGE = {"plot.dpi": 60, "evaluate.resamples": 200}
 ASKED: dict[str, tuple[Any, str, str, list[Any]]] = {
     "create, disk": (create, "disk", "; make room, or leave rows or columns out of the table", [*FEWER, None]),
     "split, disk": (split, "disk", "; make room, or leave rows or columns out of the table", [*FEWER, None]),
-    "split, memory": (split, "memory", "; leave rows or columns out of the table", FEWER),
-    "baseline, memory": (baseline, "memory", "; use fewer rows or columns", FEWER),
+    "split, memory": (
+        split,
+        "memory",
+        "; set split.method: hash, which takes least memory, or leave rows or columns out of the table",
+        [*FEWER, {"split.method": "hash"}],
+    ),
+    "baseline, memory": (
+        baseline,
+        "memory",
+        "; lower baseline.rows (now all), or use fewer rows or columns",
+        [*FEWER, {"baseline.rows": 20}],
+    ),
     "train, disk": (
         train,
         "disk",
@@ -778,14 +788,10 @@ def limited(patch: pytest.MonkeyPatch, name: str, size: Callable[..., int], limi
 # Where the machine says only in the middle that it has no more: stage, what is said, what there is no room for (a
 # function of what it is given), and what makes it smaller.
 READ = ("retrace.artifacts.tables.complete", lambda table, rows: table.nbytes)
+WRITTEN = ("pyarrow.parquet.ParquetWriter.write_table", lambda writer, table: table.nbytes)
 MIDDLE: dict[str, tuple[Any, str, tuple[str, Callable[..., int]], list[Any]]] = {
-    "create": (
-        create,
-        "use fewer rows (create.rows) or columns",
-        ("pyarrow.parquet.ParquetWriter.write_table", lambda writer, table: table.nbytes),
-        FEWER,
-    ),
-    "split": (split, "leave rows or columns out of the table", READ, FEWER),
+    "create": (create, "use fewer rows (create.rows) or columns", WRITTEN, FEWER),
+    "split": (split, "leave rows or columns out of the table", WRITTEN, FEWER),
     "baseline": (baseline, "use fewer rows or columns", READ, FEWER),
     "train": (train, "use fewer rows or columns", READ, FEWER),
     "evaluate": (
@@ -1292,6 +1298,9 @@ ELSEWHERE = {
     "add YES=1 to make, or --yes": "test_advice.py::test_advice_of_make_table",
     "lower create.rows": "test_advice.py::test_less_fits_into_little_memory",
     "lower train.batch_size": "test_advice.py::test_less_fits_into_little_memory",
+    "set split.method: hash, which": "test_advice.py::test_what_does_not_fit_is_made_to_fit",
+    "set train.window: {}": "test_row_windows.py::test_what_a_training_says_",
+    "lower train.window (now {})": "test_row_windows.py::test_what_a_training_says_",
     "restore it with: git checkout HEAD": "faults/test_cache.py::test_m31_a_damaged_lock_is_one_line",
     "the way back: git checkout {}": "test_table_command.py::test_of_params_only_the_table_and_its_recipe_change",
     "make table FILE=penguins.csv TARGET=species": "test_table_command.py::test_make_passes_names_as_they_are",

@@ -4,7 +4,6 @@ What needs mounts, or a machine without network, is done in namespaces of its ow
 process: nothing is mounted on the machine itself. Where a machine does not permit them, those tests are skipped.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.control_group import NotAllowedError, control_group
 from retrace.artifacts import paths
 from retrace.artifacts.evaluation import BOUNDARY, CLASSES, PRECISION_RECALL, PREDICTIONS, ROC
 from retrace.artifacts.schema import read_schema
@@ -322,19 +322,11 @@ def test_m13_a_training_says_what_to_lower(project):
 @pytest.fixture
 def group() -> Iterator[Path]:
     """A control group of this process's own in which memory is limited to 400 MiB."""
-    named = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
-    first = "memory" in named
-    root = Path("/sys/fs/cgroup", "memory" if first else "", named.get("memory", named.get("", "/")).lstrip("/"))
-    folder = root / f"retrace-{os.getpid()}"
     try:
-        folder.mkdir()
-        (folder / ("memory.limit_in_bytes" if first else "memory.max")).write_text(str(400 * MIB))
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-        pytest.skip(f"no control group of one's own here: {error}")
-    yield folder
-    folder.rmdir()
+        with control_group(400 * MIB) as folder:
+            yield folder
+    except NotAllowedError as error:
+        pytest.skip(str(error))
 
 
 def test_m13_what_a_container_allows_counts_not_what_the_machine_has(project, group):

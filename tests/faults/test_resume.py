@@ -46,7 +46,7 @@ from tests.training.test_training import rows
 RECIPES = {
     "momentum": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9, "nesterov": "true"},
     "adamw": {"name": "adamw", "learning_rate": 0.01, "weight_decay": 0.01},
-    "rmsprop": {"name": "rmsprop", "learning_rate": 0.003, "momentum": 0.5},
+    "rmsprop": {"name": "rmsprop", "learning_rate": 0.003, "momentum": 0.5, "window": 100},
     "mean": {"name": "adamw", "learning_rate": 0.01, "weight_decay": 0.1}
     | {"ship": "mean", "bins": 8, "residuals_above": 0.0, "input_scale_rate": 20.0}
     | {"scaling": "standard", "patience": 3},

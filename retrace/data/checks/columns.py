@@ -1,16 +1,16 @@
 """What a column gives away by itself: that it never varies, that it is the answer."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from retrace.data.groups import column_hashes
 from retrace.data.values import Floats
 
 Rows = NDArray[np.int64]
-
-# Most columns show in so many rows that they are harmless; only the others are looked at as a whole.
-GLANCE = 1000
 
 # Right on this share of the rows, as the mean over classes: of the real tables that we know, no honest column comes
 # near it (petal width of iris: 0.95), and a copy of the answer with a few slips is above it.
@@ -34,16 +34,23 @@ def as_numbers(column: pa.ChunkedArray) -> Floats:
     return values
 
 
-def constant(column: pa.ChunkedArray, rows: Rows) -> bool:
-    """Whether it is the same, or missing, in all of these rows."""
-    return all(_same(as_numbers(column.take(some))) for some in (rows[:GLANCE], rows))
+def constant(pieces: Iterable[pa.Array], chosen: NDArray[np.bool_] | None = None) -> bool:
+    """Whether it is the same, or missing, in all of these rows; chosen [rows]: which; None: all. Of most columns a few
+    rows show that it is not."""
+    first, start = None, 0
+    for piece in pieces:
+        hashes = column_hashes(piece)
+        if chosen is not None:
+            hashes = hashes[chosen[start : start + len(piece)]]
+        start += len(piece)
+        if len(hashes):
+            first = hashes[0] if first is None else first
+            if (hashes != first).any():
+                return False
+    return True
 
 
-def _same(values: Floats) -> bool:
-    return bool(np.isnan(values).all() or (values == values[0]).all())
-
-
-def single_feature_score(values: Floats, target: Rows, known: NDArray[np.bool_], ordered: bool) -> float:
+def single_feature_score(values: Floats, target: NDArray[np.integer], known: NDArray[np.bool_], ordered: bool) -> float:
     """How well one column tells the class: the mean over classes of the share of rows that it gets right.
 
     Each row is scored by the rows of the other side (known: which are on the one). values [rows], NaN where missing;
@@ -56,7 +63,7 @@ def single_feature_score(values: Floats, target: Rows, known: NDArray[np.bool_],
     return max(_score(guess, target) for guess in guesses)
 
 
-def _score(guess: Rows, target: Rows) -> float:
+def _score(guess: Rows, target: NDArray[np.integer]) -> float:
     """The mean over classes of the share of right guesses, if half of the rows at least have one."""
     given = guess >= 0
     if given.mean() < 0.5:
@@ -65,7 +72,7 @@ def _score(guess: Rows, target: Rows) -> float:
     return float(np.mean([right[target == label].mean() for label in np.unique(target)]))
 
 
-def _guess(values: Floats, target: Rows, asked: Floats, ordered: bool) -> Rows:
+def _guess(values: Floats, target: NDArray[np.integer], asked: Floats, ordered: bool) -> Rows:
     """Classes [3, asked], -1 for none: by the vote of the rows with that value (codes and groups); of an ordered column
     also by those with the nearest value, and by neighbours."""
     order = np.argsort(values, kind="stable")
@@ -83,7 +90,7 @@ def _guess(values: Floats, target: Rows, asked: Floats, ordered: bool) -> Rows:
     return np.stack([there, votes[same[place]], _votes(together, target)[together[place]]])
 
 
-def _votes(group: Rows, target: Rows) -> Rows:
+def _votes(group: Rows, target: NDArray[np.integer]) -> Rows:
     """The most frequent class of each group, the groups numbered from 0 without a gap."""
     classes = int(target.max()) + 1
     pairs, rows = np.unique(group * classes + target, return_counts=True)

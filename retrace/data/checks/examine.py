@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from retrace.artifacts.findings import Finding
 from retrace.artifacts.paths import DATASET
 from retrace.artifacts.schema import Schema
+from retrace.artifacts.table_columns import Columns, class_indices, pieces_of
 from retrace.data.checks.adversarial import ALIKE, ERRORS, adversarial_validation
 from retrace.data.checks.columns import FEWEST_JUDGED, TELLING, as_numbers, constant, single_feature_score
 from retrace.data.checks.duplicates import duplicates, seen_before
-from retrace.data.groups import Hashes, SplitRows, row_hashes, values
+from retrace.data.groups import Hashes, SplitRows, values
+from retrace.data.values import Floats, one_chunk
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.text import listed
 
@@ -35,16 +37,21 @@ class Examination(NamedTuple):
     checked: list[str]
 
 
-def examine(table: pa.Table, schema: Schema, splits: SplitRows, method: str, column: str | None) -> Examination:
-    """method, column: how the splits were made (split.method, not auto). Raises UserError if nothing can be learned."""
-    target = table.column(schema.target).to_numpy()
-    hashes = row_hashes(table.select(schema.features))
+def examine(
+    table: Columns, schema: Schema, splits: SplitRows, method: str, column: str | None, hashes: Hashes
+) -> Examination:
+    """method, column: how the splits were made (split.method, not auto); hashes [rows]: see `row_hashes`.
+
+    Raises UserError if nothing can be learned.
+    """
+    target = class_indices(table, schema.target)
     found: list[Finding] = []
     checked = _columns(table, schema, splits, found)
     checked += [*_duplicates(hashes, target, schema, found), *_seen(hashes, splits, method, found)]
     if schema.own:
-        checked += _single_features(table, schema, splits, target, found)
-        checked += _adversarial(table, schema, splits, method, column, hashes, found)
+        drawn = _drawn(table, schema, splits)
+        checked += _single_features(drawn, schema, target, found)
+        checked += _adversarial(drawn, table, schema, method, column, hashes, found)
     else:
         checked.append(
             "Not asked of a data set that was made or comes with scikit-learn: whether one column alone tells the"
@@ -56,7 +63,7 @@ def examine(table: pa.Table, schema: Schema, splits: SplitRows, method: str, col
 # --- counted --------------------------------------------------------------------------------------------------------
 
 
-def _duplicates(hashes: Hashes, target: Rows, schema: Schema, found: list[Finding]) -> list[str]:
+def _duplicates(hashes: Hashes, target: NDArray[np.integer], schema: Schema, found: list[Finding]) -> list[str]:
     count = len(target)
     same = duplicates(hashes, target, len(schema.classes))
     if same.uninformative:
@@ -100,14 +107,15 @@ def _seen(hashes: Hashes, splits: SplitRows, method: str, found: list[Finding]) 
     return [f"Test rows that have a twin among the training rows: {seen:,} of {count:,}."]
 
 
-def _columns(table: pa.Table, schema: Schema, splits: SplitRows, found: list[Finding]) -> list[str]:
+def _columns(table: Columns, schema: Schema, splits: SplitRows, found: list[Finding]) -> list[str]:
     known = {(finding.kind, finding.column) for finding in schema.findings}
     still = []
+    train = np.zeros(table.num_rows, dtype=np.bool_)
+    train[splits.train] = True
     for name in schema.features:
-        column = table.column(name)
-        if constant(column, splits.train):
+        if constant(pieces_of(table, name), train):
             still.append(name)
-            everywhere = constant(column, np.arange(len(column)))
+            everywhere = constant(pieces_of(table, name))
             if ("constant", name) in known:
                 continue
             if everywhere:
@@ -133,14 +141,37 @@ def _columns(table: pa.Table, schema: Schema, splits: SplitRows, found: list[Fin
 # --- guessed from some rows -----------------------------------------------------------------------------------------
 
 
-def _single_features(
-    table: pa.Table, schema: Schema, splits: SplitRows, target: Rows, found: list[Finding]
-) -> list[str]:
+class _Drawn(NamedTuple):
+    """Rows by number, some of each split, and the features of all of them by name, as numbers [rows, of either kind].
+
+    others: of validation and test together. Each of the two questions has test rows, or others, of its own.
+    """
+
+    train: Rows
+    others: Rows
+    test: Rows
+    numbers: dict[str, tuple[Floats, Floats]]
+
+
+def _drawn(table: Columns, schema: Schema, splits: SplitRows) -> _Drawn:
+    """Each column is read once."""
+    most, random = _rows(schema), np.random.default_rng(0)
+    train, others = _some(splits.train, most, random), _some(np.concatenate(splits[1:]), most, random)
+    random = np.random.default_rng(0)
+    train, test = _some(splits.train, most, random), _some(splits.test, most, random)
+    rows = (np.concatenate([train, others]), np.concatenate([train, test]))
+    numbers = {}
+    for name in schema.features:
+        column = one_chunk(table.column(name))
+        one, other = (as_numbers(pa.chunked_array([column.take(pa.array(each))])) for each in rows)
+        numbers[name] = (one, other)
+    return _Drawn(train, others, test, numbers)
+
+
+def _single_features(drawn: _Drawn, schema: Schema, target: NDArray[np.integer], found: list[Finding]) -> list[str]:
     if len(schema.features) == 1:
         return ["One column alone tells the class: not asked, since there is one only."]
-    most = _rows(schema)
-    random = np.random.default_rng(0)
-    train, others = _some(splits.train, most, random), _some(np.concatenate(splits[1:]), most, random)
+    train, others = drawn.train, drawn.others
     count = len(train) + len(others)
     if count < FEWEST_JUDGED:
         return [f"One column alone tells the class: not asked, {count} rows are too few (less than {FEWEST_JUDGED})."]
@@ -148,8 +179,7 @@ def _single_features(
     labels, known = target[rows], np.arange(count) < len(train)
     scores = {}
     for name in schema.features:
-        numbers = as_numbers(table.column(name).take(rows))
-        scores[name] = single_feature_score(numbers, labels, known, schema.kind(name) != "categorical")
+        scores[name] = single_feature_score(drawn.numbers[name][0], labels, known, schema.kind(name) != "categorical")
         if scores[name] >= TELLING:
             found.append(
                 Finding(
@@ -168,9 +198,9 @@ def _single_features(
 
 
 def _adversarial(
-    table: pa.Table,
+    drawn: _Drawn,
+    table: Columns,
     schema: Schema,
-    splits: SplitRows,
     method: str,
     column: str | None,
     hashes: Hashes,
@@ -180,9 +210,7 @@ def _adversarial(
     features = [name for name in schema.features if name != column]
     if not features:
         return ["Training and test rows can be told apart: not asked, since the only column is what divides them."]
-    random = np.random.default_rng(0)
-    train, test = (_some(each, _rows(schema), random) for each in (splits.train, splits.test))
-    rows = np.concatenate([train, test])
+    train, rows = drawn.train, np.concatenate([drawn.train, drawn.test])
     # Which rows were put into a split together. By time each row is on its own.
     if method == "time":
         groups = np.arange(len(rows), dtype=np.uint64)
@@ -190,7 +218,7 @@ def _adversarial(
         groups = values(table.column(str(column)))[rows].astype(np.uint64)
     else:
         groups = hashes[rows]
-    numbers = np.column_stack([as_numbers(table.column(name).take(rows)) for name in features])
+    numbers = np.column_stack([drawn.numbers[name][1] for name in features])
     result = adversarial_validation(numbers, np.arange(len(rows)) >= len(train), groups)
     if result is None:
         return ["Training and test rows can be told apart: not asked, they are too few, or too many are twins."]

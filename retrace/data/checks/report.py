@@ -20,7 +20,7 @@ MOST_NAMED, MOST_FINDINGS, LONGEST = 20, 200, 500
 
 
 def write_report(
-    schema: Schema, splits: SplitRows, target: NDArray[np.int64], method: str, examination: Examination
+    schema: Schema, splits: SplitRows, target: NDArray[np.integer], method: str, examination: Examination
 ) -> None:
     write_text(DATA, report(schema, splits, target, method, examination))
     write_findings(examination.findings)
@@ -32,7 +32,9 @@ def plain(text: str) -> str:
     return re.sub(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", line)
 
 
-def report(schema: Schema, splits: SplitRows, target: NDArray[np.int64], method: str, examination: Examination) -> str:
+def report(
+    schema: Schema, splits: SplitRows, target: NDArray[np.integer], method: str, examination: Examination
+) -> str:
     """Markdown; names from the data are escaped, whatever they hold."""
     lines = [
         "# The data",
@@ -72,7 +74,7 @@ def _findings(examination: Examination) -> list[str]:
     return lines
 
 
-def _rows(schema: Schema, splits: SplitRows, target: NDArray[np.int64]) -> list[list[str]]:
+def _rows(schema: Schema, splits: SplitRows, target: NDArray[np.integer]) -> list[list[str]]:
     counts = np.array([np.bincount(target[rows], minlength=len(schema.classes)) for rows in splits])
     columns = np.vstack([counts, counts.sum(0)]).T
     rows = [[plain(name), *_cells(row)] for name, row in zip(schema.classes, columns, strict=True)]
