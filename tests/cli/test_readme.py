@@ -169,7 +169,7 @@ def code(page: str) -> Iterator[str]:
 
 def makefile_targets() -> dict[str, str]:
     text = (ROOT / "Makefile").read_text()
-    return dict(re.findall(r"(?m)^([a-z-]+):.*\n((?:\t.*\n)*)", text))
+    return dict(re.findall(r"(?m)^([a-z-]+):(.*\n(?:\t.*\n)*)", text))
 
 
 @pytest.mark.parametrize("page", TODAY)

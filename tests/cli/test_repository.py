@@ -124,7 +124,7 @@ def test_what_no_stage_reads_is_left_alone(project, tmp_path):
     assert not (brought(project, tmp_path) / "film.bin").exists()
 
 
-@pytest.mark.parametrize("remote", ["", "s3://nowhere/at-all"])
+@pytest.mark.parametrize("remote", ["", "gs://nowhere/at-all"])
 def test_what_nobody_has_is_a_line_and_its_advice_works(project, tmp_path, remote):
     """All that is missing at once; storage that this environment cannot speak to says so in its own words."""
     give_to_dvc(project, TABLE)
@@ -139,7 +139,7 @@ def test_what_nobody_has_is_a_line_and_its_advice_works(project, tmp_path, remot
     with pytest.raises(UserError) as raised:
         bring_sources(project, there)
     more, table = str(raised.value).splitlines()
-    reason = r" \(s3 is supported, but requires 'dvc-s3' to be installed\)" if remote else ""
+    reason = r" \(gs is supported, but requires 'dvc-gs' to be installed\)" if remote else ""
     advice = r"; put them in their place and run: (dvc commit \S+)"
     found = re.fullmatch(rf"{TABLE}.dvc: its data are neither in DVC's cache nor in a remote{reason}{advice}", table)
     assert found

@@ -1231,6 +1231,13 @@ def advice() -> list[str]:
 
 # What this file does not follow itself: a piece of the text, and the test that does.
 ELSEWHERE = {
+    "make setup EXTRAS=ray": "test_cluster.py::test_without_ray_its_installation_is_advised",
+    "start it there: ray": "test_cluster.py::test_an_address_where_there_is_no_cluster",
+    "has a {} to give; start one there": "test_cluster.py::test_where_all_nodes_are_gone_it_ends",
+    "install the same there, or": "test_cluster.py::test_where_no_node_computes_alike_nothing_is_done",
+    "is gone; start it again": "test_cluster.py::test_a_head_that_dies_is_missed",
+    "its process on the cluster was lost": "test_cluster.py::test_one_that_is_lost_each_time_ends_the_work_in_one_line",
+    "gave different bytes for it": "test_cluster.py::test_two_answers_to_the_same_must_be_the_same_bytes",
     "bring it back with: {}dvc repro": "faults/test_file_repair.py::test_what_is_damaged_with_the_same_size_and_time",
     "bring it back with: git checkout HEAD": "test_record.py::test_a_file_that_dvc_lock_does_not_describe",
     "was changed since this was made of it; run: dvc repro": "faults/test_file_repair.py::test_a_table_edited_in_place",
@@ -1393,6 +1400,9 @@ ELSEWHERE = {
 }
 # What no test follows, and why.
 NOT_FOLLOWED = {
+    "there is one version of Ray and of Python here": "^another Ray or Python runs there",
+    "Ray says it of what is not known yet, and of a head that dies while it is joined": "; start it anew$",
+    "there is no GPU here": "^set train.device: cpu, or unset$",
     "no file is known that shows it: it stands for the case that two readers count rows unlike": "look at its quotes",
     "no advice, but the title of a picture": "^close view",
     "no advice, but what the command is going to do": "^copy {} to {}",
