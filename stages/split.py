@@ -35,8 +35,8 @@ def main() -> None:
     splits = split(table, schema, section, hashes)
     examination = examine(table, schema, splits, method, section.column, hashes)
     del hashes  # of a long table as much as a column
-    write_report(schema, splits, target, method, examination)
     write_splits(table, splits)
+    write_report(schema, splits, target, method, examination)
     warn("split", examination.found, FINDINGS)
     print(f"split: {summary(splits, target, schema)}")
 

@@ -1,11 +1,13 @@
 """A Parquet table of which never more than a column is in memory."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from retrace.artifacts.tables import parquet, read_pieces, read_table
@@ -21,14 +23,16 @@ class TableColumns:
         self.path = path
         with parquet(path) as file:
             self.types, self.num_rows = file.schema_arrow, int(file.metadata.num_rows)
-            groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
-            stored = [
-                sum(group.column(place).total_uncompressed_size for group in groups) for place in range(len(self.types))
-            ]
-        self.num_bytes = {
-            field.name: _width(field.type) * self.num_rows or size
-            for field, size in zip(self.types, stored, strict=True)
-        }
+            self.num_bytes = {field.name: self._bytes(file, field) for field in self.types}
+
+    def _bytes(self, file: pq.ParquetFile, field: pa.Field) -> int:
+        """As the first row group has them, where they are texts: what a file stores of these says little."""
+        if pa.types.is_primitive(field.type):
+            return max(1, int(field.type.bit_width) // 8) * self.num_rows
+        if not self.num_rows:
+            return 0
+        first = file.read_row_group(0, columns=[field.name]).column(0)
+        return math.ceil(int(first.nbytes) / len(first) * self.num_rows)
 
     @property
     def column_names(self) -> list[str]:
@@ -67,10 +71,3 @@ def class_indices(table: Columns, name: str) -> NDArray[np.int16]:
     """A column of class indices [rows], of which there are few."""
     found: NDArray[np.int16] = table.column(name).to_numpy().astype(np.int16)
     return found
-
-
-def _width(kind: pa.DataType) -> int:
-    """Bytes of a value; 0 where each has its own."""
-    if isinstance(kind, pa.DictionaryType):
-        kind = kind.index_type
-    return max(1, kind.bit_width // 8) if pa.types.is_primitive(kind) else 0

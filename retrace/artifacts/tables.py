@@ -139,6 +139,12 @@ def read_types(path: Path) -> pa.Schema:
         return file.schema_arrow
 
 
+def largest_group(path: Path) -> int:
+    """Rows of its largest row group."""
+    with parquet(path) as file:
+        return max((file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)), default=0)
+
+
 def count_rows(path: Path) -> int:
     with parquet(path) as file:
         return int(file.metadata.num_rows)

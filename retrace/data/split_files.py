@@ -25,7 +25,7 @@ from retrace.runtime.scratch import Scratch, closing_scratch
 # A split is written in pieces of so many rows, each a row group of its file.
 ROWS_AT_ONCE = 1 << 20
 # In memory of each row, by method, whatever its columns: class, hash, order, and what it takes to find it (measured).
-KEPT_BYTES = {"hash": 32, "time": 56, "random": 88, "stratified": 150, "group": 210}
+KEPT_BYTES = {"hash": 80, "time": 56, "random": 88, "stratified": 150, "group": 210}
 FEWER = "leave rows or columns out of the table"
 
 
@@ -87,12 +87,17 @@ class _Column(NamedTuple):
 
 def _ordered(table: TableColumns, name: str, parts: Sequence[NDArray[np.int64]], file: Scratch | None) -> _Column:
     """A column of the table, its rows in these orders."""
-    column = one_chunk(table.column(name))
-    pieces = (column.take(pa.array(rows)) for rows in parts)
+    column = table.column(name)
+    # In one piece texts of more than 2 GiB need wider places; the pieces that are written have the narrow ones.
+    wide = pa.types.is_string(column.type)
+    column = one_chunk(column.cast(pa.large_string()) if wide else column)
+    taken = (column.take(pa.array(rows)) for rows in parts)
+    pieces = (each.cast(pa.string()) for each in taken) if wide else taken
     if file is None:
         return _Column(list(pieces))
     dictionary = column.dictionary if isinstance(column, pa.DictionaryArray) else None
-    places, types = [], pa.schema([("values", column.type if dictionary is None else column.type.index_type)])
+    kind = table.types.field(name).type if dictionary is None else column.type.index_type
+    places, types = [], pa.schema([("values", kind)])
     for piece in pieces:
         values = piece if dictionary is None else piece.indices
         content = memoryview(pa.record_batch([values], types).serialize())

@@ -58,7 +58,7 @@ class Prepared(NamedTuple):
     def shape(self) -> str:
         """What variants of one pack have in common."""
         epochs = self.variant.train.epochs
-        content = shared(self.variant.train) | {"seed": 0, "epochs": epochs}
+        content = shared(self.variant.train) | {"epochs": epochs}
         return f"{self.key} {content}"
 
     def untrained(self) -> "Observed":

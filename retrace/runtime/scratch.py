@@ -1,5 +1,6 @@
 """A file for what does not fit into memory. It has no name: nothing of it is left, whatever ends the process."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -25,23 +26,22 @@ class Scratch:
     def append(self, content: memoryview) -> int:
         """Returns where it begins."""
         start = self.size
-        try:
+        if content.nbytes:
             done, content = 0, content.cast("B")
             while done < len(content):
-                done += os.pwrite(self.file.fileno(), content[done : done + READ_AT_ONCE], start + done)
-        except OSError as error:
-            error.filename = str(FOLDER / "rows")  # a write that fails names none
-            raise
-        self.size += len(content)
+                with _one_line("written"):
+                    done += os.pwrite(self.file.fileno(), content[done : done + READ_AT_ONCE], start + done)
+            self.size += len(content)
         return start
 
     def read_into(self, content: memoryview, start: int) -> None:
         """Fill `content` with what begins at `start`."""
         done, content = 0, content.cast("B")
         while done < len(content):
-            found = os.preadv(self.file.fileno(), [content[done : done + READ_AT_ONCE]], start + done)
-            if not found:
-                raise EOFError(f"{FOLDER}: a file without a name ends at {start + done:,}")
+            with _one_line("read"):
+                found = os.preadv(self.file.fileno(), [content[done : done + READ_AT_ONCE]], start + done)
+                if not found:
+                    raise OSError(errno.EIO, f"it ends at {start + done:,}")
             done += found
 
     def read(self, start: int, size: int) -> bytearray:
@@ -51,6 +51,19 @@ class Scratch:
 
     def close(self) -> None:
         self.file.close()
+
+
+@contextmanager
+def _one_line(what: str) -> Iterator[None]:
+    """It has no name to be told, and is not the file that is read or written beside it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            MACHINE_FAULT,
+            f"{FOLDER}: rows that do not fit into memory cannot be {what} there ({error.strerror}); make room on that"
+            " disk, or use fewer rows or columns",
+        ) from None
 
 
 def scratch(size: int, what: str, fix: str) -> Scratch:

@@ -1,6 +1,6 @@
 """The rows of an epoch, in an order of its own for each member, batch by batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ class Batches:
         # A permutation of a window's rows for each member, refilled at each.
         self.order = torch.empty(len(members), self.window or count, dtype=torch.int32)
 
-    def of(self, epoch: int) -> Iterator[Batch]:
+    def of(self, epoch: int) -> Generator[Batch, None, None]:
         """The batch of each step. One may begin in a window and end in the next: there are as many as without any."""
         rest: Batch | None = None
         windows = windows_of(len(self.rows.x), self.window, self.seed, epoch)

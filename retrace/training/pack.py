@@ -6,6 +6,7 @@ What a member learns depends on its settings, its seed and the rows alone, to th
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 import torch
@@ -133,18 +134,20 @@ class Pack:
     def run_steps(self, epoch: int, active: Sequence[bool]) -> Tensor:
         """The pass over the training rows; returns mean gradient norms [layers, members]."""
         masks, losses, norms = dropout(self.members, epoch, self.device), self.state.step_losses, []
-        for step, (x, y) in enumerate(self.batches.of(epoch)):
-            passed = self.network.forward_pass(x, masks)
-            loss, gradient = self.loss(passed.logits, y, self.smoothing, row_weights(self.weights, y))
-            losses[:, step] = loss
-            if (step + 1) % self.check_interval == 0 or step == self.steps - 1:
-                self._check_finite(active, epoch, step)
-            gradients = passed.backward(gradient)
-            if self.clips:
-                self._clip(gradients, active, epoch, step)
-            if step in self.sampled:
-                norms.append(self._layer_norms(gradients))
-            self.optimization.step(gradients, self.rates(epoch, step), (epoch - 1) * self.steps + step)
+        # Closed at once where a step fails: rows may be read beside it.
+        with closing(self.batches.of(epoch)) as batches:
+            for step, (x, y) in enumerate(batches):
+                passed = self.network.forward_pass(x, masks)
+                loss, gradient = self.loss(passed.logits, y, self.smoothing, row_weights(self.weights, y))
+                losses[:, step] = loss
+                if (step + 1) % self.check_interval == 0 or step == self.steps - 1:
+                    self._check_finite(active, epoch, step)
+                gradients = passed.backward(gradient)
+                if self.clips:
+                    self._clip(gradients, active, epoch, step)
+                if step in self.sampled:
+                    norms.append(self._layer_norms(gradients))
+                self.optimization.step(gradients, self.rates(epoch, step), (epoch - 1) * self.steps + step)
         return torch.stack(norms, 2).mean(2)
 
     def _judge(self, norms: Tensor, active: Sequence[bool], epoch: int) -> None:

@@ -6,19 +6,21 @@ import torch
 
 from retrace.artifacts.paths import TRAIN, VALIDATION
 from retrace.artifacts.schema import Schema
-from retrace.artifacts.tables import count_rows
+from retrace.artifacts.tables import count_rows, largest_group
 from retrace.artifacts.training import HISTORY, TRAINING
+from retrace.data.values import sources
 from retrace.networks.model import Description
 from retrace.params.train import Train
 from retrace.runtime.disk import require_disk
 from retrace.runtime.memory import available, require_memory
 from retrace.runtime.workers import cores
+from retrace.training.row_windows import windows_bytes
 from retrace.training.rows import nothing_to_fit
 from retrace.training.stored import BYTES
 
 # In memory, of a number of a training row to which the preprocessing is fitted, and of a category: as it is read, and
 # the copies that pandas and scikit-learn make of it (measured: 43 of a number).
-FIT_BYTES, FIT_BYTES_OF_CATEGORY = 32, 16
+FIT_BYTES, FIT_BYTES_OF_CATEGORY = 44, 16
 # Of the memory that is free a window is advised to take this share, and to be a round number.
 WINDOW_SHARE = 0.25
 ROUND, MOST = (1, 2, 5), 1_000_000
@@ -35,8 +37,10 @@ def require_room_to_fit(schema: Schema, section: Train) -> None:
         fix = f"lower train.window (now {section.window:,}), or use fewer columns"
     elif window := window_to_set(count, columns):
         fix = f"set train.window: {window}, or {fix}"
-    categories = sum(schema.kind(name) == "categorical" for name in schema.features)
-    each = FIT_BYTES * (columns - categories) + FIT_BYTES_OF_CATEGORY * categories
+    kinds = [(name, schema.kind(name)) for name in schema.features]
+    categories = sum(kind == "categorical" for _, kind in kinds)
+    numbers = len(list(sources(kinds)))  # of a date several
+    each = FIT_BYTES * numbers + FIT_BYTES_OF_CATEGORY * categories
     require_memory(each * rows, f"train: the preprocessing of {rows:,} rows of {columns:,} columns", fix)
 
 
@@ -51,10 +55,17 @@ def require_room(description: Description, section: Train, device: torch.device)
     """Raise UserError (status 4) where disk or memory have no room for this training run."""
     training, validation = (count_rows(path) for path in (TRAIN, VALIDATION))
     rows, fix = training + validation, f"use fewer rows or columns, or {fewer(section)}"
-    if section.window is None and (window := window_to_set(training, description.preprocessing.width)):
+
+    def needed(window: int | None) -> int:
+        own = section.model_copy(update={"window": window})
+        processes = min(cores(), section.replicas)
+        return memory_bytes(description, own, training, validation, device, processes, largest_group(TRAIN))
+
+    window = window_to_set(training, description.preprocessing.width) if section.window is None else None
+    if window and needed(window) < needed(None):
         fix = f"set train.window: {window}, {fix}"
     require_memory(
-        memory_bytes(description, section, training, validation, device),
+        needed(section.window),
         f"train: {rows:,} rows of {description.preprocessing.width:,} columns and {section.replicas:,} networks of"
         f" {description.weights:,} weights",
         fix,
@@ -84,15 +95,28 @@ def output_bytes(description: Description, section: Train, rows: int) -> int:
     return 4 * (section.replicas + 1) * description.weights + epochs * section.replicas * (4 * steps + 14 * columns)
 
 
-def memory_bytes(description: Description, section: Train, training: int, validation: int, device: torch.device) -> int:
-    """Bytes of main memory that it takes at least: the rows, and on the CPU weights, gradients and a step's outputs."""
+def memory_bytes(
+    description: Description,
+    section: Train,
+    training: int,
+    validation: int,
+    device: torch.device,
+    processes: int = 1,
+    group: int = 0,
+) -> int:
+    """Bytes of main memory that it takes at least: the rows, and on the CPU weights, gradients and a step's outputs.
+
+    training, validation: rows; processes: that train side by side; group: rows that are brought to the disk at once,
+    where they do not all stay in memory.
+    """
     rows = training + validation
     width = description.preprocessing.width
     numbers = rows * width
-    if section.window is not None:
-        # They may lie on the disk: of them two windows for each process, and the classes.
-        windows = 2 * min(section.window, training) * min(cores(), section.replicas)
-        numbers = min(numbers, windows * width + rows // 2)
+    if section.window is not None and section.window < training:
+        windows = windows_bytes(section.window, width, processes) // BYTES
+        # They may lie on the disk, but for the classes, and the row group that is being brought there.
+        stored = max(windows, group * width) + rows // 2
+        numbers = min(numbers + windows, stored)
     if section.ship == "mean":  # of each replica and validation row a float64
         numbers += 2 * section.replicas * validation
     if device.type == "cpu":

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from retrace.training.randomness import GROUPS_ORDER, generator
-from retrace.training.stored import Inputs
+from retrace.training.stored import BYTES, Inputs
 
 # Fewer would leave more neighbours together, more would read shorter stretches. With 16 a window of a million rows of
 # 30 inputs is read in stretches of 7 MB.
@@ -36,6 +36,11 @@ def windows_of(rows: int, window: int | None, seed: int, epoch: int) -> list[lis
         [(group * size, min(group * size + size, rows)) for group in sorted(drawn[first : first + GROUPS])]
         for first in range(0, count, GROUPS)
     ]
+
+
+def windows_bytes(window: int, width: int, processes: int) -> int:
+    """Of memory, that reading windows of so many rows takes, two of which each process has at a time."""
+    return 2 * window * width * BYTES * processes
 
 
 class WindowReader:

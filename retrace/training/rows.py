@@ -23,6 +23,8 @@ from retrace.preprocessing.description import Number, Preprocessing, Unusable
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.memory import available
 from retrace.runtime.scratch import Scratch
+from retrace.runtime.workers import cores
+from retrace.training.row_windows import windows_bytes
 from retrace.training.stored import BYTES, StoredInputs, place_for
 
 # Rows stay in memory where they take no more than this share of it.
@@ -88,7 +90,8 @@ def rows_to_train(schema: Schema, section: Train, preprocessing: Preprocessing) 
     training, width = count_rows(TRAIN), preprocessing.width
     count = training + count_rows(VALIDATION)
     held = section.window is None or section.window >= training
-    if held or count * width * BYTES < COMFORTABLE * available():
+    windows = windows_bytes(section.window or 0, width, min(cores(), section.replicas))
+    if held or count * width * BYTES + windows < COMFORTABLE * available():
         yield read_rows(TRAIN, schema, preprocessing), read_rows(VALIDATION, schema, preprocessing)
         return
     with place_for(count, width, "use fewer rows or columns") as file:

@@ -17,6 +17,7 @@ from benchmarks.control_group import NotAllowedError, control_group
 from retrace.artifacts import paths
 from retrace.artifacts.schema import Schema, write_schema
 from retrace.artifacts.tables import write_pieces
+from tests.conftest import ROOT
 from tests.project import environment, turn
 
 MIB = 1 << 20
@@ -50,12 +51,13 @@ def stored(project) -> Path:
 
 def run(code: str, megabytes: int | None = None) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-W", "ignore", "-c", code]
+    variables = {**environment(), "PYTHONPATH": str(ROOT)}
     if megabytes is None:
-        return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     try:
         with control_group(megabytes * MIB) as group:
             inside = ["sh", "-c", f'echo $$ > "{group}/cgroup.procs" && exec "$@"', "sh", *command]
-            return subprocess.run(inside, env=environment(), capture_output=True, text=True, check=False)
+            return subprocess.run(inside, env=variables, capture_output=True, text=True, check=False)
     except NotAllowedError as error:
         pytest.skip(str(error))
 

@@ -1,5 +1,8 @@
 """Windows of rows (train.window): what an epoch takes together, and that neither memory nor disk shows in a byte."""
 
+import errno
+import os
+import threading
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -26,7 +29,7 @@ from retrace.training.batches import Batches
 from retrace.training.callbacks import Callback
 from retrace.training.checkpoint import Snapshot
 from retrace.training.members import Member, members_of, shared
-from retrace.training.resources import memory_bytes, window_to_set
+from retrace.training.resources import FIT_BYTES, FIT_BYTES_OF_CATEGORY, memory_bytes, window_to_set
 from retrace.training.row_windows import GROUPS, windows_of
 from retrace.training.rows import Rows, StoredRows, fit_preprocessing, read_rows
 from retrace.training.stored import StoredInputs
@@ -104,9 +107,9 @@ def test_each_member_sees_each_row_once_in_batches_of_one_size(batch, members, f
 def test_members_side_by_side_read_the_same_rows_in_orders_of_their_own():
     some = Rows(torch.arange(700.0)[:, None], torch.zeros(700).short())
     section = train_section(window=100, batch_size=8, replicas=2)
-    first = torch.cat(
-        [x for x, _ in Batches(some, 1, members_of(section)).of(1)][:12], 1
-    )  # 16 groups of 6 rows[..., 0]
+    first = torch.cat([x for x, _ in Batches(some, 1, members_of(section)).of(1)][:12], 1)[
+        ..., 0
+    ]  # 16 groups of 6 rows
     assert sorted(first[0].tolist()) == sorted(first[1].tolist())
     assert first[0].tolist() != first[1].tolist()
     # From all over the table, and not from one place.
@@ -124,18 +127,34 @@ def test_each_window_has_an_order_of_its_own():
 def test_where_the_loop_is_left_the_reader_ends_too(file):
     some = stored(rows(700), file)
     batches = Batches(some, 1, members_of(train_section(window=100, batch_size=10)))
+    before = threading.active_count()
     going = batches.of(1)
     next(going)
+    assert threading.active_count() == before + 1
     going.close()
+    assert threading.active_count() == before
     assert [len(list(batches.of(epoch))) for epoch in (1, 2)] == [70, 70]
 
 
-def test_members_of_other_seeds_cannot_share_windows(monkeypatch):
+def test_members_of_other_seeds_cannot_share_windows():
     """Which rows are read together follows from the seed."""
     one, other = (Member(train_section(window=100, seed=seed), 0) for seed in (1, 2))
     assert shared(one.section) != shared(other.section)
     assert shared(one.section.model_copy(update={"window": None})) == shared(
         other.section.model_copy(update={"window": None})
+    )
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_table(file, monkeypatch):
+    monkeypatch.setattr(
+        os, "pwrite", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
+    )
+    with pytest.raises(UserError) as caught:
+        stored(rows(700), file)
+    assert caught.value.status == MACHINE_FAULT
+    assert str(caught.value) == (
+        ".retrace: rows that do not fit into memory cannot be written there (No space left on device); make room on"
+        " that disk, or use fewer rows or columns"
     )
 
 
@@ -311,18 +330,21 @@ def test_what_only_other_rows_have_is_taken_as_unknown(table):
     assert torch.isfinite(read_rows(paths.TRAIN, schema, preprocessing).x).all()
 
 
-def test_the_memory_that_is_asked_for_is_that_of_windows(table, monkeypatch):
-    monkeypatch.setattr(resources, "cores", lambda: 4)
+def test_the_memory_that_is_asked_for_is_that_of_windows(table):
     schema, section = read_schema(), train_section(replicas=2, hidden=[3], batch_size=10)
     preprocessing = fit_preprocessing(paths.TRAIN, schema, section)
     description = describe(schema, section, preprocessing)
     whole = memory_bytes(description, section, 1_000_000, 1000, CPU)
-    windowed = memory_bytes(description, section.model_copy(update={"window": 1000}), 1_000_000, 1000, CPU)
+    windowed = memory_bytes(description, section.model_copy(update={"window": 1000}), 1_000_000, 1000, CPU, 1, 10_000)
     width = preprocessing.width
-    assert whole - windowed == 4 * (1_001_000 * width - 2 * 1000 * 2 * width - 1_001_000 // 2)
-    # More than all rows it never takes.
+    # The classes, and the larger of a row group and of two windows for each process.
+    assert whole - windowed == 4 * (1_001_000 * width - 10_000 * width - 1_001_000 // 2)
     large = section.model_copy(update={"window": 900_000})
-    assert memory_bytes(description, large, 1_000_000, 1000, CPU) == whole
+    for processes in (1, 2):
+        stored = memory_bytes(description, large, 1_000_000, 1000, CPU, processes) - whole
+        assert stored == 4 * (2 * processes * 900_000 * width + 1_001_000 // 2 - 1_001_000 * width)
+    # One that holds all rows is none.
+    assert memory_bytes(description, section.model_copy(update={"window": 10**6}), 1_000_000, 1000, CPU) == whole
 
 
 @pytest.mark.parametrize(
@@ -358,10 +380,10 @@ def test_what_a_training_says_that_does_not_fit_helps(table, monkeypatch):
     every = read_table(paths.TRAIN)
     write_pieces(paths.TRAIN, [every] * 5)
     settings = SETTINGS["best"]
-    each = 4 * 32 + 2 * 16  # four numbers, two categories
+    each = FIT_BYTES * 4 + FIT_BYTES_OF_CATEGORY * 2  # numbers, and categories
     short_of_memory(monkeypatch, each * 4000 - 1)
     line = line_of(**settings)
-    assert line.startswith("train: the preprocessing of 4,000 rows of 6 columns takes at least 1 MiB of memory, and ")
+    assert line.startswith("train: the preprocessing of 4,000 rows of 6 columns takes at least ")
     assert line.endswith("; set train.window: 500, or use fewer rows or columns")
     results(window=500, **settings)
     short_of_memory(monkeypatch, each * 1000 - 1)
@@ -374,14 +396,15 @@ def test_what_a_training_says_whose_rows_do_not_fit_helps(project, monkeypatch):
     random = np.random.default_rng(0)
     columns = pa.table({"x1": random.normal(size=9000), "x2": random.normal(size=9000), "y": np.arange(9000) % 2})
     write_schema(Schema("circles", ["x1", "x2"], "y", ["a", "b"], [4500, 4500], None))
-    write_pieces(paths.TRAIN, [columns])
+    pieces = [columns.slice(start, 500) for start in range(0, 9000, 500)]
+    write_pieces(paths.TRAIN, pieces)
     write_pieces(paths.VALIDATION, [columns.slice(0, 100)])
     settings = {"replicas": 1, "hidden": [2]}
     short_of_memory(monkeypatch, 70_000)
     line = line_of(**settings)
     assert line.startswith("train: 9,100 rows of 2 columns and 1 networks of 9 weights takes at least 1 MiB")
-    assert "; set train.window: 200, use fewer rows or columns, or lower train.batch_size (now 32)" in line
-    results(window=200, **settings)
+    assert "; set train.window: 100, use fewer rows or columns, or lower train.batch_size (now 32)" in line
+    results(window=100, **settings)
     short_of_memory(monkeypatch, 30_000)
     line = line_of(window=1000, **settings)
     assert line.endswith("or lower train.window (now 1,000), train.batch_size (now 32) or train.replicas (now 1)")
