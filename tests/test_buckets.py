@@ -15,6 +15,7 @@ import pytest
 from retrace.cli.repository import words
 from retrace.tracking.mlflow_internals.buckets import bucket_reason
 from tests.buckets import Bucket, needs_bucket, silent_port
+from tests.conftest import ROOT
 from tests.project import TINY, cold, commit, copy_project, free_port, git, run
 from tests.state import make_state, write_scores
 from tests.tracker import Tracker
@@ -177,7 +178,7 @@ runpy.run_module("stages.record", run_name="__main__", alter_sys=True)
 def test_the_extra_that_is_not_installed_is_named(project):
     """(That it brings boto3 is what contracts/test_extras.py is about.)"""
     place_in_bucket(project, "s3://bucket/mlflow")
-    failed = cold(project, "-c", WITHOUT)
+    failed = cold(project, "-c", WITHOUT, PYTHONPATH=str(ROOT))
     assert failed.returncode == 4
     assert failed.stderr.count("\n") == 1
     assert "its artifacts are in a bucket, and boto3 is not installed; run: make setup EXTRAS=s3; all" in failed.stderr

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from retrace.artifacts.tables import parquet, read_pieces, read_table
+from retrace.artifacts.tables import complete, group_pieces, parquet, read_pieces, read_table
 
 
 class TableColumns:
@@ -71,3 +71,23 @@ def class_indices(table: Columns, name: str) -> NDArray[np.int16]:
     """A column of class indices [rows], of which there are few."""
     found: NDArray[np.int16] = table.column(name).to_numpy().astype(np.int16)
     return found
+
+
+def read_evenly(path: Path, columns: list[str], rows: int) -> pa.Table:
+    """So many rows of the file, evenly spaced; all of them where there are no more. As `read_table`, but by columns."""
+    with parquet(path, columns) as file:
+        count = file.metadata.num_rows
+        if count <= rows:
+            return complete(file.read(columns=columns), count)
+        chosen = np.arange(rows) * count // rows
+        found = []
+        for name in columns:
+            pieces, start = [], 0
+            for group in range(file.num_row_groups):
+                for piece in group_pieces(file, group, name):
+                    first, last = np.searchsorted(chosen, (start, start + len(piece)))
+                    pieces.append(piece.take(pa.array(chosen[first:last] - start)))
+                    start += len(piece)
+            found.append(pa.chunked_array(pieces, file.schema_arrow.field(name).type))
+        types = pa.schema([file.schema_arrow.field(name) for name in columns], file.schema_arrow.metadata)
+        return pa.table(found, schema=types)

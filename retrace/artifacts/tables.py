@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
@@ -79,33 +78,10 @@ def read_first(path: Path, rows: int, columns: list[str]) -> pa.Table:
         def of(name: str) -> pa.ChunkedArray:
             column = complete(file.read_row_groups(groups, columns=[name]), found).column(0)
             # A slice of a long one would keep all of it.
-            return column.slice(0, rows) if found < 2 * rows else column.take(pa.array(np.arange(min(rows, found))))
+            return column.slice(0, rows) if found < 2 * rows else column.take(pa.array(range(min(rows, found))))
 
         types = pa.schema([file.schema_arrow.field(name) for name in columns], file.schema_arrow.metadata)
         return pa.table([of(name) for name in columns], schema=types)
-
-
-def read_evenly(path: Path, columns: list[str], rows: int) -> pa.Table:
-    """So many rows of the file, evenly spaced; all of them where there are no more. As `read_table`, column by column.
-
-    Memory does not grow with the file.
-    """
-    with parquet(path, columns) as file:
-        count = file.metadata.num_rows
-        if count <= rows:
-            return complete(file.read(columns=columns), count)
-        chosen = np.arange(rows) * count // rows
-        found = []
-        for name in columns:
-            pieces, start = [], 0
-            for group in range(file.num_row_groups):
-                for piece in group_pieces(file, group, name):
-                    first, last = np.searchsorted(chosen, (start, start + len(piece)))
-                    pieces.append(piece.take(pa.array(chosen[first:last] - start)))
-                    start += len(piece)
-            found.append(pa.chunked_array(pieces, file.schema_arrow.field(name).type))
-        types = pa.schema([file.schema_arrow.field(name) for name in columns], file.schema_arrow.metadata)
-        return pa.table(found, schema=types)
 
 
 def read_groups(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:

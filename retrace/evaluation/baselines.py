@@ -21,7 +21,8 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from retrace.artifacts.baseline import BaselineScores, Other
 from retrace.artifacts.paths import TEST, TRAIN, VALIDATION
 from retrace.artifacts.schema import Schema
-from retrace.artifacts.tables import count_rows, read_evenly
+from retrace.artifacts.table_columns import read_evenly
+from retrace.artifacts.tables import count_rows
 from retrace.evaluation.metrics import log_losses
 from retrace.params.baseline import Baseline
 from retrace.params.reader import fault

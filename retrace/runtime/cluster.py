@@ -9,6 +9,7 @@ reach the ports of a cluster can do that, too (docs/cluster.md). Nothing that li
 
 import logging
 import os
+import shlex
 import sys
 import threading
 import time
@@ -78,10 +79,14 @@ class Cluster:
         within(LEAVING_SECONDS, self.ray.shutdown)
 
     def _join(self) -> None:
+        # The code that this process runs is the code that nodes run, whatever is installed there.
+        environment: dict[str, Any] = {"py_modules": [str(Path(__file__).parents[1])], "excludes": ["**/__pycache__"]}
+        # Ray passes it to a shell as it is. (Another node must have it at the same place then.)
+        if (python := shlex.quote(sys.executable)) != sys.executable:
+            environment["py_executable"] = python
         self.ray.init(
             address=self.address,
-            # The code that this process runs is the code that nodes run, whatever is installed there.
-            runtime_env={"py_modules": [str(Path(__file__).parents[1])], "excludes": ["**/__pycache__"]},
+            runtime_env=environment,
             log_to_driver=False,
             logging_level=logging.CRITICAL,
         )

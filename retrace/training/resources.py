@@ -62,7 +62,7 @@ def require_room(description: Description, section: Train, device: torch.device)
         return memory_bytes(description, own, training, validation, device, processes, largest_group(TRAIN))
 
     window = window_to_set(training, description.preprocessing.width) if section.window is None else None
-    if window and needed(window) < needed(None):
+    if window and needed(window) <= available():
         fix = f"set train.window: {window}, {fix}"
     require_memory(
         needed(section.window),

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from retrace.artifacts.paths import TRAIN, VALIDATION
 from retrace.artifacts.schema import Schema
-from retrace.artifacts.tables import count_rows, group_pieces, parquet, read_evenly
+from retrace.artifacts.table_columns import read_evenly
+from retrace.artifacts.tables import count_rows, group_pieces, parquet
 from retrace.params.train import Train
 from retrace.preprocessing.apply import bridge, parts
 from retrace.preprocessing.description import Number, Preprocessing, Unusable
