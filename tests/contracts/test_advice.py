@@ -787,7 +787,7 @@ def limited(patch: pytest.MonkeyPatch, name: str, size: Callable[..., int], limi
 
 # Where the machine says only in the middle that it has no more: stage, what is said, what there is no room for (a
 # function of what it is given), and what makes it smaller.
-READ = ("retrace.artifacts.tables.complete", lambda table, rows: table.nbytes)
+READ = ("retrace.artifacts.table_columns.complete", lambda table, rows: table.nbytes)
 WRITTEN = ("pyarrow.parquet.ParquetWriter.write_table", lambda writer, table: table.nbytes)
 MIDDLE: dict[str, tuple[Any, str, tuple[str, Callable[..., int]], list[Any]]] = {
     "create": (create, "use fewer rows (create.rows) or columns", WRITTEN, FEWER),
