@@ -108,7 +108,8 @@ class Cluster:
         """Each once, also where it has no core free."""
         self._look()
         asked = {self.submit(nothing, (), {NODE: node["NodeID"]}, cores=0): node for node in self.nodes}
-        self.ray.wait([*asked], num_returns=max(1, len(asked)), timeout=NODE_SECONDS) if asked else None
+        if asked:
+            self.ray.wait([*asked], num_returns=len(asked), timeout=NODE_SECONDS)
         for reference, node in asked.items():
             here = node["NodeID"], node["NodeManagerHostname"]
             try:

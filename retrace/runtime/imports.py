@@ -30,19 +30,23 @@ def closure(start: str, root: Path = ROOT) -> list[str]:
 
 def digest_of(files: Iterable[str], root: Path = Path()) -> str:
     """SHA-256 of the files' names and contents, in their order."""
-    digest = hashlib.sha256()
-    for file in files:
-        content = (root / file).read_bytes()
-        digest.update(f"{file} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
+    return _digest((file, (root / file).read_bytes()) for file in files)
 
 
 def digest_as_imported(files: Iterable[str]) -> str:
     """As `digest_of` has it of those files that this process imports by these names, wherever they lie."""
-    digest = hashlib.sha256()
-    for file in files:
+
+    def content(file: str) -> bytes:
         spec = importlib.util.find_spec(file.removesuffix(".py").replace("/", "."))
-        content = Path(spec.origin).read_bytes() if spec and spec.origin else b""
+        return Path(spec.origin).read_bytes() if spec and spec.origin else b""
+
+    return _digest((file, content(file)) for file in files)
+
+
+def _digest(files: Iterable[tuple[str, bytes]]) -> str:
+    """SHA-256 of names and contents."""
+    digest = hashlib.sha256()
+    for file, content in files:
         digest.update(f"{file} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 

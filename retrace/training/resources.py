@@ -56,10 +56,11 @@ def require_room(description: Description, section: Train, device: torch.device)
     training, validation = (count_rows(path) for path in (TRAIN, VALIDATION))
     rows, fix = training + validation, f"use fewer rows or columns, or {fewer(section)}"
 
+    processes, group = min(cores(), section.replicas), largest_group(TRAIN)
+
     def needed(window: int | None) -> int:
         own = section.model_copy(update={"window": window})
-        processes = min(cores(), section.replicas)
-        return memory_bytes(description, own, training, validation, device, processes, largest_group(TRAIN))
+        return memory_bytes(description, own, training, validation, device, processes, group)
 
     window = window_to_set(training, description.preprocessing.width) if section.window is None else None
     if window and needed(window) <= available():
@@ -77,12 +78,8 @@ def require_room(description: Description, section: Train, device: torch.device)
 
 def fewer(section: Train) -> str:
     """How a training run takes less memory with the same rows."""
-    if section.window is not None:
-        return (
-            f"lower train.window (now {section.window:,}), train.batch_size (now {section.batch_size:,}) or"
-            f" train.replicas (now {section.replicas:,})"
-        )
-    return f"lower train.batch_size (now {section.batch_size:,}) or train.replicas (now {section.replicas:,})"
+    window = "" if section.window is None else f"train.window (now {section.window:,}), "
+    return f"lower {window}train.batch_size (now {section.batch_size:,}) or train.replicas (now {section.replicas:,})"
 
 
 def output_bytes(description: Description, section: Train, rows: int) -> int:

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -139,12 +140,12 @@ def test_two_answers_to_the_same_must_be_the_same_bytes(cluster, tmp_path):
     assert said.startswith("request 1: two nodes of the cluster gave different bytes for it; ")
 
 
-def test_a_node_that_computes_otherwise_is_given_no_work(cluster):
-    cluster.add(env_vars={"THING": "another"})
+@contextmanager
+def another_node(cluster, thing):
+    """One whose processes find another THING, until the end of the block."""
+    cluster.add(env_vars={"THING": thing})
     try:
-        status, found, said = asked(cluster, '[answer for _, answer in ask(tasks, [("where", 0)] * 30)]')
-        assert (status, found) == (0, ["the same"] * 30)
-        assert re.fullmatch(r"work: \S+ is given no work: a thing is another, and the same here\n", said)
+        yield
     finally:
         for _ in range(3):
             cluster.remove()
@@ -152,20 +153,21 @@ def test_a_node_that_computes_otherwise_is_given_no_work(cluster):
             cluster.add()
 
 
+def test_a_node_that_computes_otherwise_is_given_no_work(cluster):
+    with another_node(cluster, "another"):
+        status, found, said = asked(cluster, '[answer for _, answer in ask(tasks, [("where", 0)] * 30)]')
+        assert (status, found) == (0, ["the same"] * 30)
+        assert re.fullmatch(r"work: \S+ is given no work: a thing is another, and the same here\n", said)
+
+
 def test_a_node_that_cannot_be_asked_is_given_no_work(cluster):
     """Its environment is broken, say."""
-    cluster.add(env_vars={"THING": "broken"})
-    try:
+    with another_node(cluster, "broken"):
         code = SCRIPT.replace("def facts():\n", "def facts():\n    1 / (os.environ.get('THING') != 'broken')\n")
         started = start(code.replace("BODY", 'ask(tasks, [("say", 0)] * 9), cluster.cores'), cluster)
         out, said = started.communicate(timeout=120)
         assert (started.returncode, json.loads(out)) == (0, [[[place, 0] for place in range(9)], 3])
         assert re.fullmatch(r"work: \S+ is given no work: ZeroDivisionError: division by zero\n", said)
-    finally:
-        for _ in range(3):
-            cluster.remove()
-        for _ in range(2):
-            cluster.add()
 
 
 def test_where_no_node_computes_alike_nothing_is_done(cluster):
