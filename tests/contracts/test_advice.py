@@ -1244,6 +1244,7 @@ ELSEWHERE = {
     "name others in the figure's variants": "test_lesson_training.py::test_a_boundary_is_drawn_over_two_inputs_only",
     "must be a parameter of section create, split or train": "test_lesson_files.py::test_a_fault_is_one_line",
     "repair: ": "faults/test_cache.py::test_m30_the_commands_repair_all_of_it",
+    "train.batch_size (now {}) or train.replicas": "test_advice.py::test_less_fits_into_little_memory",
     "let its name end with": "test_advice.py::test_a_file_of_another_kind",
     "fix one of them, or give the column": "test_advice.py::test_a_column_that_a_folders_name_gives_too",
     "move it away, or begin its name with _": "test_advice.py::test_what_is_no_part_of_a_folder",
