@@ -1,14 +1,13 @@
-"""Would the gradients of one network be worth sharing out to processes? `python -m benchmarks.data_parallel`.
+"""What a step of one network takes in shards, on one core or more. `python -m benchmarks.data_parallel`.
 
-A step's rows are cut into 8 shards, whatever the number of processes; each process computes the gradients of its own
-shards, all gradients are gathered, and each adds them up in the order of the shards: so 1, 2 and 4 processes give the
-same bytes. Held against one process that takes the rows at once, as `train` does. Results: benchmarks/data_parallel.md.
+On one core, by two threads of a process, and in two processes, held against the same rows at once on one core. Each way
+in processes of its own, one way after the other, several times over; in shards all must give the same bytes. Results:
+benchmarks/data_parallel.md.
 """
 
 from retrace.runtime.run import run
 
 import hashlib
-import os
 import subprocess
 import sys
 import time
@@ -21,101 +20,101 @@ from torch import Tensor, distributed
 from retrace.networks.arithmetic import compute_as_in_training
 from retrace.networks.entrance import Shape
 from retrace.networks.mlp import MLP
+from retrace.params.reader import read
+from retrace.params.train import Train
 from retrace.runtime.atomic import write_text
 from retrace.runtime.markdown import table
-from retrace.training.losses import LOSSES, Smoothing
+from retrace.training.gradients import SHARDS, Gradients, is_sharded
+from retrace.training.losses import Smoothing
+from retrace.training.members import Member
+from retrace.training.team import Meeting, Team, store_for_meetings
 
 RESULTS = Path("benchmarks/data_parallel.md")
-SHARDS, COLUMNS, STEPS = 8, 30, 12
+COLUMNS, STEPS, TIMES = 30, 12, 3
 # Units of the two hidden layers, and rows of a step.
-SIZES = [(128, 256), (128, 4096), (512, 2048), (1024, 8192)]
-WORLDS = (1, 2)
-LOSS, SMOOTHING = LOSSES["cross_entropy"], Smoothing([0.0], 2)
+SIZES = [(128, 256), (128, 1024), (128, 2048), (128, 4096), (256, 2048), (512, 2048), (1024, 2048), (1024, 8192)]
+HOST = "127.0.0.1"
 # Between two machines, of each second: a link of 10 Gbit.
 LINK_BYTES = 1.25e9
+# Name -> threads, processes; 0 threads: not in shards.
+WAYS = {"whole": (0, 1), "one core": (1, 1), "two cores": (2, 1), "two processes": (1, 2)}
 
 
-def gradients_of(network: MLP, x: Tensor, y: Tensor) -> Tensor:
-    """Of the sum over the rows, all parameters in one row."""
-    passed = network.forward_pass(x)
-    _, gradient = LOSS(passed.logits, y, SMOOTHING, None)
-    return torch.cat([each.flatten() for each in passed.backward(gradient)]) * x.shape[1]
-
-
-def steps(units: int, batch: int, shards: int) -> tuple[float, str]:
-    """Median seconds of a step, and the digest of the weights after all of them."""
-    compute_as_in_training(portable=False)
-    rank, world = distributed.get_rank(), distributed.get_world_size()
+def data(units: int, rows: int) -> tuple[MLP, Tensor, Tensor]:
     random = torch.Generator().manual_seed(0)
     network = MLP(1, Shape([COLUMNS, units, units, 1], "relu"))
     for parameter in network.parameters():
         parameter.data = torch.randn(parameter.shape, generator=random) * 0.05
-    count = sum(parameter.numel() for parameter in network.parameters())
-    own = range(rank * shards // world, (rank + 1) * shards // world)
-    seconds = []
-    for _ in range(STEPS):
-        x = torch.randn(1, batch, COLUMNS, generator=random)
-        y = (x[..., 0] * x[..., 1] > 0).float()
-        started = time.perf_counter()
-        found = torch.stack([gradients_of(network, x[:, part::shards], y[:, part::shards]) for part in own])
-        every = [torch.empty_like(found) for _ in range(world)]
-        if world > 1:
-            distributed.all_gather(every, found)
-        else:
-            every[0] = found
-        total = torch.zeros(count)
-        for gradient in torch.cat(every):  # in the order of the shards: sums depend on it
-            total += gradient
-        start = 0
-        for parameter in network.parameters():
-            part = total[start : start + parameter.numel()].view(parameter.shape)
-            parameter.data.sub_(part, alpha=0.01 / batch)
-            start += parameter.numel()
-        seconds.append(time.perf_counter() - started)
-    digest = hashlib.sha256(b"".join(each.detach().numpy().tobytes() for each in network.parameters()))
-    return median(seconds[2:]), digest.hexdigest()[:12]
+    x = torch.randn(1, rows, COLUMNS, generator=random)
+    return network, x, (x[..., 0] * x[..., 1] > 0).float()
+
+
+@torch.no_grad()
+def measure(way: str, units: int, rows: int, rank: int, port: int) -> None:
+    """Print the median seconds of a step's gradients, and their digest."""
+    compute_as_in_training(portable=False)
+    threads, processes = WAYS[way]
+    network, x, y = data(units, rows)
+    members = [Member(read(Train), 0)]
+    gradients = Gradients(network, members, Smoothing([0.0], 2), None, rows, torch.device("cpu"))
+    gradients.sharded, gradients.threads = threads > 0, threads
+    if processes > 1:
+        gradients.team = Team(Meeting(HOST, port, way, rank, processes))
+    took = []
+    with gradients.of_epoch(1) as loss_and_gradients:
+        for _ in range(STEPS):
+            started = time.perf_counter()
+            _, found = loss_and_gradients(x, y)
+            took.append(time.perf_counter() - started)
+    if gradients.team:
+        distributed.destroy_process_group()
+    digest = hashlib.sha256(b"".join(each.numpy().tobytes() for each in found))
+    print(median(took[2:]), digest.hexdigest()[:12])
+
+
+def launched(units: int, rows: int, way: str) -> tuple[float, str]:
+    store = store_for_meetings(HOST)
+    ranks = range(WAYS[way][1])
+    command = [sys.executable, "-m", "benchmarks.data_parallel", way, str(units), str(rows)]
+    arguments = [[*command, str(rank), str(store.port)] for rank in ranks]
+    started = [subprocess.Popen(each, stdout=subprocess.PIPE, text=True) for each in arguments]
+    found = [each.communicate()[0].split() for each in started]
+    return float(found[0][0]), found[0][1]
 
 
 def main() -> None:
-    if "RANK" in os.environ:
-        distributed.init_process_group("gloo")
-        measured, digest = steps(*map(int, sys.argv[1:]))
-        if distributed.get_rank() == 0:
-            print(measured, digest)
-        distributed.destroy_process_group()
+    if sys.argv[1:]:
+        way, *numbers = sys.argv[1:]
+        measure(way, *map(int, numbers))
         return
-    rows = []
-    for units, batch in SIZES:
-        found = [launched(units, batch, 1, 1), *(launched(units, batch, SHARDS, world) for world in WORLDS)]
-        (whole, _), *shared = found
-        same = "yes" if len({digest for _, digest in shared}) == 1 else "**no**"
-        count = (COLUMNS + 1) * units + (units + 1) * units + units + 1
-        link = 4 * count * SHARDS / LINK_BYTES
-        told = [f"{1e3 * seconds:.1f}" for seconds, _ in found]
-        faster = f"{whole / shared[-1][0]:.2f} x"
-        rows.append([f"{units} - {units}", f"{batch:,}", *told, faster, f"{1e3 * link:.1f}", same])
-    header = [
-        "hidden",
-        "rows of a step",
-        "whole, ms",
-        *(f"8 shards, {world} process{'es' * (world > 1)}" for world in WORLDS),
-    ]
-    header += ["2 processes against whole", "gradients over 10 Gbit, ms", "same bytes"]
-    text = "# One network in several processes\n\nWritten by `python -m benchmarks.data_parallel`.\n\n"
-    text += table(header, rows)
+    lines = []
+    for units, rows in SIZES:
+        found = [{way: launched(units, rows, way) for way in WAYS} for _ in range(TIMES)]
+        seconds = {way: median(each[way][0] for each in found) for way in WAYS}
+        whole, *others = seconds.values()
+        bytes_of_shards = {each[way][1] for each in found for way in WAYS if way != "whole"}
+        network, *_ = data(units, 1)
+        link = 4 * network.weights * SHARDS / LINK_BYTES
+        lines.append(
+            [
+                f"{units} - {units}",
+                f"{rows:,}",
+                "yes" if is_sharded(network.weights, rows, torch.device("cpu")) else "no",
+                *(f"{1e3 * each:.1f}" for each in seconds.values()),
+                *(f"{whole / each:.2f} x" for each in others),
+                f"{1e3 * link:.1f}",
+                "yes" if len(bytes_of_shards) == 1 else "**no**",
+            ]
+        )
+    header = ["hidden", "rows of a step", "cut by `train`", "whole, ms", *(f"shards, {way}, ms" for way in [*WAYS][1:])]
+    header += [*(f"{way} against whole" for way in [*WAYS][1:]), "gradients over 10 Gbit, ms", "same bytes"]
+    text = (
+        "# Steps in shards\n\nWritten by `python -m benchmarks.data_parallel`: loss and gradients of one network, on a"
+    )
+    text += f" machine of two cores;\nmedians of {TIMES} runs of {STEPS - 2} steps each.\n\n"
+    text += table(header, lines)
     write_text(RESULTS, text)
     print(text)
-
-
-def launched(units: int, batch: int, shards: int, world: int) -> tuple[float, str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}", "-m"]
-    arguments = ["benchmarks.data_parallel", str(units), str(batch), str(shards)]
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    seconds, digest = done.stdout.split()[-2:]
-    return float(seconds), digest
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ def _start(trainer: Pack, network: Network, data: Data, members: Sequence[Member
     y = targets(data.training.y[:START_ROWS], network.outputs).expand(len(members), -1)
     watched = network.observe(x).watched
     passed = network.forward_pass(x)
-    loss, gradient = trainer.loss(passed.logits, y, trainer.smoothing, None)
+    loss, gradient = trainer.gradients.loss(passed.logits, y, trainer.gradients.smoothing, None)
     gradients = passed.backward(gradient)[: 2 * len(network.layers)]
     norms = torch.stack([gradient.double().square().sum((1, 2)).sqrt() for gradient in gradients[::2]], 1)
     spread = torch.full((len(members), len(network.layers)), math.nan, dtype=torch.float64)

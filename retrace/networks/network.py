@@ -68,6 +68,11 @@ class Network(Entrance):
         """How many logits there are."""
         return self.layers[-1].weight.shape[2]
 
+    @property
+    def weights(self) -> int:
+        """How many numbers a replica learns."""
+        return sum(parameter[0].numel() for parameter in self.parameters())
+
     # --- what an architecture says of itself ------------------------------------------------------------------------
 
     @staticmethod

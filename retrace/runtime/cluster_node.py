@@ -23,6 +23,12 @@ def reason_of(error: Exception) -> str:
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:200]
 
 
+class PeerLost(NamedTuple):
+    """What a process answers that cannot go on without another one of its team; why: for the message."""
+
+    why: str
+
+
 _here: Facts | None = None
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, Self
 
 from retrace.runtime.cluster import LEAVING_SECONDS, Cluster, within
-from retrace.runtime.cluster_node import Facts, Mismatch, mismatch_here, reason_of
+from retrace.runtime.cluster_node import Facts, Mismatch, PeerLost, mismatch_here, reason_of
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.runtime.workers import answered, first_of
 
@@ -76,7 +76,7 @@ class Tasks:
                         if place in answers or place in self.running.values():
                             continue
                         if lost[place] == ATTEMPTS:
-                            raise _lost(does[place], error) from None
+                            raise _lost(does[place], reason_of(error)) from None
                         print(f"{does[place]}: its process on the cluster was lost; begins anew", file=sys.stderr)
                         waiting.appendleft(place)
                         continue
@@ -130,25 +130,31 @@ class Actors:
     """A process on some node for each of `does`, which goes on from one request to the next.
 
     make: called there for the function that answers, with what `given` says of the place at that moment: where a
-    process or its node is lost, another one begins from there, and is asked the same again. memory: bytes of each.
+    process or its node is lost, another one begins from there, and is asked the same again. memory: bytes of each;
+    cores: that it takes. team: how many neighbours go on together only; where one is lost, all begin anew. given is
+    also told how often that was.
     """
 
     def __init__(
         self,
         cluster: Cluster,
         make: Callable[..., Callable[[Any], Any]],
-        given: Callable[[int], tuple[Any, ...]],
+        given: Callable[[int, int], tuple[Any, ...]],
         does: Sequence[str],
         memory: int = 0,
+        cores: int = 1,
+        team: int = 1,
     ):
-        self.cluster, self.make, self.given, self.does, self.memory = cluster, make, given, does, memory
+        self.cluster, self.make, self.given, self.does = cluster, make, given, does
+        self.memory, self.cores, self.team = memory, cores, team
+        self.begun = Counter[int]()  # of each team, how often anew
         self.actors: list[Any] = []
         self.ready: list[Any] = []  # of each that was not seen to be there: what it answers first
         self.since: list[float] = []  # and when it was asked for
 
     def __enter__(self) -> Self:
         self.kind = self.cluster.ray.remote(_Actor)
-        self.actors = [self._actor(place, cores=1) for place in range(len(self.does))]
+        self.actors = [self._actor(place, self.cores) for place in range(len(self.does))]
         self.ready = [actor.placed.remote() for actor in self.actors]
         self.since = [time.monotonic()] * len(self.does)
         return self
@@ -164,7 +170,8 @@ class Actors:
     def _actor(self, place: int, cores: float) -> Any:
         options = self.cluster.options({}, cores, self.memory if cores else 0)
         options |= {"max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
-        return self.kind.options(**options).remote(self.cluster.shared, self.make, *self.given(place))
+        given = self.given(place, self.begun[place // self.team])
+        return self.kind.options(**options).remote(self.cluster.shared, self.make, *given)
 
     def ask(self, requests: Sequence[Any]) -> list[Any]:
         """The answers to a request for each, or None where there is none to ask.
@@ -177,19 +184,24 @@ class Actors:
         lost, faults = Counter[int](), []
         while running:
             for reference in self.cluster.done([*running]):
+                if reference not in running:  # another one of its team was lost meanwhile
+                    continue
                 place = running.pop(reference)
                 try:
                     answer = self.cluster.ray.get(reference)
                 except self.cluster.ray.exceptions.RayError as error:
-                    lost[place] += 1
-                    if lost[place] == ATTEMPTS:
-                        raise _lost(self.does[place], error) from None
+                    answer = PeerLost(reason_of(error))
+                if isinstance(answer, PeerLost):
+                    team = place // self.team
+                    lost[team] += 1
+                    if lost[team] == ATTEMPTS:
+                        raise _lost(self.does[place], answer.why)
                     print(f"{self.does[place]}: its node was lost; resumes on another one", file=sys.stderr)
-                    running[self._anew(place, 1, requests)] = place
+                    self._all_anew(team, requests, running)
                     continue
                 if isinstance(answer, Mismatch):
                     self.cluster.refuse(answer)
-                    running[self._anew(place, 1, requests)] = place
+                    self._all_anew(place // self.team, requests, running)
                     continue
                 answers[place], fault = answer
                 if fault is not None:
@@ -213,6 +225,14 @@ class Actors:
             return False
         return time.monotonic() - self.since[place] > PLACING_SECONDS
 
+    def _all_anew(self, team: int, requests: Sequence[Any], running: dict[Any, int]) -> None:
+        self.begun[team] += 1
+        places = range(team * self.team, (team + 1) * self.team)
+        for reference, place in list(running.items()):
+            if place in places:
+                del running[reference]
+        running |= {self._anew(place, self.cores, requests): place for place in places}
+
     def _anew(self, place: int, cores: float, requests: Sequence[Any]) -> Any:
         with suppress(Exception):
             self.cluster.ray.kill(self.actors[place])
@@ -235,11 +255,11 @@ class _Actor:
     def ask(self, request: Any) -> Any:
         if self.mismatch is not None:
             return self.mismatch
-        return (None, self.fault) if self.fault is not None else answered(self.work, request)
+        answer, fault = (None, self.fault) if self.fault is not None else answered(self.work, request)
+        return answer if isinstance(answer, PeerLost) else (answer, fault)
 
 
-def _lost(does: str, error: Exception) -> UserError:
-    reason = reason_of(error)
+def _lost(does: str, reason: str) -> UserError:
     return UserError(
         MACHINE_FAULT, f"{does}: its process on the cluster was lost {ATTEMPTS} times ({reason}); run the same again"
     )

@@ -11,8 +11,11 @@ from retrace.training.members import Member
 from retrace.training.randomness import DROPOUT, generator
 
 
-def dropout(members: Sequence[Member], epoch: int, device: torch.device) -> Dropout | None:
-    """Inverted dropout (Srivastava et al. 2014) with a mask and a share of each member's own."""
+def dropout(members: Sequence[Member], epoch: int, device: torch.device, shard: int = 0) -> Dropout | None:
+    """Inverted dropout (Srivastava et al. 2014) with a mask and a share of each member's own.
+
+    shard: of each step, of which there are several on a CPU only.
+    """
     shares = [member.section.dropout for member in members]
     if not any(shares):
         return None
@@ -29,7 +32,9 @@ def dropout(members: Sequence[Member], epoch: int, device: torch.device) -> Drop
 
         return draw
     # 16 random bits a unit: a tenth of the time of torch's Bernoulli draws, which took a third of a step.
-    streams = [np.random.SFC64(np.random.SeedSequence(place)) for place in places]
+    # The first shard draws what a step draws that is not cut.
+    seeds = [np.random.SeedSequence((*place, shard) if shard else place) for place in places]
+    streams = [np.random.SFC64(seed) for seed in seeds]
     highest = torch.tensor([_highest(share) for share in shares], dtype=torch.int16)[:, None, None]
 
     def draw_bits(x: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ from retrace.networks.network import Network
 from retrace.params.train import Train
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.training.batches import Batches
-from retrace.training.dropout import dropout
-from retrace.training.losses import LOSSES, Smoothing, class_weights, row_weights
+from retrace.training.gradients import Gradients
+from retrace.training.losses import Smoothing, class_weights
 from retrace.training.members import Member
 from retrace.training.optimizers import Group, Optimization, Rates, lay_out
 from retrace.training.roots import root
@@ -99,17 +99,26 @@ def allocate(network: Network, data: Data, members: Sequence[Member], zeros: Zer
 
 
 class Pack:
-    """members: in the order of the network's replicas, alike in what `shared` says."""
+    """members: in the order of the network's replicas, alike in what `shared` says; threads: that share a step."""
 
-    def __init__(self, network: Network, data: Data, members: Sequence[Member], state: PackState, device: torch.device):
+    def __init__(
+        self,
+        network: Network,
+        data: Data,
+        members: Sequence[Member],
+        state: PackState,
+        device: torch.device,
+        threads: int = 1,
+    ):
         self.network, self.data, self.members, self.state, self.device = network, data, members, state, device
         sections = [member.section for member in members]
         self.section, classes = sections[0], max(2, network.outputs)
-        self.loss = LOSSES[self.section.loss]
-        self.smoothing = Smoothing([section.label_smoothing for section in sections], classes, device)
+        smoothing = Smoothing([section.label_smoothing for section in sections], classes, device)
         each = [class_weights(section.class_weights, data.counts) for section in sections]
-        self.weights = None if each[0] is None else torch.stack([one for one in each if one is not None]).to(device)
-        self.validation = Validation(network, data.validation, members, self.weights, state.right)
+        weights = None if each[0] is None else torch.stack([one for one in each if one is not None]).to(device)
+        rows = min(self.section.batch_size, len(data.training.x))
+        self.gradients = Gradients(network, members, smoothing, weights, rows, device, threads)
+        self.validation = Validation(network, data.validation, members, weights, state.right, self.gradients.threads)
         self.optimization = Optimization(
             state.groups, [section.optimizer for section in sections], [each.input_scale_rate for each in sections]
         )
@@ -127,22 +136,22 @@ class Pack:
         """One pass over the training rows, and a judgement on the validation rows, both into `state`.
 
         active: whose numbers must stay finite. Raises DivergedError in the step in which a loss of one of these is not.
+        Of a team the first one judges.
         """
-        self._judge(self.run_steps(epoch, active), active, epoch)
+        norms = self.run_steps(epoch, active)
+        if self.gradients.team is None or self.gradients.team.rank == 0:
+            self._judge(norms, active, epoch)
 
     @torch.no_grad()
     def run_steps(self, epoch: int, active: Sequence[bool]) -> Tensor:
         """The pass over the training rows; returns mean gradient norms [layers, members]."""
-        masks, losses, norms = dropout(self.members, epoch, self.device), self.state.step_losses, []
+        losses, norms = self.state.step_losses, []
         # Closed at once where a step fails: rows may be read beside it.
-        with closing(self.batches.of(epoch)) as batches:
+        with closing(self.batches.of(epoch)) as batches, self.gradients.of_epoch(epoch) as loss_and_gradients:
             for step, (x, y) in enumerate(batches):
-                passed = self.network.forward_pass(x, masks)
-                loss, gradient = self.loss(passed.logits, y, self.smoothing, row_weights(self.weights, y))
-                losses[:, step] = loss
+                losses[:, step], gradients = loss_and_gradients(x, y)
                 if (step + 1) % self.check_interval == 0 or step == self.steps - 1:
                     self._check_finite(active, epoch, step)
-                gradients = passed.backward(gradient)
                 if self.clips:
                     self._clip(gradients, active, epoch, step)
                 if step in self.sampled:

@@ -14,6 +14,7 @@ from torch import Tensor
 from retrace.networks.network import Network
 from retrace.runtime.workers import Workers, cores, shared_memory
 from retrace.training.cluster_packs import ClusterPacks, Nodes
+from retrace.training.gradients import SHARDS, is_sharded
 from retrace.training.members import Member, shared
 from retrace.training.pack import Data, Pack, PackState, allocate
 from retrace.training.validation import zeros_on
@@ -21,6 +22,8 @@ from retrace.training.validation import zeros_on
 # Of one core, about: what a step takes whatever its size, and what it computes in a second.
 STEP_SECONDS = 150e-6
 FLOPS_A_SECOND = 25e9
+# Of another process a further thread is worth so much, where it shares large steps.
+THREAD_WORTH = 0.9
 # What another process costs: to be made and ended, and in each epoch to be asked and waited for.
 WORKER_SECONDS, ASKING_SECONDS = 0.1, 0.5e-3
 # The same of a process on a node of a cluster, which is there when it is counted.
@@ -46,21 +49,26 @@ class PackRunner:
         if any(shared(member.section) != shared(members[0].section) for member in members):
             raise ValueError("members of a pack may differ in settings of their own only")
         self.count = packs_worth_having(network, data, members, device, nodes)
+        # Of large steps of fewer packs than cores, each core computes some of the rows.
+        self.step, self.shards = _step(network, data, members, device)
+        self.threads = min(self.shards, max(1, cores() // self.count))
         zeros = _shared_zeros if self.count > 1 and nodes is None else zeros_on(device)
         self.state: PackState = allocate(network, data, members, zeros, members[0].section.ship == "mean")
         bounds = [round(place * len(members) / self.count) for place in range(self.count + 1)]
         self.parts = [slice(*pair) for pair in pairwise(bounds)]
-        self.packs = [Pack(network.of(part), data, members[part], self.state.of(part), device) for part in self.parts]
+        self.packs = [
+            Pack(network.of(part), data, members[part], self.state.of(part), device, self.threads)
+            for part in self.parts
+        ]
         self.data, self.steps = data, self.packs[0].steps
         self.nodes = nodes
         self.workers: Workers | ClusterPacks | None = None
 
     def __enter__(self) -> Self:
         does = [f"train: {_said(pack.members)}" for pack in self.packs]
-        if self.nodes and self.count > 1:
-            self.workers = ClusterPacks(self.nodes, self.data, self.packs, does)
-            self.workers.__enter__()
-        elif self.count > 1:
+        if self.nodes:
+            self._enter_cluster(self.nodes, does)
+        if self.workers is None and self.count > 1:
             if torch.get_num_threads() > 1:  # the other threads are not copied, and would be waited for for ever
                 raise RuntimeError(
                     "torch must compute on one thread (make_deterministic) where packs train in parallel"
@@ -69,6 +77,33 @@ class PackRunner:
             self.workers = Workers(functions, does)
             self.workers.__enter__()
         return self
+
+    def _enter_cluster(self, nodes: Nodes, does: Sequence[str]) -> None:
+        """Unless this machine is as quick: for a single pack, to which no node has more cores to give."""
+        one = nodes.cluster.cores_each(self.count, self.shards)
+        alone = max(one, self.threads if self.count == 1 else 1)
+        for processes in (8, 4, 2):
+            each = nodes.cluster.cores_each(self.count * processes, self.shards // processes)
+            if processes * each <= alone:
+                continue
+            self.workers = ClusterPacks(nodes, self.data, self.packs, does, processes, each)
+            self.workers.__enter__()
+            exchange = self.workers.exchange_seconds()
+            # Of a step, on a core.
+            seconds = 6 * self.packs[0].network.weights * len(self.packs[0].members) * self.step / FLOPS_A_SECOND
+            together, apart = seconds / (processes * each) + exchange, seconds / alone
+            if together < apart:
+                return
+            print(
+                f"train: steps of {1e3 * apart:,.0f} ms are not shared by nodes, which take {1e3 * exchange:,.0f} ms"
+                " to exchange their gradients"
+            )
+            self.workers.__exit__()
+            self.workers = None
+            break
+        if self.count > 1 or one > self.threads:
+            self.workers = ClusterPacks(nodes, self.data, self.packs, does, 1, one)
+            self.workers.__enter__()
 
     def __exit__(self, *error: object) -> None:
         if self.workers:
@@ -95,12 +130,14 @@ def packs_worth_having(
     """How many processes train in parallel: as many as make the run surely quicker; 1 on a GPU of this machine."""
     if len(members) == 1 or (device.type != "cpu" and not nodes):
         return 1
-    section, weights = members[0].section, sum(parameter[0].numel() for parameter in network.parameters())
-
+    section, weights = members[0].section, network.weights
     rows, judged = len(data.training.x), len(data.validation.x)
+    _, shards = _step(network, data, members, device)
 
     def seconds(packs: int) -> float:
-        epoch = seconds_an_epoch(weights, math.ceil(len(members) / packs), rows, judged, section.batch_size)
+        threads = 1 if nodes else min(shards, max(1, cores() // packs))
+        width = math.ceil(len(members) / packs) / (1 + THREAD_WORTH * (threads - 1))
+        epoch = seconds_an_epoch(weights, width, rows, judged, section.batch_size)
         if nodes:
             return epoch + NODE_ASKING_SECONDS * packs
         return section.epochs * (epoch + ASKING_SECONDS * (packs > 1)) + WORKER_SECONDS * packs * (packs > 1)
@@ -110,7 +147,13 @@ def packs_worth_having(
     return quickest if nodes or seconds(1) - seconds(quickest) > WORTHWHILE_SECONDS else 1
 
 
-def seconds_an_epoch(weights: int, members: int, rows: int, judged: int, batch_size: int) -> float:
+def _step(network: Network, data: Data, members: Sequence[Member], device: torch.device) -> tuple[int, int]:
+    """Rows of a step, and how many shards it is cut into."""
+    rows = min(members[0].section.batch_size, len(data.training.x))
+    return rows, SHARDS if is_sharded(network.weights, rows, device) else 1
+
+
+def seconds_an_epoch(weights: int, members: float, rows: int, judged: int, batch_size: int) -> float:
     """What one core takes, about, for a pack of so many members of so many weights each; judged: validation rows."""
     # Forward, and backward twice as much, each a multiplication and an addition; validation rows go forward only.
     flops = 2 * weights * (3 * rows + judged)

@@ -14,6 +14,7 @@ from retrace.params.train import Train
 from retrace.runtime.disk import require_disk
 from retrace.runtime.memory import available, require_memory
 from retrace.runtime.workers import cores
+from retrace.training.gradients import SHARDS, is_sharded
 from retrace.training.row_windows import windows_bytes
 from retrace.training.rows import nothing_to_fit
 from retrace.training.stored import BYTES
@@ -117,10 +118,11 @@ def memory_bytes(
     if section.ship == "mean":  # of each replica and validation row a float64
         numbers += 2 * section.replicas * validation
     if device.type == "cpu":
-        # The weights at the beginning, now, and at their best, and their gradients; with factors of the inputs also the
-        # product that the first layer works with.
+        # The weights at the beginning, now, and at their best, and their gradients, of a large step also those of its
+        # shards; with factors of the inputs also the product that the first layer works with.
         batch, (inputs, units) = min(section.batch_size, rows), description.layers[0]
         outputs = inputs + sum(outputs for _, outputs in description.layers)
         product = inputs * units if section.input_scale_rate else 0
-        numbers += section.replicas * (4 * description.weights + product + 2 * batch * outputs)
+        gradients = 1 + (SHARDS if is_sharded(description.weights, min(batch, training), device) else 0)
+        numbers += section.replicas * ((3 + gradients) * description.weights + product + 2 * batch * outputs)
     return 4 * numbers

@@ -17,6 +17,7 @@ from retrace.params.reader import fault
 from retrace.params.train import Train
 from retrace.preprocessing.description import Preprocessing
 from retrace.runtime.cluster import Cluster, joined
+from retrace.runtime.cluster_address import ADDRESS
 from retrace.runtime.memory import memory_errors
 from retrace.runtime.processes import born
 from retrace.runtime.signals import DeferredSignals
@@ -26,6 +27,7 @@ from retrace.training.callbacks import Checkpointing, LiveHistory, Progress
 from retrace.training.checkpoint import Checkpoints, fingerprint
 from retrace.training.cluster_packs import CODE_OF_PACKS, Nodes
 from retrace.training.device import choose, make_deterministic
+from retrace.training.gradients import SHARDS, is_sharded
 from retrace.training.members import members_of
 from retrace.training.node_check import NodeCheck
 from retrace.training.pack_runner import seconds_an_epoch
@@ -100,7 +102,13 @@ def _joined(
         return nullcontext()
     rows = len(training.x), len(validation.x)
     epoch = seconds_an_epoch(description.weights, section.replicas, *rows, section.batch_size)
-    seconds = (section.epochs - done) * epoch / min(cores(), section.replicas)
+    sharded = is_sharded(description.weights, min(section.batch_size, rows[0]), settings.device)
+    parts = section.replicas * (SHARDS if sharded else 1)
+    if parts == 1:
+        if os.environ.get(ADDRESS):
+            print("train: a single replica is trained here: its steps are too small to be shared")
+        return nullcontext()
+    seconds = (section.epochs - done) * epoch / min(cores(), parts)
     check = NodeCheck.of(CODE_OF_PACKS, section, description, training, settings.device)
     return joined("train", seconds, check, on_gpus=settings.device.type == "cuda")
 

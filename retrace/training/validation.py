@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from retrace.networks.activations import UNIT_HEALTH
 from retrace.networks.network import Network
 from retrace.networks.probabilities import class_probabilities, unsmoothed
+from retrace.runtime.threads import side_by_side
 from retrace.training.losses import LOSSES, Smoothing, row_weights, targets
 from retrace.training.members import Member, neighbours_alike
 from retrace.training.rows import AnyRows
@@ -51,8 +52,9 @@ class Validation:
         members: Sequence[Member],
         weights: Tensor | None,
         right: Tensor | None = None,
+        threads: int = 1,
     ):
-        self.network, self.rows, self.right = network, rows, right
+        self.network, self.rows, self.right, self.threads = network, rows, right, threads
         self.smoothing = neighbours_alike([member.section.label_smoothing for member in members])
         section = members[0].section
         self.loss, self.activation = LOSSES[section.loss], section.activation
@@ -66,25 +68,34 @@ class Validation:
 
     @torch.no_grad()
     def judge(self) -> Judged:
-        members, count = self.network.replicas, len(self.rows.x)
-        loss, correct = (torch.zeros(members, device=self.rows.y.device) for _ in range(2))
-        health: list[Tensor] = []
-        for start in range(0, count, ROWS_AT_ONCE):
-            some = slice(start, start + ROWS_AT_ONCE)
-            x = self.rows.x[some].to(self.rows.y.device).expand(members, -1, -1)
-            y = targets(self.rows.y[some], self.network.outputs).expand(members, -1)
-            seen = self.network.observe(x)
-            for part, smoothing in self.smoothing:
-                logits, own = unsmoothed(seen.logits[part], smoothing), y[part]
-                loss[part] += self.loss(logits, own, self.plain, self.row_weights[part, some])[0]
-                predicted = (logits[..., 0] >= 0) if logits.shape[2] == 1 else logits.argmax(2)
-                correct[part] += (predicted == own).sum(1)
-                if self.right is not None:
-                    self.right[part, some] = log_right(logits, own)
-            if start == 0 and self.activation in UNIT_HEALTH:
-                _, measure = UNIT_HEALTH[self.activation]
-                health = [measure(outputs) for outputs in seen.watched]
+        count = len(self.rows.x)
+        with side_by_side(self.threads) as each:
+            first, *others = each(self._judge, range(0, count, ROWS_AT_ONCE))
+        loss, correct, health = first
+        for of_some, correct_of_some, _ in others:
+            loss, correct = loss + of_some, correct + correct_of_some
         return Judged(loss, correct / count, health)
+
+    # A thread has a mode of its own.
+    @torch.no_grad()
+    def _judge(self, start: int) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Of the rows from there on: [members] loss, right answers; of the first ones also the units' health."""
+        members, some = self.network.replicas, slice(start, start + ROWS_AT_ONCE)
+        loss, correct = (torch.zeros(members, device=self.rows.y.device) for _ in range(2))
+        x = self.rows.x[some].to(self.rows.y.device).expand(members, -1, -1)
+        y = targets(self.rows.y[some], self.network.outputs).expand(members, -1)
+        seen = self.network.observe(x)
+        for part, smoothing in self.smoothing:
+            logits, own = unsmoothed(seen.logits[part], smoothing), y[part]
+            loss[part] = self.loss(logits, own, self.plain, self.row_weights[part, some])[0]
+            predicted = (logits[..., 0] >= 0) if logits.shape[2] == 1 else logits.argmax(2)
+            correct[part] = (predicted == own).sum(1).float()
+            if self.right is not None:
+                self.right[part, some] = log_right(logits, own)
+        if start or self.activation not in UNIT_HEALTH:
+            return loss, correct, []
+        _, measure = UNIT_HEALTH[self.activation]
+        return loss, correct, [measure(outputs) for outputs in seen.watched]
 
     def loss_of_mean(self, right: Tensor) -> float:
         """The log loss of the mean of all members' probabilities; right: as above, of all of them."""

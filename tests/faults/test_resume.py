@@ -56,7 +56,7 @@ EPOCHS = 14
 SCHEDULES = {"momentum": "step", "adamw": "cosine", "rmsprop": "one_cycle", "mean": "constant"}
 
 
-def make(folder: Path, recipe: str, epochs: int = EPOCHS, **changes) -> Path:
+def make(folder: Path, recipe: str, epochs: int = EPOCHS, count: int = 300, **changes) -> Path:
     """Training and validation rows, and the parameters, in a folder where nothing was trained yet."""
     folder.mkdir(parents=True)
     os.chdir(folder)
@@ -64,7 +64,7 @@ def make(folder: Path, recipe: str, epochs: int = EPOCHS, **changes) -> Path:
     write_params(**{**REST, **RECIPES[recipe], **schedule, "epochs": epochs, **changes})
     text = Path("params.yaml").read_text()
     text = text.replace("    name: constant ", f"    name: {SCHEDULES[recipe]} ")
-    Path("params.yaml").write_text(text.replace("rows: 10000 ", "rows: 300 "))
+    Path("params.yaml").write_text(text.replace("rows: 10000 ", f"rows: {count} "))
     create.main()
     split.main()
     return folder

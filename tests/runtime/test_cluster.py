@@ -192,7 +192,7 @@ def test_what_no_node_has_room_for_is_said_at_once(cluster):
 
 
 ASLEEP = 'print("begun", flush=True) or ask(tasks, [("sleep", 60)] * 3)'
-ACTORS = 'Actors(cluster, counter, lambda place: (10 * place,), ["one", "two"])'
+ACTORS = 'Actors(cluster, counter, lambda place, begun: (10 * place,), ["one", "two"])'
 
 
 def test_actors_go_on_from_one_request_to_the_next(cluster):
@@ -206,7 +206,7 @@ def test_an_actor_that_is_lost_is_taken_anew_from_what_is_known_here(cluster):
         "print(json.dumps((BODY)), flush=True)",
         """
         start = [5, 10]
-        with Actors(cluster, counter, lambda place: (start[place],), ["one", "two"]) as actors:
+        with Actors(cluster, counter, lambda place, begun: (start[place],), ["one", "two"]) as actors:
             start[:] = actors.ask([1, 1])
             print("ready", flush=True)
             sys.stdin.readline()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import RayCluster, needs_ray, processes_of, stage, start
+from tests.cluster import EAGER, RayCluster, needs_ray, processes_of, stage, start
 from tests.conftest import ROOT
 from tests.faults.test_resume import FOLDER, digests, make, there, untrained
 from tests.project import finished, turn
@@ -43,10 +43,10 @@ def ended(process: subprocess.Popen[str], status: int = 0) -> str:
     return said
 
 
-def at_work(cluster: RayCluster, process: subprocess.Popen[str], folder: Path) -> None:
+def at_work(cluster: RayCluster, process: subprocess.Popen[str], folder: Path, actors: int = 3) -> None:
     """Waits until packs train on nodes."""
     deadline = time.monotonic() + 120
-    while len(processes_of(cluster, "_Actor")) < 3 or not list(folder.glob(f"{FOLDER}/*/last.checkpoint")):
+    while len(processes_of(cluster, "_Actor")) < actors or not list(folder.glob(f"{FOLDER}/*/last.checkpoint")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -61,6 +61,44 @@ def test_nodes_give_the_bytes_of_one_machine_also_when_one_is_killed_and_another
     said = ended(process)
     assert re.search(r"^train: replicas \d to \d: its node was lost; resumes on another one$", said, re.MULTILINE)
     assert digests(many) == digests(whole)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory) -> Path:
+    """As `whole`, of a single replica with large steps."""
+    folder = tmp_path_factory.mktemp("cluster") / "large"
+    wide = {"hidden": "[192, 192]", "batch_size": 2500, "replicas": 1, "learning_rate": 0.001}
+    make(folder, "mean", epochs=60, count=10_000, patience="null", **wide)
+    ended(start(stage("train"), folder=folder))
+    return folder
+
+
+def test_nodes_share_the_steps_of_one_replica_also_when_one_is_killed(large, cluster, tmp_path):
+    """Each computes some of the rows."""
+    many = untrained(large, tmp_path / "many")
+    process = start(stage("train"), cluster, folder=many)
+    at_work(cluster, process, many, actors=2)
+    processes_of(cluster, "_Actor")[1].kill()
+    said = ended(process)
+    assert re.search(r"^train: replica 0: its node was lost; resumes on another one$", said, re.MULTILINE)
+    assert digests(many) == digests(large)
+
+
+def test_where_an_exchange_takes_longer_than_it_saves_one_machine_trains(large, cluster, tmp_path):
+    one = untrained(large, tmp_path / "one")
+    slow = "from retrace.training.cluster_packs import ClusterPacks\nClusterPacks.exchange_seconds = lambda self: 0.5\n"
+    process = start(EAGER + slow + stage("train"), cluster, folder=one)
+    out, said = process.communicate(timeout=100)
+    assert (process.returncode, said) == (0, "")
+    assert re.search(r"^train: steps of \d+ ms are not shared by nodes, which take 500 ms to", out, re.MULTILINE)
+    assert digests(one) == digests(large)
+
+
+def test_a_replica_with_small_steps_is_trained_here(whole, cluster, tmp_path):
+    single = untrained(whole, tmp_path / "single")
+    turn(single, {"train.replicas": 1})
+    out, _ = start(stage("train"), cluster, folder=single).communicate(timeout=100)
+    assert "train: a single replica is trained here: its steps are too small to be shared" in out.splitlines()
 
 
 def test_begun_on_nodes_it_goes_on_here(whole, cluster, tmp_path):
