@@ -3,7 +3,8 @@
     python -m campaigns.independence wide 40 7   40 recipes from the seventh on; says which are not independent
     python -m campaigns.independence controls    a recipe for each remedy, with this taken away, which must be seen
 
-small: networks whose bytes every processor gives; wide: others, whose products are the processor's own.
+small: networks whose bytes every processor gives; wide: others, whose products are the processor's own; cut: these with
+steps in shards, shared by one thread, two or three.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from itertools import count, cycle
 from typing import Any, NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ from retrace.networks.arithmetic import set_portable
 from retrace.networks.entrance import Shape
 from retrace.networks.initializers import INITIALIZERS
 from retrace.runtime.errors import UserError
-from retrace.training import optimizers, pack, pack_runner
+from retrace.training import gradients, optimizers, pack, pack_runner
 from retrace.training.device import make_deterministic
 from retrace.training.losses import LOSSES
 from retrace.training.members import Member
@@ -41,6 +42,7 @@ CPU = torch.device("cpu")
 MEMBERS = 33
 WIDTHS = (1, 2, 3, 4, 8, 16, 32)
 UNITS = {"small": [1, 3, 5, 10, 16], "wide": [1, 5, 17, 40, 64, 100, 128]}
+UNITS["cut"] = UNITS["wide"]
 
 
 class Recipe(NamedTuple):
@@ -198,6 +200,10 @@ def set_up(kind: str) -> None:
     set_portable(kind == "small")
     make_deterministic(CPU, tf32=False)
     pack_runner.cores = lambda: 1
+    if kind == "cut":
+        numbers = cycle([1, 2, 3])
+        pack_runner.cores = lambda: next(numbers)
+        gradients.FEWEST_ROWS = gradients.FEWEST_FLOPS = 1
 
 
 def search(kind: str, number: int, first: int = 0) -> None:

@@ -21,6 +21,18 @@ class SplitRows(NamedTuple):
     test: NDArray[np.int64]
 
 
+def class_counts(target: NDArray[np.integer], classes: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Rows of each class [classes], among those with these numbers, or all; target [rows]: class indices.
+
+    A few at a time: numpy would make wide numbers of all of them first.
+    """
+    found, count = np.zeros(classes, dtype=np.int64), len(target) if rows is None else len(rows)
+    for start in range(0, count, _ROWS_AT_ONCE):
+        some = slice(start, start + _ROWS_AT_ONCE)
+        found += np.bincount(target[some if rows is None else rows[some]], minlength=classes)
+    return found
+
+
 # Odd constants of MurmurHash3's 64-bit finalizer (Appleby 2011), which spreads every bit over all others.
 _FIRST, _SECOND = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
 _STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
@@ -29,6 +41,7 @@ _MISSING = np.uint64(0x6D697373696E6700)
 
 # Hashes that are computed at once: what comes of a step is then still in the processor's cache for the next one.
 _AT_ONCE = 1 << 16
+_ROWS_AT_ONCE = 1 << 20
 
 
 def row_hashes(table: Columns, columns: Sequence[str]) -> Hashes:

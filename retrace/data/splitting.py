@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from retrace.artifacts.paths import DATASET
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.table_columns import Columns, class_indices
-from retrace.data.groups import Hashes, SplitRows, row_hashes, shuffled_hash, together, values
+from retrace.data.groups import Hashes, SplitRows, class_counts, row_hashes, shuffled_hash, together, values
 from retrace.data.stratify import Holders, divide
 from retrace.params.reader import fault
 from retrace.params.split import Split
@@ -46,7 +46,7 @@ def split(table: Columns, schema: Schema, section: Split, hashes: Hashes | None 
         ("validation", splits.validation, f"raise split.validation_size (now {section.validation_size:g})"),
         ("test", splits.test, f"raise split.test_size (now {section.test_size:g})"),
     ):
-        missing = np.bincount(target[rows], minlength=len(schema.classes)) == 0
+        missing = class_counts(target, len(schema.classes), rows) == 0
         if missing.any():
             raise _missing(target, hashes, schema, section, int(missing.argmax()), name, len(rows), share)
     return splits
@@ -238,7 +238,7 @@ def summary(splits: SplitRows, target: NDArray[np.integer], schema: Schema) -> s
     """One line: how many rows each split has, and of each class; target [rows]: class indices."""
     counts = []
     for name, rows in splits._asdict().items():
-        per_class = np.bincount(target[rows], minlength=len(schema.classes))
+        per_class = class_counts(target, len(schema.classes), rows)
         classes = ", ".join(f"{label} {count:,}" for label, count in zip(schema.classes, per_class, strict=True))
         counts.append(f"{name} {len(rows):,} ({classes})")
     return shown("; ".join(counts))

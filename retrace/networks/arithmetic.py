@@ -46,6 +46,11 @@ def compute_as_in_training(portable: bool) -> None:
     set_portable(portable)
 
 
+def compute_on_one() -> None:
+    """For a thread that begins: whatever is set in others, MKL takes all cores in it, and adds in another order."""
+    torch.set_num_threads(1)
+
+
 def is_portable() -> bool:
     """Whether the settings are in force; they are not where torch had computed something before they were made."""
     made = all(os.environ.get(name) == value for name, value in PORTABLE.items())

@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from retrace.networks.arithmetic import compute_on_one
 from retrace.networks.network import Dropout, Network
 from retrace.runtime.threads import side_by_side
 from retrace.training.dropout import dropout
@@ -63,7 +64,7 @@ class Gradients:
             yield partial(self._at_once, dropout(self.members, epoch, self.device))
             return
         masks = [dropout(self.members, epoch, self.device, shard) for shard in range(SHARDS)]
-        with side_by_side(self.threads) as each:
+        with side_by_side(self.threads, compute_on_one) as each:
             yield partial(self._in_shards, each, masks)
 
     def _at_once(self, masks: Dropout | None, x: Tensor, y: Tensor) -> LossAndGradients:
@@ -91,6 +92,8 @@ class Gradients:
     # A thread has a mode of its own.
     @torch.no_grad()
     def _of(self, x: Tensor, y: Tensor, shares: Tensor | None, masks: Dropout | None) -> LossAndGradients:
+        if not x.shape[1]:  # of the last rows of an epoch there may be fewer than shards
+            return torch.zeros(len(x)), [torch.zeros_like(parameter) for parameter in self.network.parameters()]
         passed = self.network.forward_pass(x, masks)
         loss, gradient = self.loss(passed.logits, y, self.smoothing, shares)
         return loss, passed.backward(gradient)

@@ -35,7 +35,7 @@ def independence(*arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("kind", ["small", "wide"])
+@pytest.mark.parametrize("kind", ["small", "wide", "cut"])
 def test_members_are_independent_of_their_neighbours(kind, cases):
     number = cases(8, 100)
     assert independence(kind, str(number)) == [f"0 of {number} recipes are not independent"]

@@ -165,6 +165,7 @@ def _drawn(table: Columns, schema: Schema, splits: SplitRows) -> _Drawn:
         column = one_chunk(table.column(name))
         one, other = (as_numbers(pa.chunked_array([column.take(pa.array(each))])) for each in rows)
         numbers[name] = (one, other)
+        del column  # before the next one is read
     return _Drawn(train, others, test, numbers)
 
 

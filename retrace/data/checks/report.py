@@ -10,7 +10,7 @@ from retrace.artifacts.findings import FINDINGS, write_findings
 from retrace.artifacts.paths import DATA
 from retrace.artifacts.schema import Schema
 from retrace.data.checks.examine import Examination
-from retrace.data.groups import SplitRows
+from retrace.data.groups import SplitRows, class_counts
 from retrace.runtime.atomic import write_text
 from retrace.runtime.markdown import table
 from retrace.runtime.text import one_line
@@ -75,7 +75,7 @@ def _findings(examination: Examination) -> list[str]:
 
 
 def _rows(schema: Schema, splits: SplitRows, target: NDArray[np.integer]) -> list[list[str]]:
-    counts = np.array([np.bincount(target[rows], minlength=len(schema.classes)) for rows in splits])
+    counts = np.array([class_counts(target, len(schema.classes), rows) for rows in splits])
     columns = np.vstack([counts, counts.sum(0)]).T
     rows = [[plain(name), *_cells(row)] for name, row in zip(schema.classes, columns, strict=True)]
     return [*rows, ["all", *_cells(columns.sum(0))]]
