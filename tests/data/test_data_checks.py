@@ -15,6 +15,7 @@ from retrace.artifacts import paths
 from retrace.artifacts.findings import FINDINGS
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
+from retrace.data.checks import duplicates as checks
 from retrace.data.checks.adversarial import adversarial_validation, area, distances
 from retrace.data.checks.columns import constant, single_feature_score
 from retrace.data.checks.duplicates import duplicates
@@ -170,16 +171,23 @@ def test_few_values_have_honest_twins_and_are_no_fault():
     assert f"more than {(label == 'no').sum()} of the 600 rows" in found[0]["text"]
 
 
-def test_twins_against_counting_by_hand():
+@pytest.mark.parametrize("part", [checks.ROWS_OF_A_PART, 40, 7])
+def test_twins_against_counting_by_hand(part, monkeypatch):
+    """Also where a table is so large that its rows are counted by parts."""
+    monkeypatch.setattr(checks, "ROWS_OF_A_PART", part)
+    monkeypatch.setattr(checks, "ROWS_AT_ONCE", part)
     random = np.random.default_rng(0)
     for seed in range(50):
-        units = random.integers(0, 1 + seed, 80).astype(np.uint64)
+        names = np.append(random.integers(0, 2**64, seed, dtype=np.uint64), np.uint64(2**64 - 1))
+        units = names[random.integers(0, 1 + seed, 80)]
         target = random.integers(0, 3, 80)
         groups = [target[units == unit] for unit in np.unique(units)]
         counted = duplicates(units, target, 3)
         assert counted.rows == sum(len(each) for each in groups if len(each) > 1)
         assert counted.differing == sum(len(each) for each in groups if len(set(each)) > 1)
         assert counted.best == sum(np.bincount(each).max() for each in groups)
+        train, test = np.split(random.permutation(80), [50])
+        assert checks.seen_before(units, train, test) == np.isin(units[test], units[train]).sum()
     assert duplicates(np.arange(80, dtype=np.uint64), target, 3) == (0, 0, 80, False)
 
 
