@@ -16,7 +16,6 @@ from retrace.artifacts.findings import FINDINGS
 from retrace.artifacts.paths import DATASET, TEST, TRAIN, VALIDATION
 from retrace.artifacts.table_columns import TableColumns
 from retrace.artifacts.tables import write_pieces
-from retrace.data.checks.duplicates import ROWS_OF_A_PART
 from retrace.data.groups import SplitRows
 from retrace.data.values import one_chunk
 from retrace.runtime.disk import require_disk
@@ -27,8 +26,6 @@ from retrace.runtime.scratch import Scratch, closing_scratch
 ROWS_AT_ONCE = 1 << 20
 # In memory of each row, by method, whatever its columns: class, hash, order, and what it takes to find it (measured).
 KEPT_BYTES = {"hash": 32, "time": 56, "random": 88, "stratified": 150, "group": 210}
-# And of a row that has a duplicate, while duplicates are counted, some rows at a time.
-TWIN_BYTES = 64
 FEWER = "leave rows or columns out of the table"
 
 
@@ -42,8 +39,7 @@ def require_room(table: TableColumns, method: str) -> None:
     column = max(table.num_bytes.values(), default=0)
     piece = sum(table.num_bytes.values()) * min(rows, ROWS_AT_ONCE) // max(rows, 1)
     fix = FEWER if method == "hash" else f"set split.method: hash, which takes least memory, or {FEWER}"
-    twins = TWIN_BYTES * min(rows, 2 * ROWS_OF_A_PART)
-    require_memory(rows * KEPT_BYTES[method] + max(column, piece, twins), f"split: {DATASET}, {rows:,} rows,", fix)
+    require_memory(rows * KEPT_BYTES[method] + max(column, piece), f"split: {DATASET}, {rows:,} rows,", fix)
 
 
 def write_splits(table: TableColumns, splits: SplitRows) -> None:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from retrace.data.groups import Hashes, class_counts
 
-# Rows whose hashes are sorted at once, about; and rows that are looked at at once.
-ROWS_OF_A_PART, ROWS_AT_ONCE = 1 << 21, 1 << 20
+# Rows whose hashes are sorted at once, about, each of which takes up to 64 bytes; and rows that are looked at at once.
+ROWS_OF_A_PART, ROWS_AT_ONCE = 1 << 20, 1 << 20
 
 
 class Duplicates(NamedTuple):
