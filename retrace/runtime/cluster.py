@@ -102,7 +102,7 @@ class Cluster:
     def cores_each(self, processes: int, most: int) -> int:
         """How many cores each of so many processes can have, up to `most`, so that all find room; 0: they do not."""
         if self.resource == "GPU":
-            return int(processes <= self.cores)
+            return min(most, int(processes <= self.cores))
         found = [int(node["Resources"]["CPU"]) for node in self.nodes]
         return max((each for each in range(1, most + 1) if sum(of // each for of in found) >= processes), default=0)
 

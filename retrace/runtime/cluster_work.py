@@ -206,6 +206,7 @@ class Actors:
                 answers[place], fault = answer
                 if fault is not None:
                     faults.append(fault)
+                    self._forget(place // self.team, running)  # who is waiting for it would do so for long
             for reference, place in list(running.items()):
                 if self._waits_too_long(place):
                     print(f"{self.does[place]}: no core of the cluster is free; shares one", file=sys.stderr)
@@ -227,11 +228,14 @@ class Actors:
 
     def _all_anew(self, team: int, requests: Sequence[Any], running: dict[Any, int]) -> None:
         self.begun[team] += 1
+        running |= {self._anew(place, self.cores, requests): place for place in self._forget(team, running)}
+
+    def _forget(self, team: int, running: dict[Any, int]) -> range:
+        """Wait for no answer of the team any more; returns its places."""
         places = range(team * self.team, (team + 1) * self.team)
-        for reference, place in list(running.items()):
-            if place in places:
-                del running[reference]
-        running |= {self._anew(place, self.cores, requests): place for place in places}
+        for reference in [each for each, place in running.items() if place in places]:
+            del running[reference]
+        return places
 
     def _anew(self, place: int, cores: float, requests: Sequence[Any]) -> Any:
         with suppress(Exception):

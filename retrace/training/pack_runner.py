@@ -80,7 +80,7 @@ class PackRunner:
 
     def _enter_cluster(self, nodes: Nodes, does: Sequence[str]) -> None:
         """Unless this machine is as quick: for a single pack, to which no node has more cores to give."""
-        one = nodes.cluster.cores_each(self.count, self.shards)
+        one = max(1, nodes.cluster.cores_each(self.count, self.shards))
         alone = max(one, self.threads if self.count == 1 else 1)
         for processes in (8, 4, 2):
             each = nodes.cluster.cores_each(self.count * processes, self.shards // processes)

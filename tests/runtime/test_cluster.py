@@ -18,6 +18,7 @@ SCRIPT = """
 import json, os, sys, time
 from retrace.runtime import cluster_work
 from retrace.runtime.cluster import Cluster
+from retrace.runtime.cluster_node import PeerLost
 from retrace.runtime.cluster_work import Actors, Request, Tasks
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.run import run
@@ -66,6 +67,17 @@ def counter(start):
         state[0] += value
         return state[0]
     return add
+
+def member(rank, begun):
+    def do(value):
+        if value == "go":
+            return [rank, begun]
+        if rank == 0:
+            time.sleep(300)  # waits for the other one
+        if value == "bad":
+            raise UserError(BAD_DATA, "the second one is bad")
+        return [rank, begun] if begun else PeerLost("it is gone")
+    return do
 
 run(main)
 """
@@ -219,6 +231,18 @@ def test_an_actor_that_is_lost_is_taken_anew_from_what_is_known_here(cluster):
     out, said = started.communicate("\n", timeout=120)
     assert json.loads(out) == [7, 12]
     assert re.fullmatch(r"(one|two): its node was lost; resumes on another one\n", said)
+
+
+TEAM = 'Actors(cluster, member, lambda place, begun: (place, begun), ["one", "two"], team=2)'
+
+
+def test_a_team_begins_anew_together_and_nobody_waits_for_one_that_failed(cluster):
+    status, _, said = asked(cluster, f'{TEAM}.__enter__().ask(["bad", "bad"])')
+    assert (status, said) == (3, "the second one is bad\n")
+    found = f'(lambda actors: [actors.ask(["go", "go"]), actors.ask(["go", "lose"])])({TEAM}.__enter__())'
+    status, answers, said = asked(cluster, found)
+    assert (status, answers) == (0, [[[0, 0], [1, 0]], [[0, 1], [1, 1]]])
+    assert said == "two: its node was lost; resumes on another one\n"
 
 
 def test_where_no_core_gets_free_a_process_is_put_beside_others(cluster):
