@@ -49,9 +49,10 @@ class PackRunner:
         if any(shared(member.section) != shared(members[0].section) for member in members):
             raise ValueError("members of a pack may differ in settings of their own only")
         self.count = packs_worth_having(network, data, members, device, nodes)
-        # Of large steps of fewer packs than cores, each core computes some of the rows.
+        # Of large steps of a single pack, each core computes some of the rows. In a copy of a process whose threads had
+        # computed, threads were seen to wait for ever for MKL's memory: so there are none beside other processes.
         self.step, self.shards = _step(network, data, members, device)
-        self.threads = min(self.shards, max(1, cores() // self.count))
+        self.threads = min(self.shards, cores()) if self.count == 1 else 1
         zeros = _shared_zeros if self.count > 1 and nodes is None else zeros_on(device)
         self.state: PackState = allocate(network, data, members, zeros, members[0].section.ship == "mean")
         bounds = [round(place * len(members) / self.count) for place in range(self.count + 1)]
@@ -135,7 +136,7 @@ def packs_worth_having(
     _, shards = _step(network, data, members, device)
 
     def seconds(packs: int) -> float:
-        threads = 1 if nodes else min(shards, max(1, cores() // packs))
+        threads = min(shards, cores()) if packs == 1 and not nodes else 1
         width = math.ceil(len(members) / packs) / (1 + THREAD_WORTH * (threads - 1))
         epoch = seconds_an_epoch(weights, width, rows, judged, section.batch_size)
         if nodes:

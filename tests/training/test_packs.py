@@ -46,6 +46,18 @@ def test_without_a_remedy_they_are_not():
     assert unseen in ([], ["mkl: not seen"])  # not every processor shows the last one
 
 
+def test_threads_give_the_same_bytes():
+    """test_gradients.py, in a process that forks no more: a copy of one whose threads computed may wait for ever."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    own |= {"IN_A_PROCESS_OF_ITS_OWN": "yes", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "tests/training/test_gradients.py"], cwd=ROOT, env=own, capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout
+
+
 def rows(count: int, seed: int, classes: int = 2) -> Rows:
     x = torch.randn(count, 3, generator=torch.Generator().manual_seed(seed))
     return Rows(x, (x[:, 0] * x[:, 1] + x[:, 2]).floor().long() % classes)
