@@ -1,5 +1,6 @@
 """A folder of Parquet parts: of its row groups one is in memory at a time, whatever is kept of the rows before."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -32,4 +33,7 @@ def test_a_block_keeps_nothing_else_of_its_row_group(part):
     before = pa.total_allocated_bytes()
     last = [block for block in parquet_blocks(part) if block.num_rows == 5]
     assert len(last) == 3
-    assert pa.total_allocated_bytes() - before < 100_000
+    deadline = time.monotonic() + 20
+    while pa.total_allocated_bytes() - before >= 100_000:  # a thread of Arrow's may still let go of what it has read
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
