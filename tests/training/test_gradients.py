@@ -50,25 +50,24 @@ def section_of(name, **more):
     return train_section(**{"hidden": [9, 9], "batch_size": 59, "epochs": 4, **RECIPES[name], **more})
 
 
-def trained(section, cores, packs, monkeypatch, classes=3):
-    """300 rows in steps of 59: the last has 5, fewer than there are shards."""
+def trained(section, cores, monkeypatch):
+    """In one pack; 300 rows in steps of 59: the last has 5, fewer than there are shards."""
     monkeypatch.setattr(pack_runner, "cores", lambda: cores)
-    monkeypatch.setattr(pack_runner, "packs_worth_having", lambda *arguments: packs)
-    sides = rows(300, 0, classes), rows(61, 1, classes)
-    return fit(network_of(section, classes), *sides, members_of(section), CPU)
+    monkeypatch.setattr(pack_runner, "packs_worth_having", lambda *arguments: 1)
+    return fit(network_of(section), rows(300, 0, 3), rows(61, 1, 3), members_of(section), CPU)
 
 
 @pytest.mark.usefixtures("small_is_large")
 @pytest.mark.parametrize("name", RECIPES)
 def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     section = section_of(name, replicas=3)
-    whole = content(trained(section, 1, 1, monkeypatch))
-    for cores, packs in [(2, 1), (3, 1), (16, 1)]:
-        assert content(trained(section, cores, packs, monkeypatch)) == whole
+    whole = trained(section, 1, monkeypatch)
+    for cores in (2, 3, 16):
+        assert content(trained(section, cores, monkeypatch)) == content(whole)
     # And a member's are its own.
-    alone = trained(section.model_copy(update={"replicas": 1}), 2, 1, monkeypatch)
-    for name, weights in alone.state.items():
-        assert torch.equal(weights[0], trained(section, 1, 1, monkeypatch).state[name][0])
+    alone = trained(section.model_copy(update={"replicas": 1}), 2, monkeypatch)
+    for parameter, weights in alone.state.items():
+        assert torch.equal(weights[0], whole.state[parameter][0])
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -112,7 +111,7 @@ def test_the_threads_of_an_epoch_are_gone_after_it(monkeypatch, small_is_large):
         return forward(*arguments)
 
     monkeypatch.setattr(MLP, "forward_pass", watched)
-    trained(section_of("mlp", replicas=1, epochs=2), 2, 1, monkeypatch)
+    trained(section_of("mlp", replicas=1, epochs=2), 2, monkeypatch)
     assert len(seen) > 1
     assert keeps_graphs == {False}
     assert threading.main_thread() not in seen
@@ -150,9 +149,9 @@ def test_what_diverges_in_a_thread_is_told_alike(monkeypatch):
     said = set()
     for cores in (1, 2):
         with pytest.raises(UserError, match=r"of replica [01] is") as caught:
-            trained(section, cores, 1, monkeypatch)
+            trained(section, cores, monkeypatch)
         said.add(str(caught.value))
     assert len(said) == 1
     monkeypatch.setattr(Gradients, "_of", lambda *arguments: (_ for _ in ()).throw(MemoryError("too little")))
     with pytest.raises(MemoryError, match="too little"):
-        trained(section, 2, 1, monkeypatch)
+        trained(section, 2, monkeypatch)
