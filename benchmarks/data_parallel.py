@@ -24,7 +24,7 @@ from retrace.params.reader import read
 from retrace.params.train import Train
 from retrace.runtime.atomic import write_text
 from retrace.runtime.markdown import table
-from retrace.training.gradients import SHARDS, Gradients, is_sharded
+from retrace.training.gradients import SHARDS, Gradients, shards_of
 from retrace.training.losses import Smoothing
 from retrace.training.members import Member
 from retrace.training.team import Meeting, Team, store_for_meetings
@@ -57,7 +57,7 @@ def measure(way: str, units: int, rows: int, rank: int, port: int) -> None:
     network, x, y = data(units, rows)
     members = [Member(read(Train), 0)]
     gradients = Gradients(network, members, Smoothing([0.0], 2), None, rows, torch.device("cpu"))
-    gradients.sharded, gradients.threads = threads > 0, threads
+    gradients.shards, gradients.threads = SHARDS if threads else 1, threads
     if processes > 1:
         gradients.team = Team(Meeting(HOST, port, way, rank, processes))
     took = []
@@ -99,7 +99,7 @@ def main() -> None:
             [
                 f"{units} - {units}",
                 f"{rows:,}",
-                "yes" if is_sharded(network.weights, rows, torch.device("cpu")) else "no",
+                "yes" if shards_of(network.weights, rows, torch.device("cpu")) > 1 else "no",
                 *(f"{1e3 * each:.1f}" for each in seconds.values()),
                 *(f"{whole / each:.2f} x" for each in others),
                 f"{1e3 * link:.1f}",

@@ -46,7 +46,7 @@ def compute_as_in_training(portable: bool) -> None:
     set_portable(portable)
 
 
-def compute_on_one() -> None:
+def use_one_thread() -> None:
     """For a thread that begins: whatever is set in others, MKL takes all cores in it, and adds in another order."""
     torch.set_num_threads(1)
 

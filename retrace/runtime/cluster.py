@@ -99,12 +99,17 @@ class Cluster:
             for node in self.nodes
         )
 
-    def cores_each(self, processes: int, most: int) -> int:
-        """How many cores each of so many processes can have, up to `most`, so that all find room; 0: they do not."""
+    def cores_each(self, processes: int, most: int, memory: int) -> int:
+        """How many cores each of so many processes can have, up to `most`, so that all find room; 0: they do not.
+
+        memory: bytes of each beside those of the process itself. Of GPUs each has one.
+        """
         if self.resource == "GPU":
             return min(most, int(processes <= self.cores))
-        found = [int(node["Resources"]["CPU"]) for node in self.nodes]
-        return max((each for each in range(1, most + 1) if sum(of // each for of in found) >= processes), default=0)
+        most_of_node = [int(node["Resources"].get("memory", 0)) // (memory + PROCESS_BYTES) for node in self.nodes]
+        nodes = [*zip((int(node["Resources"]["CPU"]) for node in self.nodes), most_of_node, strict=True)]
+        found = [each for each in range(1, most + 1) if sum(min(of // each, top) for of, top in nodes) >= processes]
+        return max(found, default=0)
 
     @property
     def said(self) -> str:

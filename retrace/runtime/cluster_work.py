@@ -93,7 +93,7 @@ class Tasks:
                     found = self.digest(answer) if place in twins else ""
                     if place in answers:
                         if found != answers[place]:
-                            raise _differs(does[place])
+                            raise differs(does[place])
                         continue
                     answers[place] = found
                     took.append(seconds)
@@ -196,7 +196,8 @@ class Actors:
                     lost[team] += 1
                     if lost[team] == ATTEMPTS:
                         raise _lost(self.does[place], answer.why)
-                    print(f"{self.does[place]}: its node was lost; resumes on another one", file=sys.stderr)
+                    does = self.does[place]
+                    print(f"{does}: its process on the cluster was lost; resumes in another one", file=sys.stderr)
                     self._all_anew(team, requests, running)
                     continue
                 if isinstance(answer, Mismatch):
@@ -269,7 +270,7 @@ def _lost(does: str, reason: str) -> UserError:
     )
 
 
-def _differs(does: str) -> UserError:
+def differs(does: str) -> UserError:
     return UserError(
         MACHINE_FAULT,
         f"{does}: two nodes of the cluster gave different bytes for it; leave out of the cluster what is unlike the"

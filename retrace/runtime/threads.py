@@ -7,15 +7,15 @@ from typing import Any
 
 
 @contextmanager
-def side_by_side(threads: int, begin: Callable[[], object]) -> Iterator[Callable[..., Iterable[Any]]]:
+def side_by_side(threads: int, initializer: Callable[[], object]) -> Iterator[Callable[..., Iterable[Any]]]:
     """`map` whose calls so many threads share; 1: this one alone. Answers come in order, and an error is raised here.
 
-    begin: called in each of the threads, before anything else.
+    initializer: called in each of the threads, before anything else.
 
     The threads are gone afterwards: whoever copies this process later copies none.
     """
     if threads == 1:
         yield map
         return
-    with ThreadPoolExecutor(threads, initializer=begin) as pool:
+    with ThreadPoolExecutor(threads, initializer=initializer) as pool:
         yield pool.map

@@ -3,8 +3,10 @@
 So a checkpoint holds all of them as ever, and a pack whose node is lost goes on elsewhere from the epoch before.
 """
 
+import hashlib
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -14,20 +16,21 @@ from numpy.typing import NDArray
 from retrace.networks.model import Description
 from retrace.runtime.cluster import Cluster
 from retrace.runtime.cluster_node import PeerLost, reason_of
-from retrace.runtime.cluster_work import Actors
-from retrace.training.gradients import SHARDS
+from retrace.runtime.cluster_work import Actors, differs
 from retrace.training.members import Member
 from retrace.training.pack import Data, Pack, PackState, allocate
 from retrace.training.resources import memory_bytes
 from retrace.training.rows import Rows
-from retrace.training.team import Meeting, PeerLostError, Team, store_for_meetings
+from retrace.training.team import BEGINNING_SECONDS, MEETING_SECONDS, Meeting, PeerLostError, Team, store_for_meetings
 from retrace.training.validation import zeros_on
 
 # What runs on a node begins here.
 CODE_OF_PACKS = "retrace/training/cluster_packs.py"
 
-# Asks processes that share steps what an exchange takes.
-EXCHANGE = "exchange"
+# Of how many processes a pack can be shared by.
+TEAMS = (1, 2, 4, 8)
+# Asks a process nothing but to be there; and those that share steps, what one takes.
+PLACED, MEASURE = "placed", "measure"
 
 Arrays = list[NDArray[Any]]
 
@@ -66,36 +69,101 @@ class Nodes(NamedTuple):
     description: Description
 
 
+class Share(NamedTuple):
+    """processes: that share the steps of a pack; cores, memory: of each, in bytes."""
+
+    processes: int
+    cores: int
+    memory: int
+
+    @property
+    def together(self) -> int:
+        """Cores of all processes of a pack."""
+        return self.processes * self.cores
+
+
+def begun_on_nodes(nodes: Nodes, data: Data, packs: Sequence[Pack], does: Sequence[str]) -> "ClusterPacks | None":
+    """The packs at work there; None where this machine has as many cores for a single pack, and trains it.
+
+    Several processes share the steps of a pack, as few as have the most cores together, if that was measured to be
+    quicker than one.
+    """
+    here = packs[0].gradients.threads if len(packs) == 1 else 0
+    rows = nodes.cluster.ray.put(rowset(data))
+    room = [_room(nodes, data, packs, processes) for processes in TEAMS]
+    alone = max(1, here, room[0].cores)
+    for each in sharing(room, alone):
+        with ExitStack() as stack:
+            begun = stack.enter_context(ClusterPacks(nodes, rows, packs, does, each))
+            measured = begun.step_seconds()
+            if isinstance(measured, str):
+                print(
+                    "train: steps are not shared by processes on nodes, which do not reach each other; open all ports"
+                    f" between nodes (docs/cluster.md): {measured}"
+                )
+                break
+            computing, shared = measured
+            single = computing * each.together / alone
+            if shared < single:
+                stack.pop_all()
+                return begun
+            print(
+                f"train: steps are not shared by {each.processes} processes on nodes: with the exchange of gradients"
+                f" one takes {1e3 * shared:,.0f} ms, and {1e3 * single:,.0f} ms without"
+            )
+    if alone > here:
+        return ClusterPacks(nodes, rows, packs, does, room[0]._replace(cores=alone)).__enter__()
+    print("train: trained here: the nodes have no more cores for a single network than this machine")
+    return None
+
+
+def sharing(room: Sequence[Share], alone: int) -> list[Share]:
+    """Of these, from few processes to many, what is worth trying, the most cores first: each has more than all before.
+
+    alone: cores of one process.
+    """
+    found: list[Share] = []
+    for each in room:
+        if each.together > max([alone, *(other.together for other in found)]):
+            found.append(each)
+    return found[::-1]
+
+
+def _room(nodes: Nodes, data: Data, packs: Sequence[Pack], processes: int) -> Share:
+    """What each of so many processes of a pack can have, if all of all packs are to find room."""
+    members = max((pack.members for pack in packs), key=len)
+    section = members[0].section.model_copy(update={"replicas": len(members)})
+    rows = len(data.training.x), len(data.validation.x)
+    memory = memory_bytes(nodes.description, section, *rows, packs[0].device, team=processes)
+    most = packs[0].gradients.shards // processes
+    return Share(processes, nodes.cluster.cores_each(len(packs) * processes, most, memory), memory)
+
+
 class ClusterPacks:
     """Trains the packs, whose state is here; does: what each is at work on. Asked as Workers are.
 
-    processes: that share the steps of a pack, where these are large; cores: of each.
+    rows: a Rowset, put into the cluster; share: of each process that is at work on a pack.
     """
 
-    def __init__(
-        self, nodes: Nodes, data: Data, packs: Sequence[Pack], does: Sequence[str], processes: int = 1, cores: int = 1
-    ):
-        self.packs, self.processes = packs, processes
+    def __init__(self, nodes: Nodes, rows: Any, packs: Sequence[Pack], does: Sequence[str], share: Share):
+        self.packs, self.does, self.processes = packs, does, share.processes
         # A node's own first GPU, where it is one: Ray shows a process no other.
         (cluster, description), device = nodes, packs[0].device.type
-        rows = cluster.ray.put(rowset(data))
-        if processes > 1:
+        if self.processes > 1:
             self.host = cluster.ray.util.get_node_ip_address()
             self.store = store_for_meetings(self.host)
 
         def given(place: int, begun: int) -> tuple[Any, ...]:
-            number, rank = divmod(place, processes)
+            number, rank = divmod(place, self.processes)
             pack, meeting = packs[number], None
-            if processes > 1:
-                meeting = Meeting(self.host, self.store.port, f"{number}/{begun}", rank, processes)
+            if self.processes > 1:
+                seconds = BEGINNING_SECONDS if begun else MEETING_SECONDS
+                meeting = Meeting(self.host, self.store.port, f"{number}/{begun}", rank, self.processes, seconds)
             right = pack.state.right is not None
-            return rows, description, pack.members, device, cores, meeting, right, _arrays(pack.state)
+            return rows, description, pack.members, device, share.cores, meeting, right, _arrays(pack.state)
 
-        members = max((pack.members for pack in packs), key=len)
-        section = members[0].section.model_copy(update={"replicas": len(members)})
-        memory = memory_bytes(description, section, len(data.training.x), len(data.validation.x), packs[0].device)
-        does = [each for each in does for _ in range(processes)]
-        self.actors = Actors(cluster, _make, given, does, memory, cores, processes)
+        each = [one for one in does for _ in range(self.processes)]
+        self.actors = Actors(cluster, _make, given, each, share.memory, share.cores, self.processes)
 
     def __enter__(self) -> Self:
         self.actors.__enter__()
@@ -106,17 +174,26 @@ class ClusterPacks:
 
     def ask(self, requests: Sequence[tuple[int, Sequence[bool]] | None]) -> None:
         """(epoch, active) for each pack, as Pack.train_epoch has it; raises what it raises."""
-        for pack, answer in zip(self.packs, self._asked(requests), strict=True):
-            if answer is not None:
-                _fill(pack.state, answer)
+        answers = self.actors.ask([each for each in requests for _ in range(self.processes)])
+        for number, pack in enumerate(self.packs):
+            own = answers[number * self.processes :][: self.processes]
+            if own[0] is None:
+                continue
+            if len({digest for digest, _ in own}) > 1:
+                raise differs(self.does[number])
+            _fill(pack.state, own[0][1])
 
-    def exchange_seconds(self) -> float:
-        """What a step takes beside computing, since its gradients go to the others; measured."""
-        return float(max(self._asked([EXCHANGE] * len(self.packs))))
+    def step_seconds(self) -> tuple[float, float] | str:
+        """What a step takes the quickest process for its own rows, and the slowest until all is exchanged; measured.
 
-    def _asked(self, requests: Sequence[Any]) -> list[Any]:
-        """Of all processes of each pack; what the first of them answers."""
-        return self.actors.ask([each for each in requests for _ in range(self.processes)])[:: self.processes]
+        Or why the processes of a pack do not reach each other.
+        """
+        count = len(self.packs) * self.processes
+        self.actors.ask([PLACED] * count)  # for what is not there the others would wait
+        answers = self.actors.ask([MEASURE] * count)
+        if reasons := [each for each in answers if isinstance(each, str)]:
+            return reasons[0]
+        return min(own for own, _ in answers), max(until_all for _, until_all in answers)
 
 
 def _make(
@@ -138,19 +215,28 @@ def _make(
     _fill(state, arrays)
     pack = Pack(network, data, members, state, place, threads)
 
-    def answer(request: Any) -> Arrays | float | PeerLost:
-        team = pack.gradients.team
+    def answer(request: Any) -> Any:
+        if request == PLACED:
+            return None
         try:
-            if meeting and not team:  # not before: the others may have to wait for a core
-                team = pack.gradients.team = Team(meeting)
-            if team and request == EXCHANGE:
-                return team.seconds(SHARDS * len(members) * network.weights // team.size)
+            if meeting and not pack.gradients.team:
+                pack.gradients.team = Team(meeting)
+            if request == MEASURE:
+                return pack.team_seconds()
             pack.train_epoch(*request)
         except PeerLostError as error:
-            return PeerLost(reason_of(error))
-        return _arrays(state) if meeting is None or meeting.rank == 0 else []
+            return reason_of(error) if request == MEASURE else PeerLost(reason_of(error))
+        return _digest(state), _arrays(state) if meeting is None or meeting.rank == 0 else []
 
     return answer
+
+
+def _digest(state: PackState) -> str:
+    """Of the weights, which all processes of a team must have."""
+    found = hashlib.sha256()
+    for group in state.groups:
+        found.update(group.weights.cpu().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _arrays(state: PackState) -> Arrays:

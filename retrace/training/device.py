@@ -25,7 +25,7 @@ def make_deterministic(device: torch.device, tf32: bool) -> None:
     """The same state gives the same bytes: one thread on the CPU, deterministic kernels, no TF32 unless asked for."""
     # cuBLAS reads this when it starts; without it torch refuses its products in deterministic mode.
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    # For networks this small a second thread costs more than it gives, and the sums would depend on the machine.
+    # With more, the sums would depend on the machine; cores share the work otherwise (pack_runner.py, gradients.py).
     torch.set_num_threads(1)
     # use_deterministic_algorithms(True) sets the same flag, but imports torch._dynamo, for 2 seconds.
     torch.set_deterministic_debug_mode("error")

@@ -159,6 +159,12 @@ class Pack:
                 self.optimization.step(gradients, self.rates(epoch, step), (epoch - 1) * self.steps + step)
         return torch.stack(norms, 2).mean(2)
 
+    @torch.no_grad()
+    def team_seconds(self) -> tuple[float, float]:
+        """What a step takes a process of a team, see Gradients.team_seconds; nothing is learned from it."""
+        with closing(self.batches.of(1)) as batches:
+            return self.gradients.team_seconds(*next(batches))
+
     def _judge(self, norms: Tensor, active: Sequence[bool], epoch: int) -> None:
         loss, accuracy, health = self.validation.judge()
         rows, batch = len(self.data.training.x), self.section.batch_size

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from retrace.networks.network import Network
 from retrace.runtime.workers import Workers, cores, shared_memory
-from retrace.training.cluster_packs import ClusterPacks, Nodes
-from retrace.training.gradients import SHARDS, is_sharded
+from retrace.training.cluster_packs import ClusterPacks, Nodes, begun_on_nodes
+from retrace.training.gradients import shards_of
 from retrace.training.members import Member, shared
 from retrace.training.pack import Data, Pack, PackState, allocate
 from retrace.training.validation import zeros_on
@@ -51,15 +51,13 @@ class PackRunner:
         self.count = packs_worth_having(network, data, members, device, nodes)
         # Of large steps of a single pack, each core computes some of the rows. In a copy of a process whose threads had
         # computed, threads were seen to wait for ever for MKL's memory: so there are none beside other processes.
-        self.step, self.shards = _step(network, data, members, device)
-        self.threads = min(self.shards, cores()) if self.count == 1 else 1
+        threads = cores() if self.count == 1 else 1
         zeros = _shared_zeros if self.count > 1 and nodes is None else zeros_on(device)
         self.state: PackState = allocate(network, data, members, zeros, members[0].section.ship == "mean")
         bounds = [round(place * len(members) / self.count) for place in range(self.count + 1)]
         self.parts = [slice(*pair) for pair in pairwise(bounds)]
         self.packs = [
-            Pack(network.of(part), data, members[part], self.state.of(part), device, self.threads)
-            for part in self.parts
+            Pack(network.of(part), data, members[part], self.state.of(part), device, threads) for part in self.parts
         ]
         self.data, self.steps = data, self.packs[0].steps
         self.nodes = nodes
@@ -68,8 +66,8 @@ class PackRunner:
     def __enter__(self) -> Self:
         does = [f"train: {_said(pack.members)}" for pack in self.packs]
         if self.nodes:
-            self._enter_cluster(self.nodes, does)
-        if self.workers is None and self.count > 1:
+            self.workers = begun_on_nodes(self.nodes, self.data, self.packs, does)
+        elif self.count > 1:
             if torch.get_num_threads() > 1:  # the other threads are not copied, and would be waited for for ever
                 raise RuntimeError(
                     "torch must compute on one thread (make_deterministic) where packs train in parallel"
@@ -78,33 +76,6 @@ class PackRunner:
             self.workers = Workers(functions, does)
             self.workers.__enter__()
         return self
-
-    def _enter_cluster(self, nodes: Nodes, does: Sequence[str]) -> None:
-        """Unless this machine is as quick: for a single pack, to which no node has more cores to give."""
-        one = max(1, nodes.cluster.cores_each(self.count, self.shards))
-        alone = max(one, self.threads if self.count == 1 else 1)
-        for processes in (8, 4, 2):
-            each = nodes.cluster.cores_each(self.count * processes, self.shards // processes)
-            if processes * each <= alone:
-                continue
-            self.workers = ClusterPacks(nodes, self.data, self.packs, does, processes, each)
-            self.workers.__enter__()
-            exchange = self.workers.exchange_seconds()
-            # Of a step, on a core.
-            seconds = 6 * self.packs[0].network.weights * len(self.packs[0].members) * self.step / FLOPS_A_SECOND
-            together, apart = seconds / (processes * each) + exchange, seconds / alone
-            if together < apart:
-                return
-            print(
-                f"train: steps of {1e3 * apart:,.0f} ms are not shared by nodes, which take {1e3 * exchange:,.0f} ms"
-                " to exchange their gradients"
-            )
-            self.workers.__exit__()
-            self.workers = None
-            break
-        if self.count > 1 or one > self.threads:
-            self.workers = ClusterPacks(nodes, self.data, self.packs, does, 1, one)
-            self.workers.__enter__()
 
     def __exit__(self, *error: object) -> None:
         if self.workers:
@@ -133,7 +104,7 @@ def packs_worth_having(
         return 1
     section, weights = members[0].section, network.weights
     rows, judged = len(data.training.x), len(data.validation.x)
-    _, shards = _step(network, data, members, device)
+    shards = shards_of(weights, min(section.batch_size, rows), device)
 
     def seconds(packs: int) -> float:
         threads = min(shards, cores()) if packs == 1 and not nodes else 1
@@ -146,12 +117,6 @@ def packs_worth_having(
     most = min(nodes.cluster.cores if nodes else cores(), len(members))
     quickest = min(range(1, most + 1), key=seconds)
     return quickest if nodes or seconds(1) - seconds(quickest) > WORTHWHILE_SECONDS else 1
-
-
-def _step(network: Network, data: Data, members: Sequence[Member], device: torch.device) -> tuple[int, int]:
-    """Rows of a step, and how many shards it is cut into."""
-    rows = min(members[0].section.batch_size, len(data.training.x))
-    return rows, SHARDS if is_sharded(network.weights, rows, device) else 1
 
 
 def seconds_an_epoch(weights: int, members: float, rows: int, judged: int, batch_size: int) -> float:

@@ -14,7 +14,7 @@ from retrace.params.train import Train
 from retrace.runtime.disk import require_disk
 from retrace.runtime.memory import available, require_memory
 from retrace.runtime.workers import cores
-from retrace.training.gradients import SHARDS, is_sharded
+from retrace.training.gradients import shards_of
 from retrace.training.row_windows import windows_bytes
 from retrace.training.rows import nothing_to_fit
 from retrace.training.stored import BYTES
@@ -101,11 +101,12 @@ def memory_bytes(
     device: torch.device,
     processes: int = 1,
     group: int = 0,
+    team: int = 1,
 ) -> int:
     """Bytes of main memory that it takes at least: the rows, and on the CPU weights, gradients and a step's outputs.
 
     training, validation: rows; processes: that train side by side; group: rows that are brought to the disk at once,
-    where they do not all stay in memory.
+    where they do not all stay in memory; team: processes that share each step, of one of them.
     """
     rows = training + validation
     width = description.preprocessing.width
@@ -119,10 +120,12 @@ def memory_bytes(
         numbers += 2 * section.replicas * validation
     if device.type == "cpu":
         # The weights at the beginning, now, and at their best, and their gradients, of a large step also those of its
-        # shards; with factors of the inputs also the product that the first layer works with.
+        # shards, of a team all of those that are sent and received, each twice; with factors of the inputs also the
+        # product that the first layer works with.
         batch, (inputs, units) = min(section.batch_size, rows), description.layers[0]
         outputs = inputs + sum(outputs for _, outputs in description.layers)
         product = inputs * units if section.input_scale_rate else 0
-        gradients = 1 + (SHARDS if is_sharded(description.weights, min(batch, training), device) else 0)
-        numbers += section.replicas * ((3 + gradients) * description.weights + product + 2 * batch * outputs)
+        shards = shards_of(description.weights, min(batch, training), device)
+        sets = 1 if shards == 1 else 1 + shards if team == 1 else 1 + 2 * shards + 2 * shards // team
+        numbers += section.replicas * ((3 + sets) * description.weights + product + 2 * batch * outputs)
     return 4 * numbers

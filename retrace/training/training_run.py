@@ -27,7 +27,7 @@ from retrace.training.callbacks import Checkpointing, LiveHistory, Progress
 from retrace.training.checkpoint import Checkpoints, fingerprint
 from retrace.training.cluster_packs import CODE_OF_PACKS, Nodes
 from retrace.training.device import choose, make_deterministic
-from retrace.training.gradients import SHARDS, is_sharded
+from retrace.training.gradients import shards_of
 from retrace.training.members import members_of
 from retrace.training.node_check import NodeCheck
 from retrace.training.pack_runner import seconds_an_epoch
@@ -102,11 +102,11 @@ def _joined(
         return nullcontext()
     rows = len(training.x), len(validation.x)
     epoch = seconds_an_epoch(description.weights, section.replicas, *rows, section.batch_size)
-    sharded = is_sharded(description.weights, min(section.batch_size, rows[0]), settings.device)
-    parts = section.replicas * (SHARDS if sharded else 1)
+    parts = section.replicas * shards_of(description.weights, min(section.batch_size, rows[0]), settings.device)
     if parts == 1:
         if os.environ.get(ADDRESS):
-            print("train: a single replica is trained here: its steps are too small to be shared")
+            why = "GPUs share no steps" if settings.device.type == "cuda" else "its steps are too small to be shared"
+            print(f"train: a single replica is trained here: {why}")
         return nullcontext()
     seconds = (section.epochs - done) * epoch / min(cores(), parts)
     check = NodeCheck.of(CODE_OF_PACKS, section, description, training, settings.device)

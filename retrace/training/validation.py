@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from retrace.networks.activations import UNIT_HEALTH
-from retrace.networks.arithmetic import compute_on_one
+from retrace.networks.arithmetic import use_one_thread
 from retrace.networks.network import Network
 from retrace.networks.probabilities import class_probabilities, unsmoothed
 from retrace.runtime.threads import side_by_side
@@ -70,7 +70,7 @@ class Validation:
     @torch.no_grad()
     def judge(self) -> Judged:
         count = len(self.rows.x)
-        with side_by_side(self.threads, compute_on_one) as each:
+        with side_by_side(self.threads, use_one_thread) as each:
             first, *others = each(self._judge, range(0, count, ROWS_AT_ONCE))
         loss, correct, health = first
         for of_some, correct_of_some, _ in others:

@@ -1238,6 +1238,7 @@ ELSEWHERE = {
     "is gone; start it again": "test_cluster.py::test_a_head_that_dies_is_missed",
     "its process on the cluster was lost": "test_cluster.py::test_one_that_is_lost_each_time_ends_the_work_in_one_line",
     "gave different bytes for it": "test_cluster.py::test_two_answers_to_the_same_must_be_the_same_bytes",
+    "open all ports between nodes": "test_cluster_training.py::test_where_ports_are_closed_one_machine_trains",
     "bring it back with: {}dvc repro": "faults/test_file_repair.py::test_what_is_damaged_with_the_same_size_and_time",
     "bring it back with: git checkout HEAD": "test_record.py::test_a_file_that_dvc_lock_does_not_describe",
     "was changed since this was made of it; run: dvc repro": "faults/test_file_repair.py::test_a_table_edited_in_place",

@@ -230,7 +230,7 @@ def test_an_actor_that_is_lost_is_taken_anew_from_what_is_known_here(cluster):
     processes_of(cluster, "_Actor")[0].kill()
     out, said = started.communicate("\n", timeout=120)
     assert json.loads(out) == [7, 12]
-    assert re.fullmatch(r"(one|two): its node was lost; resumes on another one\n", said)
+    assert re.fullmatch(r"(one|two): its process on the cluster was lost; resumes in another one\n", said)
 
 
 TEAM = 'Actors(cluster, member, lambda place, begun: (place, begun), ["one", "two"], team=2)'
@@ -242,7 +242,7 @@ def test_a_team_begins_anew_together_and_nobody_waits_for_one_that_failed(cluste
     found = f'(lambda actors: [actors.ask(["go", "go"]), actors.ask(["go", "lose"])])({TEAM}.__enter__())'
     status, answers, said = asked(cluster, found)
     assert (status, answers) == (0, [[[0, 0], [1, 0]], [[0, 1], [1, 1]]])
-    assert said == "two: its node was lost; resumes on another one\n"
+    assert said == "two: its process on the cluster was lost; resumes in another one\n"
 
 
 def test_where_no_core_gets_free_a_process_is_put_beside_others(cluster):

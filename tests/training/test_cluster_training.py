@@ -20,7 +20,11 @@ from tests.test_train import as_before  # noqa: F401 - a fixture
 pytestmark = needs_ray
 EPOCHS = 80
 # How long that takes depends on what else the machine does.
-EXCHANGE = "from retrace.training.cluster_packs import ClusterPacks\nClusterPacks.exchange_seconds = lambda _: {}\n"
+MEASURED = """
+from retrace.training.cluster_packs import ClusterPacks
+measured = ClusterPacks.step_seconds
+ClusterPacks.step_seconds = lambda packs: (measured(packs), ({}, {}))[1]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,9 @@ def test_nodes_give_the_bytes_of_one_machine_also_when_one_is_killed_and_another
     cluster.remove()
     cluster.add()
     said = ended(process)
-    assert re.search(r"^train: replicas \d to \d: its node was lost; resumes on another one$", said, re.MULTILINE)
+    assert re.search(
+        r"^train: replicas \d to \d: its process on the cluster was lost; resumes in another one$", said, re.MULTILINE
+    )
     assert digests(many) == digests(whole)
 
 
@@ -78,20 +84,49 @@ def large(tmp_path_factory) -> Path:
 def test_nodes_share_the_steps_of_one_replica_also_when_one_is_killed(large, cluster, tmp_path):
     """Each computes some of the rows."""
     many = untrained(large, tmp_path / "many")
-    process = start(EAGER + EXCHANGE.format(0) + stage("train"), cluster, folder=many)
+    process = start(EAGER + MEASURED.format(0.03, 0.04) + stage("train"), cluster, folder=many)
     at_work(cluster, process, many, actors=2)
     processes_of(cluster, "_Actor")[1].kill()
     said = ended(process)
-    assert re.search(r"^train: replica 0: its node was lost; resumes on another one$", said, re.MULTILINE)
+    assert re.search(
+        r"^train: replica 0: its process on the cluster was lost; resumes in another one$", said, re.MULTILINE
+    )
     assert digests(many) == digests(large)
 
 
 def test_where_an_exchange_takes_longer_than_it_saves_one_machine_trains(large, cluster, tmp_path):
     one = untrained(large, tmp_path / "one")
-    process = start(EAGER + EXCHANGE.format(0.5) + stage("train"), cluster, folder=one)
+    process = start(EAGER + MEASURED.format(0.03, 0.5) + stage("train"), cluster, folder=one)
     out, said = process.communicate(timeout=100)
     assert (process.returncode, said) == (0, "")
-    assert re.search(r"^train: steps of \d+ ms are not shared by nodes, which take 500 ms to", out, re.MULTILINE)
+    assert re.search(
+        r"^train: steps are not shared by 2 processes on nodes: with the exchange of gradients one takes 500 ms,"
+        " and 60 ms without$",
+        out,
+        re.MULTILINE,
+    )
+    assert "train: trained here: the nodes have no more cores for a single network than this machine" in out
+    assert digests(one) == digests(large)
+
+
+CLOSED = """
+import socket
+from retrace.training import cluster_packs
+closed = socket.socket()
+closed.bind(("", 0))
+cluster_packs.MEETING_SECONDS = 2
+cluster_packs.store_for_meetings = lambda host: type("Store", (), {"port": closed.getsockname()[1]})
+"""
+
+
+def test_where_ports_are_closed_one_machine_trains(large, cluster, tmp_path):
+    one = untrained(large, tmp_path / "one")
+    process = start(EAGER + CLOSED + stage("train"), cluster, folder=one)
+    out, said = process.communicate(timeout=100)
+    assert (process.returncode, said) == (0, "")
+    assert "train: steps are not shared by processes on nodes, which do not reach each other; open all ports" in out
+    assert "train: trained here: the nodes have no more cores for a single network than this machine" in out
+    assert not processes_of(cluster, "_Actor")
     assert digests(one) == digests(large)
 
 

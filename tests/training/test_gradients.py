@@ -12,7 +12,7 @@ from retrace.networks.mlp import MLP
 from retrace.runtime.errors import UserError
 from retrace.training import gradients, pack_runner, validation
 from retrace.training.dropout import dropout
-from retrace.training.gradients import Gradients, is_sharded
+from retrace.training.gradients import SHARDS, Gradients, shards_of
 from retrace.training.losses import Smoothing
 from retrace.training.members import members_of
 from retrace.training.trainer import draw_initial_weights, fit
@@ -81,9 +81,9 @@ def test_what_shards_add_up_to_is_the_gradient_of_all_rows(name, count, classes)
     weights = torch.tensor([[1.0, 2.0, 3.0][:classes]] * 2) if section.class_weights == "balanced" else None
     smoothing = Smoothing([section.label_smoothing] * 2, classes)
     found = Gradients(network, members_of(section), smoothing, weights, count, CPU)
-    assert not found.sharded
+    assert found.shards == 1
     answers = []
-    for found.sharded, found.threads in [(False, 1), (True, 1), (True, 2)]:
+    for found.shards, found.threads in [(1, 1), (SHARDS, 1), (SHARDS, 2)]:
         with found.of_epoch(1) as loss_and_gradients, torch.no_grad():
             answers.append(loss_and_gradients(x, y))
     (loss, whole), *others = answers
@@ -95,10 +95,10 @@ def test_what_shards_add_up_to_is_the_gradient_of_all_rows(name, count, classes)
 
 def test_only_what_is_worth_it_is_cut():
     """By the network and the rows of a step alone: neither cores nor other members may decide what the bytes are."""
-    assert is_sharded(150_000, 4096, CPU)
-    assert not is_sharded(150_000, 1024, CPU)
-    assert not is_sharded(2_000, 4096, CPU)
-    assert not is_sharded(150_000, 4096, torch.device("cuda"))
+    assert shards_of(150_000, 4096, CPU) == SHARDS
+    assert shards_of(150_000, 1024, CPU) == 1
+    assert shards_of(2_000, 4096, CPU) == 1
+    assert shards_of(150_000, 4096, torch.device("cuda")) == 1
 
 
 def test_the_threads_of_an_epoch_are_gone_after_it(monkeypatch, small_is_large):
