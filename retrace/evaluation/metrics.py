@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-# Resamples are drawn in pieces whose counts take at most this many numbers.
-PIECE = 20_000_000
+# Resamples are drawn in pieces whose counts take at most this many numbers: so the processor keeps them at hand.
+PIECE = 2_000_000
 
 
 class Predictions(NamedTuple):

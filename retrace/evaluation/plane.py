@@ -29,7 +29,9 @@ class Plane(NamedTuple):
     axes: Floats
 
     def coordinates(self, points: Floats) -> Floats:
-        return ((points - self.center) / self.spread) @ self.axes.T
+        shifted = points - self.center
+        shifted /= self.spread
+        return shifted @ self.axes.T
 
     def points(self, coordinates: Floats) -> Floats:
         """Where points of the plane lie in the space, as it runs through the mean of the training rows."""

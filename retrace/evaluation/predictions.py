@@ -12,7 +12,7 @@ from retrace.artifacts.schema import Schema
 from retrace.artifacts.scores import SCORES
 from retrace.artifacts.tables import count_rows
 from retrace.data.densities import bayes_probabilities
-from retrace.evaluation.metrics import Predictions, log_losses
+from retrace.evaluation.metrics import PIECE, Predictions, log_losses
 from retrace.networks.model import Model, decide
 from retrace.params.evaluate import Decided, Evaluate
 from retrace.preprocessing.apply import encode, sure
@@ -35,8 +35,11 @@ def require_room(model: Model, replicas: int, schema: Schema, section: Evaluate)
     few = "use fewer test rows (split.test_size)"
     count, width, classes = count_rows(TEST), model.description.preprocessing.width, len(schema.classes)
     require_disk([SCORES], output_bytes(schema, section, count), few)
-    # Inputs, and the probabilities of all replicas.
-    size = 4 * count * (width + classes * (1 + replicas))
+    # Raw rows, what networks see of them, and that as points of the plane and moved there; the probabilities of the
+    # model and all replicas; and of a piece of the resamples some arrays at once (1 million rows of 30 columns took
+    # 1.2 GiB beside the libraries, 1.0 by this).
+    numbers = 8 * len(schema.features) + 4 * width + 16 * model.description.layers[0][0]
+    size = count * (numbers + 8 * classes * (2 + replicas)) + 10 * 8 * max(count, PIECE)
     require_memory(size, f"evaluate: {count:,} test rows of {width:,} columns", few)
 
 
