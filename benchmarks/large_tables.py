@@ -4,7 +4,8 @@
 
 Each stage in a process of its own: of a table that fits into memory; of one of ROWS rows in a control group of LIMIT
 bytes, where this machine lets one make one; of the same without a limit, which must give the same bytes. Beside them
-stands a plain PyTorch loop over pyarrow's batches of the large one (plain_large_table.py), on the same cores.
+stands a plain PyTorch loop over pyarrow's batches of the large one (plain_large_table.py), on the same cores; of the
+networks of params.yaml, eight small ones, too.
 """
 
 import os
@@ -15,14 +16,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.control_group import NotAllowedError, control_group
-from benchmarks.plain_large_table import BATCH, HIDDEN
 from retrace.params.edit import edited
 from retrace.runtime.markdown import table
 
@@ -37,15 +37,16 @@ CHANGES = {
     "split.method": "hash",
     "split.test_size": 0.02,
     "split.validation_size": 0.02,
-    "train.replicas": 1,
     "train.scaling": "standard",
-    "train.hidden": list(HIDDEN),
     "train.optimizer.name": "adam",
     "train.optimizer.learning_rate": 0.001,
-    "train.batch_size": BATCH,
     "train.epochs": 1,
     "train.window": WINDOW,
 }
+
+# What one trains where there are many rows, and what params.yaml says for the circles.
+ONE = {"train.hidden": [128, 128], "train.batch_size": 1024, "train.replicas": 1}
+EIGHT = {"train.hidden": [10], "train.batch_size": 64, "train.replicas": 8}
 
 
 class Cost(NamedTuple):
@@ -89,9 +90,21 @@ def project(folder: Path, rows: int) -> Path:
     # In another process, since a peak of a stage begins with that of the process which it was copied from.
     code = f"from pathlib import Path; from benchmarks.large_tables import make; make(Path({str(folder)!r}), {rows})"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-    changes = {tuple(key.split(".")): value for key, value in CHANGES.items()}
-    (folder / "params.yaml").write_text(edited((ROOT / "params.yaml").read_text("utf-8"), changes), "utf-8")
+    turn(folder, CHANGES | ONE)
     return folder
+
+
+def turn(folder: Path, changes: dict[str, Any]) -> None:
+    """The shipped parameters with these changes, where there are none; else these."""
+    path = folder / "params.yaml"
+    before = (path if path.exists() else ROOT / path.name).read_text("utf-8")
+    path.write_text(edited(before, {tuple(key.split(".")): value for key, value in changes.items()}), "utf-8")
+
+
+def plain(folder: Path, networks: dict[str, Any]) -> Cost:
+    """An epoch of the plain loop."""
+    hidden, batch_size, count = networks.values()
+    return measured(folder, f"benchmarks.plain_large_table train {','.join(map(str, hidden))} {batch_size} {count}")
 
 
 def measured(folder: Path, module: str, group: Path | None = None) -> Cost:
@@ -127,9 +140,11 @@ def report(runs: dict[str, Run], limit: int, unlimited: str) -> str:
         cells = [str(each.stages.get(stage, "")) for stage in STAGES]
         lines.append([name, f"{each.rows:,}", *cells, f"{each.rate('split', 'train'):,.0f}"])
     large, fits, loop = runs["larger than memory"], runs["fits"], runs["plain loop"]
-    whole, against = (
-        [large.rate(*stages, cpu=cpu) / other.rate(*stages, cpu=cpu) for cpu in (False, True)]
-        for other, stages in ((fits, STAGES), (loop, STAGES[1:]))
+    eight, eight_plain = runs["eight small networks"], runs["plain loop, eight small networks"]
+    pairs = (large, fits, STAGES), (large, loop, STAGES[1:]), (eight, eight_plain, STAGES[1:])
+    whole, against, against_eight = (
+        [one.rate(*stages, cpu=cpu) / other.rate(*stages, cpu=cpu) for cpu in (False, True)]
+        for one, other, stages in pairs
     )
     gigabytes = 8 * COLUMNS * large.rows / 2**30
     return "\n".join(
@@ -138,8 +153,8 @@ def report(runs: dict[str, Run], limit: int, unlimited: str) -> str:
             "",
             "Written by `python -m benchmarks.large_tables`. Each cell: seconds, seconds of the processor, peak memory",
             f"of a stage's process, start and imports too; {COLUMNS} columns of numbers, `split.method: hash`, one",
-            f"epoch of a network of {COLUMNS} - {' - '.join(map(str, HIDDEN))} - 1 in batches of {BATCH:,},"
-            f" `train.window: {WINDOW:,}`.",
+            f"epoch of a network of {COLUMNS} - 128 - 128 - 1 in batches of 1,024, `train.window: {WINDOW:,}`; and of",
+            f"eight of {COLUMNS} - 10 - 1 in batches of 64, as params.yaml has them.",
             "The plain loop divides the rows into two files, by chance, and reads these batch by batch, with a scaling",
             "that is known beforehand; it looks at nothing and keeps nothing else.",
             "",
@@ -152,6 +167,8 @@ def report(runs: dict[str, Run], limit: int, unlimited: str) -> str:
             f" seconds of the processor {whole[1]:.2f}.",
             f"Rows a second of `split` and `train` against the plain loop: {against[0]:.2f} x (bar: 2 x), by seconds of"
             f" the processor {against[1]:.2f} x.",
+            f"The same with eight small networks: {against_eight[0]:.2f} x, by seconds of the processor"
+            f" {against_eight[1]:.2f} x.",
             *([unlimited] if unlimited else []),
             "",
         ]
@@ -169,16 +186,23 @@ def main(rows: int = 30_000_000, fitting: int = 3_000_000, limit: int = 4) -> No
         try:
             with control_group(limit << 30) as group:
                 runs["larger than memory"] = run(large, rows, STAGES, group)
-            found = models(large)
+                found = models(large)
+                turn(large, EIGHT)
+                runs["eight small networks"] = run(large, rows, STAGES[2:], group)
+                turn(large, ONE)
             runs["the same, no limit"] = run(large, rows, STAGES[1:])
             assert models(large) == found
         except NotAllowedError as error:
             unlimited = f"Nothing was limited here: {error}."
             runs["larger than memory"] = run(large, rows)
+            turn(large, EIGHT)
+            runs["eight small networks"] = run(large, rows, STAGES[2:])
+        runs["eight small networks"].stages["split"] = runs["larger than memory"].stages["split"]
         for path in ("train", "validation", "test"):
             (large / f"data/{path}.parquet").unlink()
-        stages = {part: measured(large, f"benchmarks.plain_large_table {part}") for part in STAGES[1:]}
-        runs["plain loop"] = Run(rows, stages)
+        split = measured(large, "benchmarks.plain_large_table split")
+        runs["plain loop"] = Run(rows, {"split": split, "train": plain(large, ONE)})
+        runs["plain loop, eight small networks"] = Run(rows, {"split": split, "train": plain(large, EIGHT)})
         REPORT.write_text(report(runs, limit, unlimited), "utf-8")
     finally:
         shutil.rmtree(folder)
