@@ -21,6 +21,8 @@ pytestmark = needs_ray
 # Work enough for a cluster, by the estimate of `train`.
 LARGE = {**TINY, "create.rows": 6_000, "train.replicas": 12, "train.hidden": [128, 128], "train.epochs": 200}
 LARGE |= {"train.optimizer.learning_rate": 0.01}
+# A study whose packs take long enough to be under way when a node is killed.
+LONG = {"train.epochs": 120, "train.hidden": [64, 64], "study.trials": 40}
 
 
 def outs(folder: Path) -> dict[str, str]:
@@ -54,7 +56,7 @@ def test_nodes_may_be_killed_at_any_moment(what, tmp_path, cases):
     random = np.random.default_rng(cases(0, None))
     if what == "study":
         folder = finished(tmp_path / "small one")
-        turn(folder, SMALL)
+        turn(folder, SMALL | LONG)
     else:
         folder = make(tmp_path / "whole", "mean", epochs=80, patience="null", replicas=7, batch_size=4)
     started = time.monotonic()

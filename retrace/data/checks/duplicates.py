@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from retrace.data.groups import Hashes, class_counts
 
-# Rows whose hashes are sorted at once, about, each of which takes up to 64 bytes; and rows that are looked at at once.
-ROWS_OF_A_PART, ROWS_AT_ONCE = 1 << 20, 1 << 20
+# Rows whose hashes are sorted at once, about, each of which takes up to 64 bytes, but in no more parts than so many,
+# since for each all hashes are gone through; and rows that are looked at at once.
+ROWS_OF_A_PART, MOST_PARTS, ROWS_AT_ONCE = 1 << 20, 64, 1 << 20
 
 
 class Duplicates(NamedTuple):
@@ -90,10 +91,11 @@ class _Part(NamedTuple):
 
 def _parts(hashes: Hashes) -> Iterator[_Part]:
     """All rows, by their hashes: of a large table memory holds a part once more, whose duplicates are in it, too."""
-    parts = max(1, len(hashes) // ROWS_OF_A_PART)
+    parts = min(max(1, len(hashes) // ROWS_OF_A_PART), MOST_PARTS)
     bounds = [place * 2**64 // parts for place in range(parts + 1)]
     for low, end in pairwise(bounds):
-        own = np.sort(hashes if parts == 1 else hashes[(hashes >= low) & (hashes <= end - 1)])
+        own = hashes.copy() if parts == 1 else hashes[(hashes >= low) & (hashes <= end - 1)]
+        own.sort()
         same = own[1:] == own[:-1]
         same[1:] &= ~same[:-1]  # where a hash comes for the second time
         yield _Part(low, end - 1, own[1:][same])
