@@ -22,7 +22,7 @@ pytestmark = needs_ray
 LARGE = {**TINY, "create.rows": 6_000, "train.replicas": 12, "train.hidden": [128, 128], "train.epochs": 200}
 LARGE |= {"train.optimizer.learning_rate": 0.01}
 # A study whose packs take long enough to be under way when a node is killed.
-LONG = {"train.epochs": 120, "train.hidden": [64, 64], "study.trials": 40}
+LONG = {"train.epochs": 600, "train.hidden": [64, 64], "study.trials": 40}
 
 
 def outs(folder: Path) -> dict[str, str]:
@@ -70,7 +70,7 @@ def test_nodes_may_be_killed_at_any_moment(what, tmp_path, cases):
                 forget(folder)
             one = folder if what == "study" else untrained(folder, tmp_path / str(number))
             process = start(stage(what), cluster, folder=one)
-            time.sleep(random.uniform(5, 10 + seconds))
+            time.sleep(random.uniform(5, 12 + seconds / 3))
             cluster.remove()
             cluster.add()
             _, said = process.communicate(timeout=300)
