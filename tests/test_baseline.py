@@ -1,5 +1,9 @@
 """Stage baseline: fitted on training rows, honest about what they are."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -13,7 +17,7 @@ from retrace.artifacts.tables import read_table, write_pieces
 from retrace.evaluation.baselines import Rows, baseline, read_rows, report
 from retrace.params.baseline import Baseline
 from retrace.runtime.errors import BAD_PARAMS, UserError
-from tests.conftest import VALUES
+from tests.conftest import ROOT, VALUES
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +52,39 @@ def test_test_rows_teach_the_baselines_nothing(iris):
         (alone[name].predicted == other.predicted).all()
         for name, other in baseline(train, validation, shifted, schema, section).items()
     )
+
+
+# Prints what is written of the baselines' losses on rows that two lines nearly divide.
+LOSSES = """
+import numpy as np, pandas as pd
+from retrace.artifacts.schema import Schema
+from retrace.evaluation.baselines import Rows, baseline, on_each_row
+from retrace.params.baseline import Baseline
+from tests.conftest import VALUES
+
+draw = np.random.default_rng(0)
+frame = pd.DataFrame(draw.normal(size=(600, 8)), columns=list("abcdefgh"))
+y = (frame.sum(axis=1) + draw.normal(size=600) > 0).astype(int).to_numpy()
+rows = [Rows(frame[part::3].reset_index(drop=True), y[part::3]) for part in range(3)]
+schema = Schema("own", list(frame), "y", ["no", "yes"], [300, 300], None)
+found = baseline(*rows, schema, Baseline(**VALUES["baseline"]))
+print([on_each_row(result, rows[2].y).losses.tolist() for result in found.values()])
+"""
+
+
+def test_no_processor_changes_a_byte_of_what_is_written():
+    """OpenBLAS adds in another order on each kind of processor: one without AVX stands for all."""
+    said = {
+        kind: subprocess.run(
+            [sys.executable, "-c", LOSSES],
+            env={**os.environ, "PYTHONPATH": str(ROOT), **kind_of_processor},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for kind, kind_of_processor in (("this", {}), ("old", {"OPENBLAS_CORETYPE": "Prescott"}))
+    }
+    assert said["this"] == said["old"]
 
 
 def test_a_class_that_training_never_saw_gets_no_probability(iris):
