@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from retrace.networks.arithmetic import NATIVE
 from retrace.params import reader
@@ -20,10 +19,9 @@ from retrace.params.document import Document
 from retrace.params.split import Split
 from retrace.params.train import Train
 from tests.mlflow_store import FOLDER, copy_instead_of_migrating
+from tests.shipped import PARAMS, ROOT, VALUES
 
-ROOT = Path(__file__).parents[1]
-PARAMS = (ROOT / "tests" / "params.yaml").read_text()
-VALUES = YAML(typ="safe").load(PARAMS)
+__all__ = ["PARAMS", "ROOT", "VALUES"]
 
 # As a stage sets it, and as early: what trains in the tests' own process shall not depend on where numbers lie.
 os.environ.update(NATIVE)

@@ -18,7 +18,7 @@ from retrace.artifacts.study import (
 )
 from retrace.params.reader import leaves
 from retrace.params.space import searched
-from tests.conftest import VALUES
+from tests.shipped import VALUES
 
 SPACE = {
     "optimizer.learning_rate": {"low": 0.01, "high": 1.0, "log": True},

@@ -1,7 +1,6 @@
 """Lessons under real DVC: what a change reruns, what `retrace lesson` says, and that an untrue claim fails."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from retrace.cli.lesson import GRAPH
 from retrace.params.lesson import lesson_names, path_of
 from tests.conftest import ROOT
 from tests.made_lessons import NAME, SMALL, write_lesson
-from tests.project import TINY, copied, copy_project, environment, once
+from tests.project import TINY, copied, copy_project, once, run
 
 SECOND = "02-another"
 
@@ -38,8 +37,7 @@ def folder(made, tmp_path) -> Path:
 
 
 def lesson(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "retrace", "lesson", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    return run(folder, "-m", "retrace", "lesson", *arguments)
 
 
 def ran(done: "subprocess.CompletedProcess[str]") -> list[str]:

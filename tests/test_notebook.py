@@ -8,7 +8,7 @@ import pytest
 
 from tests import project
 from tests.conftest import ROOT
-from tests.project import environment
+from tests.project import warm_environment
 
 
 def cells(name: str) -> list[tuple[str, str]]:
@@ -26,7 +26,7 @@ def printed(tmp_path_factory) -> str:
     folder = project.finished(tmp_path_factory.mktemp("notebook") / "tiny")
     before = project.git(folder, "status", "--short")
     command = [sys.executable, "-W", "error::DeprecationWarning:__main__", "docs/notebook.py"]
-    env = environment() | {"MPLBACKEND": "Agg", "PYTHONPATH": str(folder)}
+    env = warm_environment() | {"MPLBACKEND": "Agg", "PYTHONPATH": str(folder)}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert project.git(folder, "status", "--short") == before, "the experiment left the folder as it was"

@@ -5,7 +5,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 
 import pytest
@@ -20,6 +19,7 @@ from retrace.training.members import members_of
 from retrace.training.pack import Data, Pack, allocate
 from retrace.training.team import Meeting, PeerLostError, Team, store_for_meetings
 from retrace.training.validation import zeros_on
+from tests import warm
 from tests.conftest import ROOT
 from tests.training.test_gradients import RECIPES, network_of, section_of
 from tests.training.test_packs import CPU, rows
@@ -54,7 +54,7 @@ def processes(name: str, size: int) -> list[list[str]]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", code, name, str(store.port), str(rank), str(size)],
+            [warm.forked(), "-c", code, name, str(store.port), str(rank), str(size)],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,
