@@ -28,8 +28,10 @@ from retrace.runtime.cluster_address import ADDRESS
 from retrace.runtime.cluster_work import Request, Tasks
 from retrace.runtime.markdown import table
 from retrace.runtime.workers import Workers, cores
+from retrace.study.crew import Kind, parts_of
 from retrace.study.sampling import rounds
 from retrace.study.search import FACTOR
+from retrace.training.pack_runner import evenly
 
 RESULTS = Path("benchmarks/farm.md")
 PACKS, SECONDS = 64, 10.0
@@ -112,11 +114,10 @@ def makespan(durations: Iterable[float], count: int) -> float:
     return max(free)
 
 
-def packs_of(networks: int, count: int, epochs: float, costs: Costs) -> list[float]:
-    """Durations of packs of as many networks each as keep all cores busy, 32 at most."""
-    width = min(32, math.ceil(networks / count))
-    full, rest = divmod(networks, width)
-    return [costs.epoch[_known(each)] * each / _known(each) * epochs for each in [width] * full + [rest] * bool(rest)]
+def packs_of(courses: int, networks: int, parts: int, costs: Costs) -> list[float]:
+    """Durations of an epoch of courses of so many networks each, cut into so many packs."""
+    widths = [networks * (part.stop - part.start) for part in evenly(courses, parts)]
+    return [costs.epoch[_known(each)] * each / _known(each) for each in widths]
 
 
 def _known(width: int) -> int:
@@ -131,7 +132,8 @@ def study_seconds(method: str, count: int, costs: Costs) -> float:
         before = 0.0
         for rung in range(RUNGS):
             end = EPOCHS / FACTOR ** (RUNGS - 1 - rung)
-            durations = packs_of(alive * SEEDS, count, end - before, costs)
+            parts = parts_of([Kind(alive, SEEDS, 1.0)], count)[0]
+            durations = [(end - before) * each for each in packs_of(alive, SEEDS, parts, costs)]
             asking = costs.request * len(durations) if count > 1 else 0.0
             total += makespan(durations, count) + asking
             alive, before = math.ceil(alive / FACTOR), end
@@ -140,7 +142,7 @@ def study_seconds(method: str, count: int, costs: Costs) -> float:
 
 def training_seconds(members: int, count: int, costs: Costs) -> float:
     """An epoch of so many replicas: all packs wait for the last one, and come back."""
-    durations = packs_of(members, min(count, members), 1, costs)
+    durations = packs_of(members, 1, min(count, members), costs)
     return makespan(durations, count) + (costs.request * len(durations) if count > 1 else 0.0)
 
 

@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
 import pytest
 
+from tests import warm
 from tests.conftest import ROOT
 
 needs_ray = pytest.mark.skipif(
@@ -48,14 +50,17 @@ cluster.WORTH_JOINING_SECONDS = pack_runner.NODE_ASKING_SECONDS = 0
 def start(
     code: str, cluster: "RayCluster | None" = None, *arguments: str, folder: Any = ROOT, **variables: str
 ) -> subprocess.Popen[str]:
-    """Python code in a process of its own, one core of this machine or all of the cluster's."""
+    """Python code in a process of its own, one core of this machine or all of the cluster's.
+
+    What needs no cluster is forked (tests/warm.py): the bytes with which those of the cluster are compared.
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RETRACE_WORKERS": "1"}
     environment.pop("RAY_ADDRESS", None)
     if cluster:
         environment["RAY_ADDRESS"] = cluster.address
     environment |= variables
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable if "RAY_ADDRESS" in environment else warm.forked(), "-c", code, *arguments],
         cwd=folder,
         env=environment,
         stdin=subprocess.PIPE,
@@ -83,6 +88,14 @@ def processes_of(cluster: "RayCluster", kind: str) -> list[psutil.Process]:
         except psutil.Error:  # it ended meanwhile
             pass
     return found
+
+
+def all_end(cluster: "RayCluster", kind: str, seconds: float = 30) -> bool:
+    """Whether they do, soon: Ray kills them when it gets to it."""
+    deadline = time.monotonic() + seconds
+    while processes_of(cluster, kind) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not processes_of(cluster, kind)
 
 
 class RayCluster:

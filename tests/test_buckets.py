@@ -98,6 +98,13 @@ def test_a_table_a_remote_and_artifacts_in_a_bucket(bucket, tmp_path):
     assert stages(folder, bucket)[0] == "create"
     assert pq.ParquetFile(folder / "data/dataset.parquet").metadata.num_rows == 470
 
+    # A table that goes to the remote without ever being here: only a pull brings it.
+    away = "data/away"
+    done(folder, bucket, "dvc", "import-url", "--to-remote", "s3://bucket/points", away)
+    assert not (folder / away).exists()
+    done(folder, bucket, "dvc", "pull", f"{away}.dvc")
+    assert sorted(path.name for path in (folder / away).iterdir()) == [f"part-{number}.parquet" for number in range(3)]
+
     # Nothing that did not change asks for the bucket.
     assert stages(folder, bucket, AWS_ENDPOINT_URL=f"http://127.0.0.1:{free_port()}") == []
     git(folder, "add", "--all")

@@ -458,6 +458,7 @@ def test_a_change_of_its_section_reruns_it_alone_and_the_pipeline_does_not_know_
         turn(folder, SMALL | {"train.epochs": TINY["train.epochs"], "study.trials": 5})
 
 
+FEW = {"study.trials": 3, "train.epochs": 3}
 # Each parameter, and what turns it into another study.
 KNOBS: dict[str, tuple[Any, dict[str, Any]]] = {
     "method": ("random", {}),
@@ -473,20 +474,25 @@ KNOBS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("key", KNOBS)
-def test_turning_a_knob_changes_the_study(key, studied):
+@pytest.fixture(scope="module")
+def with_no_knob_turned(studied) -> dict[str, bytes]:
     folder, _ = studied
-    shipped, few = YAML(typ="safe").load(PARAMS)["study"], {"study.trials": 3, "train.epochs": 3}
-    turn(folder, few)
+    turn(folder, FEW)
     assert run(folder, "-m", "stages.study").returncode == 0
-    before = written(folder)
-    turn(folder, {f"study.{key}": KNOBS[key][0]})
+    return written(folder)
+
+
+@pytest.mark.parametrize("key", KNOBS)
+def test_turning_a_knob_changes_the_study(key, studied, with_no_knob_turned):
+    folder, _ = studied
+    shipped = YAML(typ="safe").load(PARAMS)["study"]
+    turn(folder, FEW | {f"study.{key}": KNOBS[key][0]})
     done = run(folder, "-m", "stages.study")
     turn(
         folder, {f"study.{name}": shipped[name] for name in ("method", "seed", "epochs", "confidence", "folds")} | SMALL
     )
     assert done.returncode == 0, done.stderr
-    assert written(folder) != before
+    assert written(folder) != with_no_knob_turned
 
 
 def test_every_knob_of_the_section_is_turned():

@@ -67,7 +67,7 @@ class Cluster:
         ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
         try:
             self.head = self.ray.get_runtime_context().gcs_address
-            self.shared = self.ray.put((self.check(), self.check))
+            self.shared = self.put((self.check(), self.check))
             self.run = ray.remote(run_checked)
             self._check_nodes()
         except BaseException:
@@ -98,6 +98,20 @@ class Cluster:
             min(int(node["Resources"][self.resource]), int(node["Resources"].get("memory", 0) // PROCESS_BYTES))
             for node in self.nodes
         )
+
+    @property
+    def free(self) -> int:
+        """Of the cores, or GPUs, those that nothing keeps at this moment."""
+        return int(self.ray.available_resources().get(self.resource, 0))
+
+    def put(self, content: Any) -> Any:
+        """A reference, for requests: it travels to a node once, whose processes share its arrays."""
+        try:
+            return self.ray.put(content)
+        except (self.ray.exceptions.ObjectStoreFullError, self.ray.exceptions.OutOfDiskError) as error:
+            fix = f"give it more (ray start --object-store-memory), free some of its disk, or unset {ADDRESS}"
+            reason = f"Ray has no room for the rows on this machine ({reason_of(error)})"
+            raise UserError(MACHINE_FAULT, f"{self.name}: {reason}; {fix}") from None
 
     def cores_each(self, processes: int, most: int, memory: int) -> int:
         """How many cores each of so many processes can have, up to `most`, so that all find room; 0: they do not.
@@ -168,7 +182,7 @@ class Cluster:
 
         memory: bytes beside those of the process itself. Raises UserError where no node has so many: Ray would wait.
         """
-        memory += PROCESS_BYTES if cores else 0
+        memory += PROCESS_BYTES if cores or memory else 0
         largest = max((int(node["Resources"].get("memory", 0)) for node in self.nodes), default=memory)
         if memory > largest:
             needed, there = (f"{size / 2**30:,.1f} GiB" for size in (memory, largest))
@@ -193,8 +207,8 @@ class Cluster:
     ) -> Any:
         """A reference to (what the function answers, what it raises), or to a Mismatch.
 
-        What of the request was put into the cluster (`ray.put`) arrives as it was, its arrays shared by a node's
-        processes. where, cores, memory: as `options` has them; spread: on another node than others, if there is one.
+        What of the request was `put` into the cluster arrives as it was, its arrays shared by a node's processes.
+        where, cores, memory: as `options` has them; spread: on another node than others, if there is one.
         """
         options = self.options(where or {}, cores, memory) | {"max_retries": 0}
         if spread:
@@ -280,8 +294,6 @@ def _why_not_joined(error: Exception) -> str:
     if "Version mismatch" in text:
         return f"another Ray or Python runs there ({text}); install the same on both"
     if isinstance(error, ConnectionError) or "node_ip" in text or "raylet" in text:
-        return (
-            "it cannot be joined from here: this machine must be one of its nodes (ray start --address with that"
-            " address), and have its token, where it asks for one (RAY_AUTH_MODE=token)"
-        )
+        own = "this machine must be one of its nodes (ray start --address with that address)"
+        return f"it cannot be joined from here: {own}, and have its token, where it asks for one (RAY_AUTH_MODE=token)"
     return f"the cluster cannot be joined ({text}); start it anew"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Self
 
-from retrace.runtime.cluster import LEAVING_SECONDS, Cluster, within
+from retrace.runtime.cluster import LEAVING_SECONDS, PROCESS_BYTES, Cluster, within
 from retrace.runtime.cluster_node import Facts, Mismatch, PeerLost, mismatch_here, reason_of
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 from retrace.runtime.workers import answered, first_of
@@ -26,7 +26,7 @@ AHEAD = 2
 LATE, LATE_SECONDS = 2.0, 1.0
 # What is waited at the end for second answers, to compare them with the first ones.
 LAST_SECONDS = 0.5
-# A process for which no core gets free for so long is put beside others.
+# A process for which no core gets free for so long is put beside others, and given up where no memory gets free, too.
 PLACING_SECONDS = 90.0
 
 
@@ -75,7 +75,7 @@ class Tasks:
                         lost[place] += 1
                         if place in answers or place in self.running.values():
                             continue
-                        if lost[place] == ATTEMPTS:
+                        if lost[place] >= ATTEMPTS:  # more, where two were under way at a time
                             raise _lost(does[place], reason_of(error)) from None
                         print(f"{does[place]}: its process on the cluster was lost; begins anew", file=sys.stderr)
                         waiting.appendleft(place)
@@ -113,7 +113,9 @@ class Tasks:
             return []
         late = time.monotonic() - max(LATE_SECONDS, LATE * statistics.median(took))
         found = [place for reference, place in self.running.items() if self.begun[reference] < late]
-        return [place for place in found if place not in twins][:idle]
+        found = [place for place in found if place not in twins][:idle]
+        # Some may not have begun, where there is no memory for them, or other work.
+        return found[: self.cluster.free] if found else []
 
     def _worth_waiting(self) -> bool:
         """Whether a second answer comes soon, when all first ones are there."""
@@ -151,6 +153,7 @@ class Actors:
         self.actors: list[Any] = []
         self.ready: list[Any] = []  # of each that was not seen to be there: what it answers first
         self.since: list[float] = []  # and when it was asked for
+        self.sharing = set[int]()  # those without a core of their own
 
     def __enter__(self) -> Self:
         self.kind = self.cluster.ray.remote(_Actor)
@@ -168,7 +171,7 @@ class Actors:
             self.cluster.ray.kill(actor)
 
     def _actor(self, place: int, cores: float) -> Any:
-        options = self.cluster.options({}, cores, self.memory if cores else 0)
+        options = self.cluster.options({}, cores, self.memory)
         options |= {"max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
         given = self.given(place, self.begun[place // self.team])
         return self.kind.options(**options).remote(self.cluster.shared, self.make, *given)
@@ -176,7 +179,8 @@ class Actors:
     def ask(self, requests: Sequence[Any]) -> list[Any]:
         """The answers to a request for each, or None where there is none to ask.
 
-        Raises as Workers.ask; UserError, too, where a process is lost ATTEMPTS times, and as Cluster.done.
+        Raises as Workers.ask; UserError, too, where a process is lost ATTEMPTS times or finds no memory, and as
+        Cluster.done.
         """
         places = [place for place, request in enumerate(requests) if request is not None]
         answers: list[Any] = [None] * len(requests)
@@ -210,10 +214,11 @@ class Actors:
                     self._forget(place // self.team, running)  # who is waiting for it would do so for long
             for reference, place in list(running.items()):
                 if self._waits_too_long(place):
+                    if place in self.sharing:
+                        raise self._no_memory(place)
                     print(f"{self.does[place]}: no core of the cluster is free; shares one", file=sys.stderr)
                     del running[reference]
                     running[self._anew(place, 0, requests)] = place
-                    self.ready[place] = None
         if faults:
             raise first_of(faults)
         return answers
@@ -226,6 +231,14 @@ class Actors:
             self.ready[place] = None
             return False
         return time.monotonic() - self.since[place] > PLACING_SECONDS
+
+    def _no_memory(self, place: int) -> UserError:
+        needed = (self.memory + PROCESS_BYTES) / 2**30
+        return UserError(
+            MACHINE_FAULT,
+            f"{self.does[place]}: no node of the cluster has {needed:,.1f} GiB of memory free; end what else runs"
+            " there, or unset RAY_ADDRESS, then run the same again",
+        )
 
     def _all_anew(self, team: int, requests: Sequence[Any], running: dict[Any, int]) -> None:
         self.begun[team] += 1
@@ -241,6 +254,7 @@ class Actors:
     def _anew(self, place: int, cores: float, requests: Sequence[Any]) -> Any:
         with suppress(Exception):
             self.cluster.ray.kill(self.actors[place])
+        (self.sharing.discard if cores else self.sharing.add)(place)
         self.actors[place] = self._actor(place, cores)
         self.ready[place], self.since[place] = self.actors[place].placed.remote(), time.monotonic()
         return self.actors[place].ask.remote(requests[place])

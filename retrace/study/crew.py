@@ -9,8 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from copy import deepcopy
-from itertools import pairwise
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 
@@ -25,7 +24,7 @@ from retrace.study.measuring import Course, Judged, Measured, judge, train
 from retrace.study.prepared import MOST, Floats, Preparation, Prepared, way
 from retrace.training.cluster_packs import Rowset, rowset
 from retrace.training.members import shared
-from retrace.training.pack_runner import WORTHWHILE_SECONDS, seconds_an_epoch
+from retrace.training.pack_runner import WORTHWHILE_SECONDS, evenly, seconds_an_epoch
 from retrace.training.resources import memory_bytes
 
 # What runs on a node begins here.
@@ -34,6 +33,16 @@ CODE_OF_STUDIES = "retrace/study/crew.py"
 WIDE = 32
 
 Block = list[Course]
+
+
+class Kind(NamedTuple):
+    """Courses that can train side by side; networks: of each; cost: of all, against other kinds."""
+
+    courses: int
+    networks: int
+    cost: float
+
+
 Done = tuple[Course, Measured, Judged | None]
 
 
@@ -104,24 +113,24 @@ class Crew:
             while len(self.rows) >= MOST:
                 del self.rows[next(iter(self.rows))]
             content = (prepared.schema, prepared.preprocessing, rowset(prepared.data), prepared.weights)
-            self.rows[own] = self.cluster.ray.put(content)
-        return Request((self.rows[own], block, self.device.type), _bytes(block, prepared, self.device))
+            self.rows[own] = self.cluster.put(content)
+        memory = _bytes(block, prepared, self.device, own_rows=self.device.type != "cpu")
+        return Request((self.rows[own], block, self.device.type), memory)
 
     def _blocks(self, courses: Iterable[Course]) -> list[Block]:
-        """Courses that can train side by side, the longest first; at least one for each worker where there are so many.
-
-        Whoever is long under way at the end is waited for by the others.
-        """
+        """Courses that can train side by side, the longest first."""
         alike: dict[str, Block] = {}
         for course in courses:
             section, folder = course.task.section, str(course.task.folder)
             kind = [shared(section), folder, course.epoch, course.task.budget, course.task.judged]
             alike.setdefault(json.dumps(kind, sort_keys=True), []).append(course)
-        blocks = [part for block in alike.values() for part in _cut(block, WIDE)]
-        while len(blocks) < self.count and max(map(len, blocks), default=1) > 1:
-            widest = max(range(len(blocks)), key=lambda place: len(blocks[place]))
-            block = blocks.pop(widest)
-            blocks += [block[: len(block) // 2], block[len(block) // 2 :]]
+        kinds = [Kind(len(block), len(block[0].task.replicas), self._cost(block)) for block in alike.values()]
+        parts = parts_of(kinds, self.count)
+        blocks = [
+            block[part]
+            for block, count in zip(alike.values(), parts, strict=True)
+            for part in evenly(len(block), count)
+        ]
         if len({_way_of(block) for block in blocks}) <= MOST:
             return sorted(blocks, key=self._cost, reverse=True)
         # Those of a way one after the other, since not all ways are kept in memory.
@@ -164,12 +173,12 @@ def _digest(done: Sequence[Done]) -> str:
     return digest.hexdigest()
 
 
-def _bytes(block: Block, prepared: Prepared, device: torch.device) -> int:
-    """Of memory, that these networks take at least."""
+def _bytes(block: Block, prepared: Prepared, device: torch.device, own_rows: bool = True) -> int:
+    """Of memory, that these networks take at least; own_rows: as memory_bytes has it."""
     networks = sum(len(course.task.replicas) for course in block)
     section = block[0].task.section.model_copy(update={"replicas": networks})
     training, validation = (len(part.y) for part in prepared.data[:2])
-    return memory_bytes(prepared.describe(section), section, training, validation, device)
+    return memory_bytes(prepared.describe(section), section, training, validation, device, own_rows=own_rows)
 
 
 def _require_room(block: Block, prepared: Prepared, device: torch.device) -> None:
@@ -181,12 +190,19 @@ def _require_room(block: Block, prepared: Prepared, device: torch.device) -> Non
     )
 
 
-def _cut(block: Block, networks: int) -> list[Block]:
-    """In parts of about equal width, of so many networks at most, or of one course."""
-    each = len(block[0].task.replicas)
-    parts = math.ceil(len(block) * each / max(networks, each))
-    bounds = [round(place * len(block) / parts) for place in range(parts + 1)]
-    return [block[slice(*pair)] for pair in pairwise(bounds)]
+def parts_of(kinds: Sequence[Kind], count: int) -> list[int]:
+    """In how many parts the courses of each kind are cut, for so many workers: of WIDE networks each, about.
+
+    As many parts for one worker as for another, where there are enough courses: whoever has one more is waited for by
+    the others.
+    """
+    parts = [min(each.courses, max(1, round(each.courses * each.networks / WIDE))) for each in kinds]
+    wanted = count * math.ceil(sum(parts) / count)
+    for _ in range(wanted - sum(parts)):
+        left = [place for place, each in enumerate(kinds) if parts[place] < each.courses]
+        if left:
+            parts[max(left, key=lambda place: kinds[place].cost / parts[place])] += 1
+    return parts
 
 
 def _said(block: Block) -> str:

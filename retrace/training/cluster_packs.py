@@ -14,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from retrace.networks.model import Description
+from retrace.params.train import Train
 from retrace.runtime.cluster import Cluster
 from retrace.runtime.cluster_node import PeerLost, reason_of
 from retrace.runtime.cluster_work import Actors, differs
+from retrace.training.gradients import shards_of
 from retrace.training.members import Member
 from retrace.training.pack import Data, Pack, PackState, allocate
 from retrace.training.resources import memory_bytes
@@ -62,13 +64,6 @@ def rowset(data: Data) -> Rowset:
     return Rowset(training, validation, data.counts.cpu().numpy())
 
 
-class Nodes(NamedTuple):
-    """A cluster on which packs train; description: of the network, by which a node makes its own."""
-
-    cluster: Cluster
-    description: Description
-
-
 class Share(NamedTuple):
     """processes: that share the steps of a pack; cores, memory: of each, in bytes."""
 
@@ -82,6 +77,23 @@ class Share(NamedTuple):
         return self.processes * self.cores
 
 
+class Nodes(NamedTuple):
+    """A cluster on which packs train; description: of the network, by which a node makes its own."""
+
+    cluster: Cluster
+    description: Description
+
+    def share(
+        self, data: Data, section: Train, device: torch.device, packs: int, members: int, processes: int = 1
+    ) -> Share:
+        """What each of so many processes of each pack can have, if all are to find room; members: of a pack."""
+        rows = len(data.training.x), len(data.validation.x)
+        own, own_rows = section.model_copy(update={"replicas": members}), device.type != "cpu"
+        memory = memory_bytes(self.description, own, *rows, device, team=processes, own_rows=own_rows)
+        most = shards_of(self.description.weights, min(section.batch_size, rows[0]), device) // processes
+        return Share(processes, self.cluster.cores_each(packs * processes, most, memory), memory)
+
+
 def begun_on_nodes(nodes: Nodes, data: Data, packs: Sequence[Pack], does: Sequence[str]) -> "ClusterPacks | None":
     """The packs at work there; None where this machine has as many cores for a single pack, and trains it.
 
@@ -89,8 +101,10 @@ def begun_on_nodes(nodes: Nodes, data: Data, packs: Sequence[Pack], does: Sequen
     quicker than one.
     """
     here = packs[0].gradients.threads if len(packs) == 1 else 0
-    rows = nodes.cluster.ray.put(rowset(data))
-    room = [_room(nodes, data, packs, processes) for processes in TEAMS]
+    rows = nodes.cluster.put(rowset(data))
+    section, device = packs[0].members[0].section, packs[0].device
+    members = max(len(pack.members) for pack in packs)
+    room = [nodes.share(data, section, device, len(packs), members, processes) for processes in TEAMS]
     alone = max(1, here, room[0].cores)
     for each in sharing(room, alone):
         with ExitStack() as stack:
@@ -127,16 +141,6 @@ def sharing(room: Sequence[Share], alone: int) -> list[Share]:
         if each.together > max([alone, *(other.together for other in found)]):
             found.append(each)
     return found[::-1]
-
-
-def _room(nodes: Nodes, data: Data, packs: Sequence[Pack], processes: int) -> Share:
-    """What each of so many processes of a pack can have, if all of all packs are to find room."""
-    members = max((pack.members for pack in packs), key=len)
-    section = members[0].section.model_copy(update={"replicas": len(members)})
-    rows = len(data.training.x), len(data.validation.x)
-    memory = memory_bytes(nodes.description, section, *rows, packs[0].device, team=processes)
-    most = packs[0].gradients.shards // processes
-    return Share(processes, nodes.cluster.cores_each(len(packs) * processes, most, memory), memory)
 
 
 class ClusterPacks:

@@ -48,14 +48,15 @@ class PackRunner:
     ):
         if any(shared(member.section) != shared(members[0].section) for member in members):
             raise ValueError("members of a pack may differ in settings of their own only")
+        if nodes and not _quicker_there(network, data, members, device, nodes):
+            nodes = None
         self.count = packs_worth_having(network, data, members, device, nodes)
         # Of large steps of a single pack, each core computes some of the rows. In a copy of a process whose threads had
         # computed, threads were seen to wait for ever for MKL's memory: so there are none beside other processes.
         threads = cores() if self.count == 1 else 1
         zeros = _shared_zeros if self.count > 1 and nodes is None else zeros_on(device)
         self.state: PackState = allocate(network, data, members, zeros, members[0].section.ship == "mean")
-        bounds = [round(place * len(members) / self.count) for place in range(self.count + 1)]
-        self.parts = [slice(*pair) for pair in pairwise(bounds)]
+        self.parts = evenly(len(members), self.count)
         self.packs = [
             Pack(network.of(part), data, members[part], self.state.of(part), device, threads) for part in self.parts
         ]
@@ -91,6 +92,12 @@ class PackRunner:
             self.packs[0].train_epoch(epoch, active)
 
 
+def evenly(count: int, parts: int) -> list[slice]:
+    """So many places, cut into parts of about equal length."""
+    bounds = [round(place * count / parts) for place in range(parts + 1)]
+    return [slice(*pair) for pair in pairwise(bounds)]
+
+
 def _said(members: Sequence[Member]) -> str:
     first, last = members[0].replica, members[-1].replica
     return f"replica {first}" if first == last else f"replicas {first} to {last}"
@@ -102,21 +109,53 @@ def packs_worth_having(
     """How many processes train in parallel: as many as make the run surely quicker; 1 on a GPU of this machine."""
     if len(members) == 1 or (device.type != "cpu" and not nodes):
         return 1
-    section, weights = members[0].section, network.weights
-    rows, judged = len(data.training.x), len(data.validation.x)
-    shards = shards_of(weights, min(section.batch_size, rows), device)
 
     def seconds(packs: int) -> float:
-        threads = min(shards, cores()) if packs == 1 and not nodes else 1
-        width = math.ceil(len(members) / packs) / (1 + THREAD_WORTH * (threads - 1))
-        epoch = seconds_an_epoch(weights, width, rows, judged, section.batch_size)
-        if nodes:
-            return epoch + NODE_ASKING_SECONDS * packs
-        return section.epochs * (epoch + ASKING_SECONDS * (packs > 1)) + WORKER_SECONDS * packs * (packs > 1)
+        return _seconds(network, data, members, device, packs, nodes)
+
+    def find_room(packs: int) -> bool:
+        width = math.ceil(len(members) / packs)
+        return not nodes or nodes.share(data, members[0].section, device, packs, width).cores > 0
 
     most = min(nodes.cluster.cores if nodes else cores(), len(members))
-    quickest = min(range(1, most + 1), key=seconds)
+    quickest = min(filter(find_room, range(1, most + 1)), key=seconds, default=1)
     return quickest if nodes or seconds(1) - seconds(quickest) > WORTHWHILE_SECONDS else 1
+
+
+def _quicker_there(network: Network, data: Data, members: Sequence[Member], device: torch.device, nodes: Nodes) -> bool:
+    """Whether nodes train them no slower than this machine does, which may have more cores for a few packs; if not,
+    a line says so. What nodes take to share steps is not known yet, and taken for nothing.
+    """
+    there, here = (packs_worth_having(network, data, members, device, each) for each in (nodes, None))
+    together = max(1, nodes.cluster.cores // there)
+    times = [
+        _seconds(network, data, members, device, there, nodes, together),
+        _seconds(network, data, members, device, here),
+    ]
+    if times[1] < times[0]:
+        print("train: trained here, which takes some {1:,.0f} s; on the nodes it would be {0:,.0f} s".format(*times))
+    return times[0] <= times[1]
+
+
+def _seconds(
+    network: Network,
+    data: Data,
+    members: Sequence[Member],
+    device: torch.device,
+    packs: int,
+    nodes: Nodes | None = None,
+    together: int = 1,
+) -> float:
+    """What training takes, about, in so many packs; together: cores of nodes that share the steps of each."""
+    section, rows, judged = members[0].section, len(data.training.x), len(data.validation.x)
+    if not nodes and packs == 1:
+        together = cores()
+    threads = min(shards_of(network.weights, min(section.batch_size, rows), device), together)
+    width = math.ceil(len(members) / packs) / (1 + THREAD_WORTH * (threads - 1))
+    epoch = seconds_an_epoch(network.weights, width, rows, judged, section.batch_size)
+    if nodes:
+        return section.epochs * (epoch + NODE_ASKING_SECONDS * packs)
+    return section.epochs * (epoch + ASKING_SECONDS * (packs > 1)) + WORKER_SECONDS * packs * (packs > 1)
 
 
 def seconds_an_epoch(weights: int, members: float, rows: int, judged: int, batch_size: int) -> float:

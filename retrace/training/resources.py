@@ -102,15 +102,17 @@ def memory_bytes(
     processes: int = 1,
     group: int = 0,
     team: int = 1,
+    own_rows: bool = True,
 ) -> int:
     """Bytes of main memory that it takes at least: the rows, and on the CPU weights, gradients and a step's outputs.
 
     training, validation: rows; processes: that train side by side; group: rows that are brought to the disk at once,
-    where they do not all stay in memory; team: processes that share each step, of one of them.
+    where they do not all stay in memory; team: processes that share each step, of one of them; own_rows: whether they
+    are in the memory of this one, and not in one that it shares.
     """
     rows = training + validation
     width = description.preprocessing.width
-    numbers = rows * width
+    numbers = rows * width if own_rows else 0
     if section.window is not None and section.window < training:
         windows = windows_bytes(section.window, width, processes) // BYTES
         # They may lie on the disk, but for the classes, and the row group that is being brought there.

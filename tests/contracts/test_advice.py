@@ -1235,6 +1235,8 @@ ELSEWHERE = {
     "start it there: ray": "test_cluster.py::test_an_address_where_there_is_no_cluster",
     "has a {} to give; start one there": "test_cluster.py::test_where_all_nodes_are_gone_it_ends",
     "install the same there, or": "test_cluster.py::test_where_no_node_computes_alike_nothing_is_done",
+    "(ray start --object-store-memory)": "test_cluster.py::test_where_rays_store_is_full_and_the_disk_too_it_is_said",
+    "of memory free; end what else runs there": "test_cluster.py::test_where_no_memory_gets_free_either_it_ends",
     "is gone; start it again": "test_cluster.py::test_a_head_that_dies_is_missed",
     "its process on the cluster was lost": "test_cluster.py::test_one_that_is_lost_each_time_ends_the_work_in_one_line",
     "gave different bytes for it": "test_cluster.py::test_two_answers_to_the_same_must_be_the_same_bytes",

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.cluster import RayCluster, needs_ray, processes_of, start
+from tests.cluster import RayCluster, all_end, needs_ray, processes_of, start
 
 pytestmark = needs_ray
 
@@ -35,6 +35,11 @@ def work(what, value, path=""):
         open(path, "w").close()
         os._exit(1)
     if what == "die always":
+        os._exit(1)
+    if what == "die late":
+        with open(path, "a") as file:
+            file.write(".")
+        time.sleep(6 if os.path.getsize(path) > 2 else 0)
         os._exit(1)
     if what == "late":
         with open(path, "a") as file:
@@ -135,6 +140,18 @@ def test_one_that_is_lost_each_time_ends_the_work_in_one_line(cluster):
     assert re.fullmatch(
         r"request 0: its process on the cluster was lost 3 times \([^\x1b]*\); run the same again", last
     )
+
+
+def test_of_two_under_way_at_a_time_all_losses_count(cluster, tmp_path):
+    """Its third try is late, so that there is a fourth one, and both are lost."""
+    late = f'[("say", 1), ("die late", 2, {str(tmp_path / "tries")!r})]'
+    status, _, said = asked(cluster, f"setattr(cluster_work, 'LATE_SECONDS', 3) or ask(tasks, {late})")
+    assert status == 4
+    *again, last = said.splitlines()
+    # One where this machine is so busy that an earlier try is late, too.
+    assert again in (["request 1: its process on the cluster was lost; begins anew"] * times for times in (1, 2))
+    assert last.startswith("request 1: its process on the cluster was lost 3 times ")
+    assert len((tmp_path / "tries").read_text()) <= 4
 
 
 def test_what_is_late_is_asked_of_an_idle_core_too(cluster, tmp_path):
@@ -264,6 +281,43 @@ def test_where_no_core_gets_free_a_process_is_put_beside_others(cluster):
     assert said.splitlines()[0].endswith(": no core of the cluster is free; shares one")
 
 
+def test_where_rays_store_is_full_and_the_disk_too_it_is_said(monkeypatch):
+    monkeypatch.setenv("RAY_local_fs_capacity_threshold", "0.0001")  # so that the disk counts as full
+    with RayCluster(1) as made:
+        array = "cluster.put(__import__('numpy').ones(30_000_000))"
+        status, _, said = asked(made, f'ask(tasks, [("say", {array})])')
+    assert status == 4
+    assert re.fullmatch(
+        r"work: Ray has no room for the rows on this machine \([^\n\x1b]*\); give it more \(ray start"
+        r" --object-store-memory\), free some of its disk, or unset RAY_ADDRESS\n",
+        said,
+    )
+
+
+def test_where_no_memory_gets_free_either_it_ends(cluster):
+    """Another work keeps nearly all of it, on each node."""
+    memory = "int(0.9 * cluster.nodes[0]['Resources']['memory'])"
+    kept = f"print('begun', flush=True) or ask(tasks, [('sleep', 60)] * 3, {memory})"
+    others = start(SCRIPT.replace("BODY", kept), cluster)
+    try:
+        while len(processes_of(cluster, "run_checked")) < 3:
+            assert others.poll() is None
+            time.sleep(0.1)
+        actors = ACTORS.replace("]", f"], {memory}")
+        body = f"setattr(cluster_work, 'PLACING_SECONDS', 2) or {actors}.__enter__().ask([1, 2])"
+        status, _, said = asked(cluster, body)
+    finally:
+        others.kill()
+        others.communicate()
+    assert status == 4
+    assert said.splitlines()[0].endswith(": no core of the cluster is free; shares one")
+    assert re.fullmatch(
+        r"(one|two): no node of the cluster has [\d.]+ GiB of memory free; end what else runs there, or unset"
+        r" RAY_ADDRESS, then run the same again",
+        said.splitlines()[-1],
+    )
+
+
 def test_where_all_nodes_are_gone_it_ends():
     soon = "def main():\n    from retrace.runtime import cluster as module\n    module.NO_NODE_SECONDS = 2"
     with RayCluster(1, head_cores=0) as made:
@@ -293,10 +347,7 @@ def test_interrupted_it_leaves_no_process_at_work(cluster):
     _, said = started.communicate(timeout=60)
     assert started.returncode == 130, said
     assert "interrupted" in said
-    deadline = time.monotonic() + 30
-    while processes_of(cluster, "run_checked") and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not processes_of(cluster, "run_checked")
+    assert all_end(cluster, "run_checked")
 
 
 @pytest.mark.parametrize(

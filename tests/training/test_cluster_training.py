@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import EAGER, RayCluster, needs_ray, processes_of, stage, start
+from tests.cluster import EAGER, RayCluster, all_end, needs_ray, processes_of, stage, start
 from tests.conftest import ROOT
 from tests.faults.test_resume import FOLDER, digests, make, there, untrained
 from tests.project import finished, turn
@@ -126,7 +126,7 @@ def test_where_ports_are_closed_one_machine_trains(large, cluster, tmp_path):
     assert (process.returncode, said) == (0, "")
     assert "train: steps are not shared by processes on nodes, which do not reach each other; open all ports" in out
     assert "train: trained here: the nodes have no more cores for a single network than this machine" in out
-    assert not processes_of(cluster, "_Actor")
+    assert all_end(cluster, "_Actor")
     assert digests(one) == digests(large)
 
 
@@ -145,7 +145,7 @@ def test_begun_on_nodes_it_goes_on_here(whole, cluster, tmp_path):
     said = ended(process, 130)
     assert "train: ends after this epoch, which is saved; again, and it ends at once" in said.splitlines()
     assert there(cut) == []
-    assert not processes_of(cluster, "_Actor")
+    assert all_end(cluster, "_Actor")
     ended(start(stage("train"), folder=cut))
     assert digests(cut) == digests(whole)
 

@@ -21,6 +21,7 @@ from retrace.training.members import Member, members_of, shared
 from retrace.training.result import TrainingResult
 from retrace.training.rows import Rows
 from retrace.training.trainer import Trainer, fit
+from tests import warm
 from tests.conftest import ROOT, train_section
 
 CPU = torch.device("cpu")
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def independence(*arguments: str) -> list[str]:
     """Lines of campaigns/independence.py, in a process in which torch has computed nothing yet."""
-    command = [sys.executable, "-m", "campaigns.independence", *arguments]
+    command = [warm.forked(), "-m", "campaigns.independence", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
@@ -173,19 +174,3 @@ def test_members_of_other_shapes_cannot_share_a_pack(monkeypatch):
         monkeypatch.setattr(pack_runner, "packs_worth_having", lambda *arguments, packs=packs: packs)
         with pytest.raises(ValueError, match="settings of their own only"):
             Trainer(MLP(2, Shape([3, 4, 1], "relu")), rows(20, 0), rows(20, 1), members, CPU)
-
-
-def test_processes_are_made_where_they_pay(monkeypatch):
-    def packs(cores, rows, hidden, replicas=16, epochs=10):
-        monkeypatch.setattr(pack_runner, "cores", lambda: cores)
-        section = train_section(replicas=replicas, hidden=hidden, epochs=epochs)
-        data = pack_runner.Data(*(Rows(torch.empty(count, 30), torch.empty(count)) for count in (rows, 100)), None)
-        network = MLP(replicas, Shape([30, *hidden, 1], "relu"))
-        return pack_runner.packs_worth_having(network, data, members_of(section), CPU)
-
-    assert packs(2, 100_000, [128, 128]) == 2
-    assert packs(16, 100_000, [128, 128]) == 16
-    assert packs(16, 100_000, [128, 128], replicas=3) == 3
-    assert packs(1, 100_000, [128, 128]) == 1
-    assert packs(2, 600, [10], replicas=8, epochs=100) == 1
-    assert packs(2, 600, [10], replicas=1024, epochs=1) == 1
