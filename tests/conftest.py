@@ -19,9 +19,8 @@ from retrace.params.document import Document
 from retrace.params.split import Split
 from retrace.params.train import Train
 from tests.mlflow_store import FOLDER, copy_instead_of_migrating
-from tests.shipped import PARAMS, ROOT, VALUES
-
-__all__ = ["PARAMS", "ROOT", "VALUES"]
+from tests.shipped import PARAMS, VALUES
+from tests.shipped import ROOT as ROOT
 
 # As a stage sets it, and as early: what trains in the tests' own process shall not depend on where numbers lie.
 os.environ.update(NATIVE)
