@@ -12,6 +12,7 @@ from typing import Any, Self
 import psutil
 import pytest
 
+from retrace.runtime.cluster import Cluster
 from tests import warm
 from tests.conftest import ROOT
 
@@ -90,12 +91,20 @@ def processes_of(cluster: "RayCluster", kind: str) -> list[psutil.Process]:
     return found
 
 
-def all_end(cluster: "RayCluster", kind: str, seconds: float = 30) -> bool:
+def all_end(cluster: "RayCluster", kind: str) -> bool:
     """Whether they do, soon: Ray kills them when it gets to it."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + 30
     while processes_of(cluster, kind) and time.monotonic() < deadline:
         time.sleep(0.1)
     return not processes_of(cluster, kind)
+
+
+def cluster_of(*nodes: tuple[int, int]) -> Cluster:
+    """One that is asked only what its nodes have: cores, and bytes of memory."""
+    found = Cluster.__new__(Cluster)
+    found.resource = "CPU"
+    found.nodes = [{"Resources": {"CPU": cores, "memory": memory}} for cores, memory in nodes]
+    return found
 
 
 class RayCluster:

@@ -5,12 +5,12 @@ import torch
 
 from retrace.networks.entrance import Shape
 from retrace.networks.mlp import MLP
-from retrace.runtime.cluster import Cluster
 from retrace.training import pack_runner
 from retrace.training.cluster_packs import Nodes
 from retrace.training.members import members_of
 from retrace.training.pack import Data
 from retrace.training.rows import Rows
+from tests.cluster import cluster_of
 from tests.conftest import train_section
 from tests.networks.test_arithmetic import description
 from tests.training.test_packs import CPU
@@ -29,9 +29,7 @@ def arguments(rows, hidden, **changes):
 
 def nodes_of(hidden, *nodes):
     """nodes: cores, and GiB of memory."""
-    cluster = Cluster.__new__(Cluster)
-    cluster.resource = "CPU"
-    cluster.nodes = [{"Resources": {"CPU": cores, "memory": gigabytes << 30}} for cores, gigabytes in nodes]
+    cluster = cluster_of(*((cores, gigabytes << 30) for cores, gigabytes in nodes))
     return Nodes(cluster, description(hidden, NUMBERS))
 
 

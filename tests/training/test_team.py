@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from retrace.params.train import Train
-from retrace.runtime.cluster import PROCESS_BYTES, Cluster
+from retrace.runtime.cluster import PROCESS_BYTES
 from retrace.training import gradients
 from retrace.training.cluster_packs import TEAMS, Share, sharing
 from retrace.training.gradients import SHARDS
@@ -20,6 +20,7 @@ from retrace.training.pack import Data, Pack, allocate
 from retrace.training.team import Meeting, PeerLostError, Team, store_for_meetings
 from retrace.training.validation import zeros_on
 from tests import warm
+from tests.cluster import cluster_of
 from tests.conftest import ROOT
 from tests.training.test_gradients import RECIPES, network_of, section_of
 from tests.training.test_packs import CPU, rows
@@ -93,14 +94,6 @@ def test_where_the_others_do_not_answer_it_ends_soon():
             assert len(str(caught.value).splitlines()) == 1
 
 
-def cluster_of(*nodes: tuple[int, int]) -> Cluster:
-    """nodes: cores, and processes for which there is memory."""
-    found = Cluster.__new__(Cluster)
-    found.resource = "CPU"
-    found.nodes = [{"Resources": {"CPU": cores, "memory": room * (PROCESS_BYTES + 1)}} for cores, room in nodes]
-    return found
-
-
 @pytest.mark.parametrize(
     ("nodes", "packs", "here", "expected"),
     [
@@ -116,6 +109,7 @@ def cluster_of(*nodes: tuple[int, int]) -> Cluster:
     ],
 )
 def test_as_few_processes_share_a_step_as_have_the_most_cores(nodes, packs, here, expected):
-    cluster = cluster_of(*nodes)
+    """nodes: cores, and processes for which there is memory."""
+    cluster = cluster_of(*((cores, count * (PROCESS_BYTES + 1)) for cores, count in nodes))
     room = [Share(size, cluster.cores_each(packs * size, SHARDS // size, 1), 1) for size in TEAMS]
     assert [each[:2] for each in sharing(room, max(here, room[0].cores))] == expected
