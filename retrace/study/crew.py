@@ -33,6 +33,7 @@ CODE_OF_STUDIES = "retrace/study/crew.py"
 WIDE = 32
 
 Block = list[Course]
+Done = tuple[Course, Measured, Judged | None]
 
 
 class Kind(NamedTuple):
@@ -41,9 +42,6 @@ class Kind(NamedTuple):
     courses: int
     networks: int
     cost: float
-
-
-Done = tuple[Course, Measured, Judged | None]
 
 
 def seconds_of(prepared: Prepared, section: Train, epochs: int) -> float:
