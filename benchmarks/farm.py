@@ -26,8 +26,9 @@ from retrace.runtime.atomic import write_text
 from retrace.runtime.cluster import Cluster
 from retrace.runtime.cluster_address import ADDRESS
 from retrace.runtime.cluster_work import Request, Tasks
+from retrace.runtime.cores import cores
 from retrace.runtime.markdown import table
-from retrace.runtime.workers import Workers, cores
+from retrace.runtime.workers import Workers
 from retrace.study.crew import Kind, parts_of
 from retrace.study.sampling import rounds
 from retrace.study.search import FACTOR

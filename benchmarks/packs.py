@@ -26,7 +26,8 @@ from retrace.networks.entrance import Shape
 from retrace.networks.mlp import MLP
 from retrace.params.reader import read
 from retrace.params.train import Train
-from retrace.runtime.workers import Workers, cores
+from retrace.runtime.cores import cores
+from retrace.runtime.workers import Workers
 from retrace.training import pack_runner
 from retrace.training.members import members_of
 from retrace.training.rows import Rows

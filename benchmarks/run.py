@@ -12,8 +12,8 @@ from pathlib import Path
 
 from benchmarks import checkpoints, packs, pipeline, rows, tables, training
 from retrace.runtime.atomic import write_text
+from retrace.runtime.cores import cores
 from retrace.runtime.markdown import table
-from retrace.runtime.workers import cores
 
 RESULTS, SCALE = Path("benchmarks/results.md"), Path("benchmarks/scale.md")
 RECORD_SECONDS = 6

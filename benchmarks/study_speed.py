@@ -26,8 +26,8 @@ from retrace.params.space import searched, with_settings
 from retrace.params.study import Study
 from retrace.params.train import Train
 from retrace.runtime.atomic import write_text
+from retrace.runtime.cores import cores
 from retrace.runtime.markdown import table
-from retrace.runtime.workers import cores
 from retrace.study import study_run
 from retrace.study.crew import Crew, Done
 from retrace.study.live import Live

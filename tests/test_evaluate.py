@@ -19,9 +19,10 @@ from retrace.artifacts.scores import HEADLINES, SCORES, Scores, rounded
 from retrace.artifacts.tables import read_first, write_pieces
 from retrace.artifacts.training import Trained, TrainingReport
 from retrace.evaluation.intervals import wilson
-from retrace.evaluation.metrics import Predictions, calibration, class_scores, log_losses, metrics, resamples
+from retrace.evaluation.metrics import Predictions, calibration, class_scores, log_losses, metrics
 from retrace.evaluation.plane import grid, plane
 from retrace.evaluation.predictions import Other
+from retrace.evaluation.resampling import Resamples
 from retrace.evaluation.scoring import evaluate, jackknife
 from retrace.networks.model import Description, decide
 from retrace.networks.model_files import load
@@ -106,8 +107,7 @@ def test_a_resample_that_misses_a_class_gives_finite_numbers():
 
 
 def test_resamples_draw_as_many_rows_as_there_are():
-    pieces = list(resamples(50, 120, seed=0))
-    weights = np.concatenate(pieces)
+    weights = np.concatenate(list(Resamples(50, 120, seed=0)))
     assert weights.shape == (120, 50)
     assert (weights.sum(1) == 50).all()
     assert weights.std() == pytest.approx(1, abs=0.05)  # counts of a bootstrap are Poisson-like

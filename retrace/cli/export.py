@@ -11,7 +11,7 @@ import click
 
 from retrace.artifacts.paths import MODELS
 from retrace.artifacts.tables import read_json
-from retrace.evaluation.threshold import served_threshold
+from retrace.evaluation.served_threshold import served_threshold
 from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read

@@ -7,11 +7,15 @@ right. In a CSV file a text that a spreadsheet would take for a formula gets a `
 Parquet has each text as it is.
 """
 
+import itertools
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import numpy as np
@@ -19,6 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
 
 from retrace.artifacts.paths import MODELS
 from retrace.artifacts.schema import SCHEMA, read_schema
@@ -27,7 +33,7 @@ from retrace.data.numbers import PLAIN, Form
 from retrace.data.reading import open_table
 from retrace.data.source import Source
 from retrace.evaluation.new_rows import Watch, unlike_columns
-from retrace.evaluation.threshold import served_threshold
+from retrace.evaluation.served_threshold import served_threshold
 from retrace.networks.model import Description, Model, decide
 from retrace.networks.model_files import load
 from retrace.params.create import Create, Reading
@@ -37,14 +43,36 @@ from retrace.preprocessing.apply import AS_TEXTS, sure
 from retrace.preprocessing.description import Category, Preprocessing, Unusable
 from retrace.preprocessing.reference import REFERENCE, read_reference
 from retrace.runtime.atomic import FORMULA, write
+from retrace.runtime.cores import cores
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.integrity import restore
 from retrace.runtime.text import listed, shown
+from retrace.runtime.threads import side_by_side
 
 WITHOUT_LABEL = "leave the column out, or the row"
 NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
 WHOLE = re.compile(r"-?\d{1,15}")
+# Threads that ask the network; reading and writing, which one does for all, take a third of the time.
+MOST_THREADS = 4
 WATCHED = 4096  # rows of a piece that are held against the training rows, which costs time
+
+
+class Piece(NamedTuple):
+    """Of the input. start: rows before it; raw: its features, as their kinds have them."""
+
+    start: int
+    block: pa.RecordBatch
+    raw: pa.Table
+
+
+class Answer(NamedTuple):
+    """To a piece. actual: classes that its rows have, where the input has the target; right: how many were found."""
+
+    raw: pa.Table
+    probabilities: NDArray[np.float64]
+    actual: pa.Array | None
+    output: pa.Table
+    right: int
 
 
 def predict(
@@ -67,34 +95,52 @@ def predict(
             raise UserError(
                 BAD_DATA, f"{source.path}: column {name} would be lost: the output has one of its own; leave out --keep"
             )
+
+    def answered(piece: Piece) -> Answer:
+        with _named(source, piece.start):
+            probabilities = sure(description.preprocessing, piece.raw, model.probabilities(piece.raw))
+        labels = pa.array(description.classes, pa.string()).take(decide(probabilities, threshold))
+        output = dict(zip(piece.block.schema.names, piece.block.columns, strict=True)) if keep else {}
+        output |= zip(added, [labels, *map(np.ascontiguousarray, probabilities.T)], strict=True)
+        right, actual = 0, None
+        if description.target in source.names:
+            actual = _actual(source, piece.block.column(description.target), description, piece.start)
+            right = int(pc.sum(pc.equal(actual, labels)).as_py())
+        return Answer(piece.raw, probabilities, actual, pa.table(output), right)
+
+    pieces = _pieces(description, source, reading)
+    # In each a thread of torch's, whose own setting it has: more would wait for each other.
+    with side_by_side(min(cores(), MOST_THREADS), partial(torch.set_num_threads, 1)) as each:
+        # The first one here, so that a small table, which has no other, needs no threads.
+        for answer in itertools.chain(map(answered, itertools.islice(pieces, 1)), each(answered, pieces)):
+            if watch:
+                watch.add(answer.raw, answer.probabilities, answer.actual)
+            yield answer.output, answer.right
+
+
+def _pieces(description: Description, source: Source, reading: Reading) -> Iterator[Piece]:
     rows, preprocessing = 0, description.preprocessing
     for block in source.blocks():
         columns = {}
-        try:
+        with _named(source, rows):
             for name in description.features:
                 kind = description.kind(name)
                 column, missing = _as_in_training(preprocessing, source, name, kind, block.column(name), reading)
                 date_format = preprocessing.date_formats.get(name)
                 columns[name] = converted(source, name, kind, column, rows, date_format, missing)
-            raw = pa.table(columns)
-            probabilities = sure(preprocessing, raw, model.probabilities(raw))
-        except Unusable as error:
-            raise UserError(
-                BAD_DATA,
-                f"{source.path}: column {error.column}, row {rows + error.row + 1:,}: {error.value} {error.rule}",
-            ) from None
-        chosen = decide(probabilities, threshold)
-        labels = pa.array(description.classes, pa.string()).take(chosen)
-        output = dict(zip(block.schema.names, block.columns, strict=True)) if keep else {}
-        output |= zip(added, [labels, *map(np.ascontiguousarray, probabilities.T)], strict=True)
-        right, actual = 0, None
-        if description.target in source.names:
-            actual = _actual(source, block.column(description.target), description, rows)
-            right = int(pc.sum(pc.equal(actual, labels)).as_py())
-        if watch:
-            watch.add(raw, probabilities, actual)
-        yield pa.table(output), right
+        yield Piece(rows, block, pa.table(columns))
         rows += block.num_rows
+
+
+@contextmanager
+def _named(source: Source, start: int) -> Iterator[None]:
+    """A value that the network cannot take as a line for the user; start: rows before the piece it is in."""
+    try:
+        yield
+    except Unusable as error:
+        raise UserError(
+            BAD_DATA, f"{source.path}: column {error.column}, row {start + error.row + 1:,}: {error.value} {error.rule}"
+        ) from None
 
 
 def _as_in_training(

@@ -6,6 +6,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from retrace.evaluation.all_cores import PRODUCTS_A_SECOND, on_all_cores
 from retrace.evaluation.intervals import quantile
 from retrace.evaluation.metrics import log_losses
 from retrace.networks.model import Model, decide
@@ -55,8 +56,9 @@ def importance(
         drawn = np.sort(np.random.default_rng(section.seed).choice(len(actual), rows, replace=False))
         inputs, actual = inputs[drawn], actual[drawn]
     hit, loss = _scores(model, inputs, actual, section.threshold)
-    found = []
-    for column, places in together.items():
+
+    def of_column(column: str) -> Importance:
+        places = together[column]
         random = np.random.default_rng([section.seed, crc32(column.encode())])
         donors = np.stack([random.permutation(len(actual)) for _ in range(section.permutations)])
         lost, gained = np.empty(donors.shape), np.empty(donors.shape)
@@ -65,18 +67,25 @@ def importance(
             shuffled[:, places] = inputs[np.ix_(donor, places)]
             hit_now, loss_now = _scores(model, shuffled, actual, section.threshold)
             lost[index], gained[index] = hit - hit_now, loss_now - loss
-        found.append(
-            Importance(
-                column, mean_loss(lost, donors, section.confidence), mean_loss(gained, donors, section.confidence)
-            )
+        return Importance(
+            column, mean_loss(lost, donors, section.confidence), mean_loss(gained, donors, section.confidence)
         )
+
+    products = len(together) * section.permutations * len(actual) * _weights(model)
+    size = 4 * inputs.nbytes + 2 * 8 * section.permutations * len(actual)
+    found: list[Importance] = on_all_cores(
+        of_column, list(together), "evaluate: importance", products / PRODUCTS_A_SECOND, size
+    )
     return sorted(found, key=lambda each: (-each.accuracy.mean, -each.log_loss.mean, each.column)), len(actual)
 
 
 def rows_in_reach(model: Model, columns: int, permutations: int) -> int:
     """How many test rows can be looked at within WORK."""
-    weights = sum(weight.numel() for weight in model.network.parameters())
-    return min(max(WORK // (columns * permutations * weights), FEWEST_ROWS), MOST_ROWS)
+    return min(max(WORK // (columns * permutations * _weights(model)), FEWEST_ROWS), MOST_ROWS)
+
+
+def _weights(model: Model) -> int:
+    return model.network.replicas * model.network.weights
 
 
 def mean_loss(losses: Floats, donors: NDArray[np.int64], confidence: float) -> Loss:

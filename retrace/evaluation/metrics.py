@@ -4,7 +4,6 @@ A weighting is how often each row counts. Ones give the metric itself; the count
 one bootstrap replicate (Efron 1979). One definition serves both, and tests hold it against scikit-learn's.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +11,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
-
-# Resamples are drawn in pieces whose counts take at most this many numbers: so the processor keeps them at hand.
-PIECE = 2_000_000
 
 
 class Predictions(NamedTuple):
@@ -74,16 +70,6 @@ def class_scores(verdict: Predictions, weights: Floats) -> dict[str, Floats]:
         "f1": _ratio(2 * hits, rows + guesses),
         "rows": rows,
     }
-
-
-def resamples(rows: int, count: int, seed: int) -> Iterator[Floats]:
-    """Bootstrap weightings, `count` in all, in pieces [weightings, rows]."""
-    random = np.random.default_rng(seed)
-    piece = max(1, PIECE // rows)
-    for start in range(0, count, piece):
-        size = min(piece, count - start)
-        drawn = random.integers(rows, size=(size, rows)) + rows * np.arange(size)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
 
 
 def calibration(verdict: Predictions, bins: int) -> list[tuple[float, float, float, float, int]]:

@@ -12,8 +12,10 @@ from retrace.artifacts.schema import Schema
 from retrace.artifacts.scores import SCORES
 from retrace.artifacts.tables import count_rows
 from retrace.data.densities import bayes_probabilities
-from retrace.evaluation.metrics import PIECE, Predictions, log_losses
-from retrace.networks.model import Model, decide
+from retrace.evaluation.all_cores import PRODUCTS_A_SECOND, on_all_cores
+from retrace.evaluation.metrics import Floats, Predictions, log_losses
+from retrace.evaluation.resampling import ARRAYS, PIECE
+from retrace.networks.model import ENCODED_AT_ONCE, Model, decide
 from retrace.params.evaluate import Decided, Evaluate
 from retrace.preprocessing.apply import encode, sure
 from retrace.preprocessing.description import Unusable
@@ -39,7 +41,7 @@ def require_room(model: Model, replicas: int, schema: Schema, section: Evaluate)
     # model and all replicas; and of a piece of the resamples some arrays at once (1 million rows of 30 columns took
     # 1.2 GiB beside the libraries, 1.0 by this).
     numbers = 8 * len(schema.features) + 4 * width + 16 * model.description.layers[0][0]
-    size = count * (numbers + 8 * classes * (2 + replicas)) + 10 * 8 * max(count, PIECE)
+    size = count * (numbers + 8 * classes * (2 + replicas)) + ARRAYS * 8 * max(count, PIECE)
     require_memory(size, f"evaluate: {count:,} test rows of {width:,} columns", few)
 
 
@@ -58,29 +60,36 @@ def predict(model: Model, replicas: Model, test: pa.Table, schema: Schema, secti
     try:
         # Once for all that look at the test rows.
         inputs = encode(preprocessing, test)
-        probabilities = sure(preprocessing, test, model.of_inputs(inputs))
-        of_replicas = verdicts(replicas, inputs, actual, section.threshold)
-        for each in of_replicas:
-            sure(preprocessing, test, each.probabilities)
+        probabilities, *of_replicas = (sure(preprocessing, test, each) for each in _answers(model, replicas, inputs))
     except Unusable as error:
         raise UserError(
             BAD_DATA,
             f"{TEST}: column {error.column}, row {error.row + 1:,}: {error.value} {error.rule}; fix it in the"
             " table, or leave the row out",
         ) from None
-    return AllPredictions(
-        inputs, Predictions(actual, decide(probabilities, section.threshold), probabilities), of_replicas
+    verdict, *each = (
+        Predictions(actual, decide(found, section.threshold), found) for found in (probabilities, *of_replicas)
     )
+    return AllPredictions(inputs, verdict, each)
 
 
-def verdicts(
-    model: Model, inputs: NDArray[np.float32], actual: NDArray[np.int64], threshold: float
-) -> list[Predictions]:
-    """Each replica's verdict; with two classes the second one is predicted from `threshold` on, else the likeliest."""
-    return [
-        Predictions(actual, decide(probabilities, threshold), probabilities)
-        for probabilities in model.of_replicas(inputs)
-    ]
+def _answers(model: Model, replicas: Model, inputs: NDArray[np.float32]) -> list[Floats]:
+    """Probabilities [rows, classes] of what ships, and of each replica."""
+    networks = [model.network, replicas.network]
+    numbers = (1 + replicas.network.replicas) * len(model.description.classes)
+
+    def of_piece(start: int) -> Floats:
+        piece = inputs[start : start + ENCODED_AT_ONCE]
+        return np.concatenate([model.of_inputs(piece)[None], replicas.of_replicas(piece)])
+
+    pieces = on_all_cores(
+        of_piece,
+        range(0, len(inputs), ENCODED_AT_ONCE),
+        "evaluate: test rows",
+        len(inputs) * sum(each.replicas * each.weights for each in networks) / PRODUCTS_A_SECOND,
+        3 * 8 * ENCODED_AT_ONCE * numbers,
+    )
+    return list(np.concatenate(pieces, 1))
 
 
 def others(baseline: dict[str, Other], test: pa.Table, schema: Schema) -> dict[str, Other]:

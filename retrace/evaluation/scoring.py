@@ -10,11 +10,16 @@ from retrace.artifacts.evaluation import Slice
 from retrace.artifacts.schema import Schema
 from retrace.artifacts.scores import ClassScores, Comparison, Metric, Scores, ShippedTraining, ThresholdChoice
 from retrace.artifacts.training import TrainingReport
+from retrace.evaluation.all_cores import on_all_cores
 from retrace.evaluation.comparisons import leads
 from retrace.evaluation.intervals import wilson
-from retrace.evaluation.metrics import Predictions, class_scores, log_losses, metrics, resamples
+from retrace.evaluation.metrics import Predictions, class_scores, log_losses, metrics
+from retrace.evaluation.resampling import ARRAYS, Resamples, of_resamples
 from retrace.networks.model import decide
 from retrace.params.evaluate import Decided
+
+# What `metrics` takes for a row of a class, about.
+METRICS_SECONDS = 65e-9
 
 
 class Evaluation(NamedTuple):
@@ -40,7 +45,14 @@ def evaluate(
     rows = len(verdict.actual)
     once = np.ones((1, rows))
     values = {name: float(value[0]) for name, value in metrics(verdict, once, section.calibration_bins).items()}
-    each = [metrics(replica, once, section.calibration_bins) for replica in replicas]
+    seconds = METRICS_SECONDS * rows * len(schema.classes)
+    each = on_all_cores(
+        lambda replica: metrics(replicas[replica], once, section.calibration_bins),
+        range(len(replicas)),
+        "evaluate: metrics of replicas",
+        seconds * len(replicas),
+        ARRAYS * 8 * rows,
+    )
     spread = {name: np.array([scores[name][0] for scores in each]) for name in values}
     hit = (verdict.predicted == verdict.actual).astype(np.float64)
     losses = log_losses(verdict.probabilities, verdict.actual)
@@ -48,14 +60,16 @@ def evaluate(
     for name, other in others.items():
         gaps[f"{name}.difference"] = hit - (other.predicted == verdict.actual)
         gaps[f"{name}.log_loss_difference"] = losses - other.losses
-    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (*values, *gaps)}
-    for weights in resamples(rows, section.resamples, section.seed):
-        for name, sample in metrics(verdict, weights, section.calibration_bins).items():
-            drawn[name].append(sample)
-        for name, gap in gaps.items():
-            drawn[name].append(weights @ gap / rows)
+
+    def of_piece(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        of_gaps = {name: weights @ gap / rows for name, gap in gaps.items()}
+        return metrics(verdict, weights, section.calibration_bins) | of_gaps
+
+    drawn = of_resamples(of_piece, Resamples(rows, section.resamples, section.seed), seconds * section.resamples)
     tail = (1 - section.confidence) / 2
-    bounds = {name: np.quantile(np.concatenate(samples), [tail, 1 - tail]) for name, samples in drawn.items()}
+    bounds = {
+        name: np.quantile(np.concatenate([samples[name] for samples in drawn]), [tail, 1 - tail]) for name in drawn[0]
+    }
     # A proportion has an interval of its own, which also holds at the ends of the scale.
     correct = int(hit.sum())
     bounds["accuracy"] = np.array(wilson(correct, rows, section.confidence))

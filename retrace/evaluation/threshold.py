@@ -10,17 +10,15 @@ Either is used only where it is surely better than 0.5: over bootstrap resamples
 of what it gains, with the chance of `evaluate.confidence`, must be above 0. The test rows have no say.
 """
 
-import hashlib
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from retrace.artifacts.paths import MODEL, VALIDATION
+from retrace.artifacts.paths import VALIDATION
 from retrace.artifacts.schema import Schema
-from retrace.artifacts.scores import SCORES, ThresholdChoice, read_scores
-from retrace.artifacts.tables import read_bytes, read_groups
-from retrace.evaluation.metrics import resamples
+from retrace.artifacts.scores import ThresholdChoice
+from retrace.artifacts.tables import read_groups
+from retrace.evaluation.resampling import Resamples, of_resamples
+from retrace.evaluation.served_threshold import Aim, digest
 from retrace.networks.model import Model
 from retrace.params.evaluate import Costs, Decided, Evaluate
 from retrace.params.reader import fault
@@ -29,33 +27,12 @@ from retrace.preprocessing.description import Unusable
 from retrace.runtime.errors import BAD_DATA, UserError
 
 FOLDS = 10
+SCORE_SECONDS = 15e-9  # what a resample of a row takes, about
 FEWEST = 20  # rows of either class
 DIGITS = 6  # that reports/scores.json keeps: what is tested is what is served
 
 Floats = NDArray[np.float64]
 Truths = NDArray[np.bool_]
-
-
-class Aim(NamedTuple):
-    """cost_ratio: None where it is F1."""
-
-    name: str
-    cost_ratio: float | None
-
-    @classmethod
-    def of(cls, wanted: str | Costs) -> "Aim":
-        if isinstance(wanted, Costs):
-            return cls(f"cost_ratio {wanted.cost_ratio:g}", wanted.cost_ratio)
-        return cls(wanted, None)
-
-    def score(self, found: Floats, alarms: Floats, positives: Floats, rows: float) -> Floats:
-        """More is better: F1 of the second class, or minus the cost a row.
-
-        found: right alarms; alarms: all; positives: rows of the second class.
-        """
-        if self.cost_ratio is None:
-            return 2 * found / np.maximum(alarms + positives, 1e-12)
-        return -(self.cost_ratio * (positives - found) + alarms - found) / rows
 
 
 def settle(model: Model, schema: Schema, section: Evaluate) -> tuple[Decided, ThresholdChoice | None]:
@@ -83,24 +60,6 @@ def settle(model: Model, schema: Schema, section: Evaluate) -> tuple[Decided, Th
     return section.decided(choice.threshold), choice
 
 
-def served_threshold(section: Evaluate) -> float:
-    """The number that stands in params.yaml, or the one that `evaluate` has found for this aim and model.
-
-    Raises UserError where it has found none yet.
-    """
-    if isinstance(section.threshold, float):
-        return section.threshold
-    wanted, choice = Aim.of(section.threshold).name, read_scores().threshold_choice
-    if choice is None or (choice.aim, choice.model) != (wanted, digest()):
-        raise UserError(BAD_DATA, f"{SCORES} holds no threshold for {wanted} and this model yet; run: dvc repro")
-    return choice.threshold
-
-
-def digest() -> str:
-    """Of the model: models/model.json holds that of its weights."""
-    return hashlib.sha256(read_bytes(MODEL)).hexdigest()
-
-
 def choose(chances: Floats, positive: Truths, section: Evaluate, wanted: str | Costs) -> ThresholdChoice:
     """chances [rows]: of the second class; positive [rows]: whether it is the row's."""
     aim, rows, count = Aim.of(wanted), len(chances), int(positive.sum())
@@ -108,16 +67,15 @@ def choose(chances: Floats, positive: Truths, section: Evaluate, wanted: str | C
         return ThresholdChoice(aim.name, rows, 0.5, None, None, None, digest())
     alarm = _alarms_of_others(chances, positive, aim, section.seed)
     plain = chances >= 0.5
-    drawn = np.concatenate(
-        [
-            _score(aim, weights, alarm, positive) - _score(aim, weights, plain, positive)
-            for weights in resamples(rows, section.resamples, section.seed)
-        ]
+    drawn = of_resamples(
+        lambda weights: _score(aim, weights, alarm, positive) - _score(aim, weights, plain, positive),
+        Resamples(rows, section.resamples, section.seed),
+        SCORE_SECONDS * rows * section.resamples,
     )
     once = np.ones((1, rows))
     before = float(_score(aim, once, plain, positive)[0])
     gain = float(_score(aim, once, alarm, positive)[0]) - before
-    low = float(np.quantile(drawn, 1 - section.confidence))
+    low = float(np.quantile(np.concatenate(drawn), 1 - section.confidence))
     threshold = best(chances, positive, aim) if low > 0 else 0.5
     return ThresholdChoice(aim.name, rows, threshold, before, gain, low, digest())
 

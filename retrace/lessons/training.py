@@ -25,7 +25,8 @@ from retrace.networks.model import Description
 from retrace.networks.network import Network
 from retrace.networks.probabilities import class_probabilities
 from retrace.params.lesson import Variant
-from retrace.runtime.workers import Workers, cores
+from retrace.runtime.cores import cores
+from retrace.runtime.workers import shared_out
 from retrace.training.device import make_deterministic
 from retrace.training.losses import targets
 from retrace.training.members import Member, members_of, shared
@@ -126,15 +127,10 @@ def observe(prepared: Sequence[Prepared], drawn: Sequence[str], animated: Sequen
     # The longest first, so that no core waits long for the last one.
     ordered = sorted(packs.values(), key=_work, reverse=True)
     found: dict[str, Observed] = {}
+    does = ["lessons: " + ", ".join(each.variant.name for each in pack) for pack in ordered]
     count = min(cores(), len(ordered))
-    if count == 1:
-        for place in range(len(ordered)):
-            found.update(work(place))
-    else:
-        does = ["lessons: " + ", ".join(each.variant.name for each in pack) for pack in ordered]
-        with Workers([work] * count, does[:count], "retrace lessons") as workers:
-            for _, answer in workers.each(range(len(ordered)), does):
-                found.update(answer)
+    for _, answer in shared_out(work, range(len(ordered)), does, count, "retrace lessons"):
+        found.update(answer)
     return {each.variant.name: found[each.variant.name] for each in prepared}
 
 

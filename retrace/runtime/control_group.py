@@ -1,9 +1,10 @@
-"""Memory that Linux gives to a group of processes, such as a container, and no more. See system.py.
+"""Memory and cores that Linux gives to a group of processes, such as a container, and no more. See system.py.
 
 psutil knows of the machine's alone.
 """
 
 import math
+import sys
 from pathlib import Path
 
 
@@ -33,3 +34,12 @@ def memory_left_to_group() -> float:
             total = "total_" if controllers else ""
             free = min(free, limit - used + stat[f"{total}inactive_file"] + stat[f"{total}active_file"])
     return free
+
+
+def cores_of_group() -> int:
+    """Rounded up; a container is often given fewer than there are."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
+        return max(1, -(-int(quota) // int(period)))
+    except (OSError, ValueError):  # none, or an older kernel's way of saying so
+        return sys.maxsize

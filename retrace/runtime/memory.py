@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import psutil
 
 from retrace.runtime.errors import MACHINE_FAULT, UserError, memory_reason, out_of_memory
-from retrace.runtime.preflight import PER_CORE, cores
+from retrace.runtime.preflight import PER_CORE, threads_of_blas
 from retrace.runtime.system import address_space, address_space_taken, memory_left_to_group
 
 # Of address space, where `ulimit -v` limits it: for libraries that are still to be loaded, and PER_CORE for what BLAS
@@ -18,7 +18,7 @@ LIBRARIES = 256 << 20
 def available() -> int:
     """Bytes this process may still take: of the machine, of its control group, and of what `ulimit -v` says."""
     free = min(int(psutil.virtual_memory().available), memory_left_to_group())
-    return int(min(free, address_space() - (address_space_taken() or 0) - LIBRARIES - PER_CORE * cores()))
+    return int(min(free, address_space() - (address_space_taken() or 0) - LIBRARIES - PER_CORE * threads_of_blas()))
 
 
 def require_memory(needed: int, what: str, fix: str) -> None:

@@ -5,7 +5,10 @@ import math
 import os
 import resource
 import signal
+import sys
 from pathlib import Path
+
+from retrace.runtime.control_group import cores_of_group
 
 # Modules of Python's own that are not there.
 MISSING: frozenset[str] = frozenset()
@@ -19,6 +22,11 @@ def stream_is_open(number: int, mode: int) -> bool:
         return fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE in (mode, os.O_RDWR)
     except OSError:
         return False
+
+
+def cores_granted() -> int:
+    """Those that this process may use; 1 where processes cannot be copied safely: on macOS."""
+    return min(len(os.sched_getaffinity(0)), cores_of_group()) if sys.platform == "linux" else 1
 
 
 def address_space() -> float:

@@ -78,7 +78,7 @@ def check() -> None:
     # Names from a table are shown also where the encoding lacks some of their letters, as that of Windows does.
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    limit, needed = address_space(), LIBRARIES + PER_CORE * cores()
+    limit, needed = address_space(), LIBRARIES + PER_CORE * threads_of_blas()
     if limit < needed:
         reason = f"ulimit -v allows {limit / 2**30:.1f} GiB, its libraries alone may take {needed / 2**30:.1f}"
         print(out_of_memory(name, reason, RAISE), file=sys.stderr)
@@ -90,7 +90,7 @@ def check_again(name: str) -> None:
     limit = address_space()
     if limit == math.inf or (taken := address_space_taken()) is None:
         return
-    needed = BESIDE + STACK * cores()
+    needed = BESIDE + STACK * threads_of_blas()
     if limit - taken < needed:
         reason = (
             f"ulimit -v leaves {(limit - taken) / 2**20:.0f} MiB beside its libraries, and {needed >> 20} are needed"
@@ -98,5 +98,5 @@ def check_again(name: str) -> None:
         raise out_of_memory(name, reason, RAISE)
 
 
-def cores() -> int:
+def threads_of_blas() -> int:
     return os.cpu_count() or 1

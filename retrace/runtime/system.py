@@ -15,6 +15,7 @@ if "fork" in vars(os):
         TERMINATING,
         address_space,
         address_space_taken,
+        cores_granted,
         stream_is_open,
     )
 else:
@@ -23,6 +24,7 @@ else:
         TERMINATING,
         address_space,
         address_space_taken,
+        cores_granted,
         end_with_parent,
         memory_left_to_group,
         stream_is_open,
@@ -33,6 +35,7 @@ __all__ = [
     "TERMINATING",
     "address_space",
     "address_space_taken",
+    "cores_granted",
     "end_with_parent",
     "memory_left_to_group",
     "running",

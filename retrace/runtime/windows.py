@@ -26,6 +26,11 @@ def address_space_taken() -> int | None:
     return None
 
 
+def cores_granted() -> int:
+    """That processes can be made of by copying this one: none but its own."""
+    return 1
+
+
 def memory_left_to_group() -> float:
     return math.inf
 

@@ -13,36 +13,23 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any, NoReturn, Self
 
+from retrace.runtime.cores import LIMIT
 from retrace.runtime.errors import MACHINE_FAULT, UserError
 
-# How many at most; no result depends on it.
-LIMIT = "RETRACE_WORKERS"
 PR_SET_PDEATHSIG = 1
 TERMINAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def cores() -> int:
-    """How many workers are worth having: the cores this process may use, or fewer where RETRACE_WORKERS says so.
-
-    1 where processes cannot be copied safely: on macOS and Windows. Raises UserError for a limit that is not a number.
-    """
-    if sys.platform != "linux":
-        return 1
-    given = os.environ.get(LIMIT, "")
-    if given and not (given.isascii() and given.isdigit() and int(given)):
-        raise UserError(MACHINE_FAULT, f"{LIMIT}={given}: must be a whole number from 1 on; unset it to use all cores")
-    found = min(len(os.sched_getaffinity(0)), _quota())
-    return min(found, int(given)) if given else found
-
-
-def _quota() -> int:
-    """Cores that the control group grants, rounded up; a container is often given fewer than there are."""
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-            quota, period = file.read().split()
-        return max(1, -(-int(quota) // int(period)))
-    except (OSError, ValueError):  # none, or an older kernel's way of saying so
-        return sys.maxsize
+def shared_out(
+    function: Callable[[Any], Any], requests: Sequence[Any], does: Sequence[str], count: int, command: str
+) -> Iterator[tuple[int, Any]]:
+    """As Workers.each, of so many processes that all can do the same; 1: this one alone."""
+    if count == 1:
+        for place, request in enumerate(requests):
+            yield place, function(request)
+        return
+    with Workers([function] * count, does[:count], command) as workers:
+        yield from workers.each(requests, does)
 
 
 def shared_memory(size: int) -> mmap.mmap:

@@ -18,8 +18,9 @@ from retrace.params.train import Train
 from retrace.preprocessing.description import Preprocessing
 from retrace.runtime.cluster import Cluster
 from retrace.runtime.cluster_work import Request, Tasks
+from retrace.runtime.cores import cores
 from retrace.runtime.memory import require_memory
-from retrace.runtime.workers import Workers, cores
+from retrace.runtime.workers import Workers
 from retrace.study.measuring import Course, Judged, Measured, judge, train
 from retrace.study.prepared import MOST, Floats, Preparation, Prepared, way
 from retrace.training.cluster_packs import Rowset, rowset

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from retrace.networks.network import Network
-from retrace.runtime.workers import Workers, cores, shared_memory
+from retrace.runtime.cores import cores
+from retrace.runtime.workers import Workers, shared_memory
 from retrace.training.cluster_packs import ClusterPacks, Nodes, begun_on_nodes
 from retrace.training.gradients import shards_of
 from retrace.training.members import Member, shared

@@ -11,9 +11,9 @@ from retrace.artifacts.training import HISTORY, TRAINING
 from retrace.data.values import sources
 from retrace.networks.model import Description
 from retrace.params.train import Train
+from retrace.runtime.cores import cores
 from retrace.runtime.disk import require_disk
 from retrace.runtime.memory import available, require_memory
-from retrace.runtime.workers import cores
 from retrace.training.gradients import shards_of
 from retrace.training.row_windows import windows_bytes
 from retrace.training.rows import nothing_to_fit

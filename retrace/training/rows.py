@@ -21,10 +21,10 @@ from retrace.artifacts.tables import count_rows, group_pieces, parquet
 from retrace.params.train import Train
 from retrace.preprocessing.apply import bridge, parts
 from retrace.preprocessing.description import Number, Preprocessing, Unusable
+from retrace.runtime.cores import cores
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.runtime.memory import available
 from retrace.runtime.scratch import Scratch
-from retrace.runtime.workers import cores
 from retrace.training.row_windows import windows_bytes
 from retrace.training.stored import BYTES, StoredInputs, place_for
 

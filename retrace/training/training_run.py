@@ -18,11 +18,11 @@ from retrace.params.train import Train
 from retrace.preprocessing.description import Preprocessing
 from retrace.runtime.cluster import Cluster, joined
 from retrace.runtime.cluster_address import ADDRESS
+from retrace.runtime.cores import cores
 from retrace.runtime.memory import memory_errors
 from retrace.runtime.processes import born
 from retrace.runtime.signals import DeferredSignals
 from retrace.runtime.text import listed
-from retrace.runtime.workers import cores
 from retrace.training.callbacks import Checkpointing, LiveHistory, Progress
 from retrace.training.checkpoint import Checkpoints, fingerprint
 from retrace.training.cluster_packs import CODE_OF_PACKS, Nodes

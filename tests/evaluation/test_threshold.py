@@ -17,7 +17,8 @@ from retrace.artifacts.scores import SCORES, read_scores
 from retrace.cli.main import invoke
 from retrace.cli.summary import summary
 from retrace.evaluation import threshold
-from retrace.evaluation.threshold import FEWEST, Aim, best, choose, served_threshold
+from retrace.evaluation.served_threshold import Aim, served_threshold
+from retrace.evaluation.threshold import FEWEST, best, choose
 from retrace.params.evaluate import Costs, Evaluate
 from retrace.params.reader import read
 from retrace.runtime.errors import BAD_DATA, BAD_PARAMS, UserError

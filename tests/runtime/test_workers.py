@@ -9,9 +9,10 @@ import time
 import psutil
 import pytest
 
-from retrace.runtime import workers
+from retrace.runtime import posix
+from retrace.runtime.cores import LIMIT, cores
 from retrace.runtime.errors import BAD_DATA, UserError
-from retrace.runtime.workers import LIMIT, Workers, cores, shared_memory
+from retrace.runtime.workers import Workers, shared_memory
 from tests.conftest import ROOT
 
 
@@ -98,10 +99,10 @@ def test_none_outlives_the_process_that_made_it(tmp_path):
 
 def test_how_many(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
-    monkeypatch.setattr(workers, "_quota", lambda: 100)
+    monkeypatch.setattr(posix, "cores_of_group", lambda: 100)
     monkeypatch.delenv(LIMIT, raising=False)
     assert cores() == 8
-    monkeypatch.setattr(workers, "_quota", lambda: 3)
+    monkeypatch.setattr(posix, "cores_of_group", lambda: 3)
     assert cores() == 3
     for given, found in (("2", 2), ("50", 3), ("1", 1)):
         monkeypatch.setenv(LIMIT, given)
@@ -110,6 +111,7 @@ def test_how_many(monkeypatch):
         monkeypatch.setenv(LIMIT, given)
         with pytest.raises(UserError, match=f"^{LIMIT}={given}: must be a whole number from 1 on; unset it"):
             cores()
+    monkeypatch.delenv(LIMIT)
     monkeypatch.setattr(sys, "platform", "darwin")
     assert cores() == 1
 

@@ -14,11 +14,10 @@ from retrace.artifacts import paths
 from retrace.artifacts.schema import read_schema
 from retrace.artifacts.tables import read_table
 from retrace.cli.main import invoke
-from retrace.evaluation.predictions import verdicts
+from retrace.evaluation import predictions
 from retrace.networks.model_files import load
 from retrace.params.evaluate import Evaluate
 from retrace.params.reader import read
-from retrace.preprocessing.apply import encode
 from retrace.runtime.errors import BAD_DATA, UserError
 from retrace.serving.frame import rows_of
 from stages import create, split, train
@@ -183,11 +182,23 @@ def test_the_whole_way_judges_the_same_rows(here, capsys):
     """evaluate, on the test rows of this table, agrees with predict on them."""
     schema, test = read_schema(), read_table(paths.TEST)
     assert (schema.kinds["town"], schema.carried) == ("categorical", ["id"])
-    model = load(Path("models"))
-    actual = test.column("species").to_numpy()
-    (verdict,) = verdicts(model, encode(model.description.preprocessing, test), actual, read(Evaluate).threshold)
+    section = read(Evaluate).decided(0.5)
+    verdict = predictions.predict(load(Path("models")), load(Path("models"), "replicas"), test, schema, section).model
     ids = [int(each) - 1 for each in test.column("id").to_pylist()]
     np.testing.assert_allclose(verdict.probabilities, expected(people(400).iloc[ids]), atol=1e-7)
+
+
+def test_the_answers_are_the_same_by_any_number_of_threads(here, tmp_path):
+    """Of a table of three pieces, whose rows are all different."""
+    people(140_000).to_parquet(tmp_path / "many.parquet", index=False)
+    found = []
+    for count in "123":
+        out = tmp_path / f"{count}.parquet"
+        done = run(Path(), "-m", "retrace", "predict", str(tmp_path / "many.parquet"), str(out), RETRACE_WORKERS=count)
+        assert done.returncode == 0, done.stderr
+        assert "predict: 140,000 rows" in done.stdout
+        found.append(out.read_bytes())
+    assert found[0] == found[1] == found[2]
 
 
 def test_test_rows_teach_the_preprocessing_nothing(trained, tmp_path, monkeypatch):
