@@ -94,7 +94,7 @@ def epochs() -> dict[str, float]:
     description = describe(schema, section, preprocessing)
     widths = description.widths
 
-    encoded = description.network(1).expand(rows.x[None])[0]  # as everybody else takes it
+    encoded = description.network(1).expand(rows.x)  # as everybody else takes it
 
     def retrace(replicas: int) -> Callable[[], float]:
         changed = section.model_copy(update={"replicas": replicas})
