@@ -1,6 +1,7 @@
 """Copies of this process that work side by side, one a core: made by fork, they share its memory and copy nothing."""
 
 import ctypes
+import gc
 import mmap
 import os
 import signal
@@ -170,6 +171,8 @@ def _work(
     """Answer until nobody asks any more. This process ends here, and does nothing that its parent has yet to do."""
     status = 1
     try:
+        # What it has inherited is not its own to tidy up: some of it waits for threads that were not copied.
+        gc.freeze()
         _die_with(parent)
         for each in of_parent:
             each.close()
