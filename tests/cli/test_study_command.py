@@ -486,7 +486,9 @@ def test_a_mirror_does_not_outlive_a_command_that_was_killed(project):
     steer(project, steps=True)
     process = start(project, "--mirror", "study.journal")
     mirror = mirror_process(process)
-    (dvc,) = [each for each in psutil.Process(process.pid).children() if each != mirror]
+    others = lambda: [each for each in psutil.Process(process.pid).children() if each != mirror]  # noqa: E731
+    until(others, "DVC")
+    (dvc,) = others()
     step(project)
     process.kill()
     until(lambda: not mirror.is_running() or mirror.status() == psutil.STATUS_ZOMBIE, "its end", 10)

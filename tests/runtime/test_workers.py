@@ -1,5 +1,6 @@
 """Copies of a process that answer what they are asked, and leave nothing behind."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -40,6 +41,32 @@ def test_an_error_comes_back_as_it_was_raised_and_the_others_go_on():
             crew.ask([["a", "b"], ["c"]])
         assert caught.value.status == BAD_DATA
         assert crew.ask([None, ["d"]]) == [None, ["d"]]
+
+
+def test_what_a_worker_has_inherited_it_does_not_tidy_up():
+    """A session of ONNX Runtime waits there for threads that were not copied."""
+    memory = shared_memory(1)
+
+    class Session:
+        def __init__(self):
+            self.circle = self
+
+        def __del__(self):
+            memory[0] = 1
+
+    def tidy(_):
+        gc.collect()
+        return memory[0]
+
+    gc.disable()
+    try:
+        Session()
+        with Workers([tidy], ["one"]) as crew:
+            assert crew.ask([0]) == [0]
+    finally:
+        gc.enable()
+    gc.collect()
+    assert memory[0] == 1
 
 
 def test_a_bug_brings_the_place_where_it_happened():
