@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from retrace.artifacts.paths import DATASET
 from retrace.artifacts.schema import Schema
-from retrace.data.generators import DATASETS
 from retrace.data.reading import open_source
 from retrace.data.table import convert, inspect
 from retrace.params.create import Create
@@ -58,6 +57,9 @@ def _generated(section: Create) -> Dataset:
 
 def create(section: Create) -> tuple[pa.Table, Schema]:
     """The data set that the section asks for, made or of scikit-learn's, as a table and its schema."""
+    # Here, because scikit-learn takes two thirds of a second to load, and a table needs nothing of it.
+    from retrace.data.generators import DATASETS
+
     made = DATASETS[section.dataset](section)
     columns = dict(zip(made.feature_names, made.features.T, strict=True))
     table = pa.table({**columns, made.target_name: made.target.astype(np.int64)})
