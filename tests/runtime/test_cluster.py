@@ -176,10 +176,7 @@ def another_node(cluster, thing):
     try:
         yield
     finally:
-        for _ in range(3):
-            cluster.remove()
-        for _ in range(2):
-            cluster.add()
+        cluster.remove(-1)
 
 
 def test_a_node_that_computes_otherwise_is_given_no_work(cluster):
